@@ -1,0 +1,1 @@
+//! Durum's in-memory backend, for tests and for stores that need not last.

@@ -1,0 +1,1 @@
+//! Durum's SQLite backend.

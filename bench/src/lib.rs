@@ -1,0 +1,1 @@
+//! Comparison of Durum's engines on one machine.

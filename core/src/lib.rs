@@ -1,0 +1,17 @@
+//! The core of Durum, a persistent object store.
+//!
+//! An object has an [`Oid`], a state (bytes that the store never interprets) and references to other
+//! objects. This crate owns everything that is the same on every engine: the record format and its
+//! codecs, commits and conflicts, snapshots, collection, checking, configuration. The bytes lie in an
+//! [`engine`], which a backend crate makes available.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod engine;
+mod error;
+mod id;
+pub mod units;
+
+pub use error::{Error, ErrorKind, IoResultExt, Result, ResultExt};
+pub use id::{Oid, SessionId, StoreId, Tid};

@@ -1,0 +1,1 @@
+//! Streaming copies between Durum stores and foreign formats.
