@@ -11,6 +11,7 @@ pub mod config;
 pub mod engine;
 mod error;
 mod id;
+pub mod record;
 pub mod units;
 
 pub use error::{Error, ErrorKind, IoResultExt, Result, ResultExt};
