@@ -10,6 +10,7 @@
 pub mod config;
 pub mod engine;
 mod error;
+pub mod external_sort;
 mod id;
 pub mod record;
 pub mod units;

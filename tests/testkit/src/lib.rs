@@ -1,0 +1,151 @@
+//! What the tests of several crates share.
+//!
+//! - Some tests need a program that is not everywhere, such as Python with the original Durus. Where
+//!   it is absent they say so in one line and pass, unless the environment variable `DURUM_REQUIRE`
+//!   names the program (several are separated by commas): then they fail. CI requires all.
+//! - Random tests draw their [`seed`] here, so that a failure can be repeated.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The name under which `DURUM_REQUIRE` asks for the tests with the original Durus.
+pub const DURUS: &str = "durus";
+
+/// A Python interpreter that can import the original Durus 4.3, or `None` where there is none: the
+/// reason is then on standard error.
+///
+/// The interpreter lives in a virtual environment below the target directory, which the first caller
+/// creates while others wait.
+///
+/// # Panics
+/// When there is none and `DURUM_REQUIRE` contains `durus`.
+pub fn durus_python() -> Option<PathBuf> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match FOUND.get_or_init(prepare_durus) {
+        Ok(python) => Some(python.clone()),
+        Err(reason) => {
+            left_out(DURUS, reason);
+            None
+        }
+    }
+}
+
+/// Says in one line that a test is left out for want of `program`.
+///
+/// The line goes to standard error, past the capturing of test output.
+///
+/// # Panics
+/// When `DURUM_REQUIRE` contains `program`.
+pub fn left_out(program: &str, reason: &str) {
+    assert!(
+        !is_required(program),
+        "DURUM_REQUIRE asks for {program}: {reason}"
+    );
+    let line = format!("left out, without {program}: {reason}\n");
+    // A test must not fail because nobody reads its standard error.
+    let _unread = io::stderr().write_all(line.as_bytes());
+}
+
+/// Whether `DURUM_REQUIRE` says that the tests with `program` have to run.
+pub fn is_required(program: &str) -> bool {
+    std::env::var("DURUM_REQUIRE")
+        .is_ok_and(|required| required.split(',').any(|name| name.trim() == program))
+}
+
+/// The checkout's directory.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A script of `tests/python`.
+pub fn python_script(name: &str) -> PathBuf {
+    workspace().join("tests/python").join(name)
+}
+
+/// Runs a script of `tests/python` and gives its standard output.
+///
+/// # Panics
+/// When the script fails; the message holds what it wrote to standard error.
+pub fn run_python<A: AsRef<OsStr>>(python: &Path, script: &str, arguments: &[A]) -> String {
+    let mut command = Command::new(python);
+    command.arg(python_script(script)).args(arguments);
+    let output = run(&mut command).unwrap_or_else(|reason| panic!("{script}: {reason}"));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The seed of a random test: `DURUM_TEST_SEED`, or else a new one. It is printed, so that the output
+/// of a failed test names it.
+///
+/// # Panics
+/// When `DURUM_TEST_SEED` is not a number.
+pub fn seed() -> u64 {
+    let seed = match std::env::var("DURUM_TEST_SEED") {
+        Ok(given) => given
+            .parse()
+            .unwrap_or_else(|_| panic!("DURUM_TEST_SEED={given} is not a number")),
+        Err(_) => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| now.as_nanos() as u64),
+    };
+    println!("DURUM_TEST_SEED={seed}");
+    seed
+}
+
+/// Finds or makes the virtual environment; one process at a time.
+fn prepare_durus() -> Result<PathBuf, String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), PathBuf::from);
+    std::fs::create_dir_all(&target).map_err(|error| error.to_string())?;
+    let lock = File::create(target.join("durus-venv.lock")).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+
+    let environment = target.join("durus-venv");
+    let python = environment.join("bin/python");
+    if imports_durus(&python).is_ok() {
+        return Ok(python);
+    }
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(&environment))?;
+    run(Command::new(&python)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ])
+        .arg(REQUIREMENT))?;
+    imports_durus(&python)?;
+    Ok(python)
+}
+
+/// Whether an interpreter exists and has the right Durus.
+fn imports_durus(python: &Path) -> Result<(), String> {
+    let check = "import durus, durus.file_storage; assert durus.__version__ == '4.3'";
+    run(Command::new(python).args(["-c", check])).map(drop)
+}
+
+fn run(command: &mut Command) -> Result<Output, String> {
+    let output = command
+        .output()
+        .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    Err(format!(
+        "{command:?} ended with {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
+}
+
+/// What `pip` installs: the release that the formats and the protocol were checked against.
+const REQUIREMENT: &str = "Durus==4.3";
