@@ -12,6 +12,7 @@ pub mod engine;
 mod error;
 pub mod external_sort;
 mod id;
+pub mod place;
 pub mod record;
 pub mod units;
 

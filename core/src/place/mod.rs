@@ -1,0 +1,278 @@
+//! Where a store lies: a directory with an identity, a lock, and the engine's own directory.
+//!
+//! ```text
+//! PATH/identity   magic, format version, engine, random store id
+//! PATH/lock       held exclusively (flock) while the store is open; names the holder
+//! PATH/data/      the engine's files
+//! ```
+//! A place is created crash-atomically: built beside its final path under a temporary name, synced,
+//! renamed, and the parent directory synced. What a killed creation leaves behind is removed by the
+//! next one at the same path.
+
+mod identity;
+mod lock;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, IoResultExt as _, Result};
+use crate::id::StoreId;
+pub use identity::Identity;
+use lock::Lock;
+
+const DATA: &str = "data";
+
+/// The directory of an open store, locked for as long as this value lives.
+#[derive(Debug)]
+pub struct Place {
+    path: PathBuf,
+    identity: Identity,
+    _lock: Lock,
+}
+
+impl Place {
+    /// Opens the place at `path`, which must hold a store on `engine`.
+    ///
+    /// # Errors
+    /// `NotFound` where there is nothing, `Unreadable` where there is something else, `Usage` where
+    /// the store lies on another engine, `InUse` where somebody has it open.
+    pub fn open(path: &Path, engine: &str) -> Result<Place> {
+        let identity = Identity::read(path)?;
+        if identity.engine != engine {
+            let found = &identity.engine;
+            return Err(Error::new(ErrorKind::Usage, "open the store")
+                .with_path(path)
+                .because(format!("it lies on the engine {found}, not on {engine}"))
+                .hint(format!("Name it as `{found}:{}`.", path.display())));
+        }
+        let lock = Lock::take(path)?;
+        // Read again now that nobody can replace it.
+        let identity = Identity::read(path)?;
+        Ok(Place { path: path.to_path_buf(), identity, _lock: lock })
+    }
+
+    /// What the store says of itself.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The path of the store.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The engine's own directory.
+    pub fn data(&self) -> PathBuf {
+        self.path.join(DATA)
+    }
+}
+
+/// A place that is being built and does not appear under its path until it is published. Dropped
+/// before that, it is removed.
+#[derive(Debug)]
+pub struct StagedPlace {
+    target: PathBuf,
+    staging: PathBuf,
+    identity: Identity,
+    _lock: Lock,
+    published: bool,
+}
+
+impl StagedPlace {
+    /// Begins a place for a new store on `engine` at `target`.
+    ///
+    /// # Errors
+    /// `Exists` where there is something already (an empty directory does not count), `ReadOnly`
+    /// where nothing can be created there, `NotFound` where the parent directory is missing.
+    pub fn create(target: &Path, engine: &str) -> Result<StagedPlace> {
+        const DOING: &str = "create the store";
+        let target = std::path::absolute(target).during(DOING, target)?;
+        refuse_existing(&target)?;
+        let (parent, name) = parent_and_name(&target)?;
+        let prefix = staging_prefix(&name);
+        remove_abandoned(parent, &prefix);
+        let id = StoreId::random()?;
+        let staging = parent.join(format!("{prefix}{id}"));
+        fs::create_dir(&staging).map_err(|error| creation_error(error, parent))?;
+        let built = Lock::take(&staging).and_then(|lock| {
+            fs::create_dir(staging.join(DATA)).during(DOING, &staging)?;
+            Ok(lock)
+        });
+        let lock = built.inspect_err(|_| drop(fs::remove_dir_all(&staging)))?;
+        let identity = Identity { engine: engine.to_owned(), store_id: id };
+        Ok(StagedPlace { target, staging, identity, _lock: lock, published: false })
+    }
+
+    /// What the store will say of itself.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The engine's own directory while the place is being built.
+    pub fn data(&self) -> PathBuf {
+        self.staging.join(DATA)
+    }
+
+    /// Makes the place appear under its path, durably. The engine must be closed, with all of its
+    /// files durable.
+    ///
+    /// # Errors
+    /// `Exists` where something has appeared there meanwhile; nothing is replaced.
+    pub fn publish(mut self) -> Result<Place> {
+        const DOING: &str = "put the new store in its place";
+        self.identity.write(&self.staging)?;
+        sync_directory(&self.staging)?;
+        let (parent, _) = parent_and_name(&self.target)?;
+        // A rename replaces an empty directory and fails on anything else, which is what we want.
+        fs::rename(&self.staging, &self.target).map_err(|error| {
+            let kind = match error.kind() {
+                std::io::ErrorKind::NotADirectory => ErrorKind::Exists,
+                _ => Error::io(std::io::Error::from(error.kind()), DOING).kind(),
+            };
+            Error::io(error, DOING).with_path(&self.target).with_kind(kind)
+        })?;
+        self.published = true;
+        sync_directory(parent)?;
+        let lock = Lock::again(&self.target, &self._lock)?;
+        Ok(Place { path: self.target.clone(), identity: self.identity.clone(), _lock: lock })
+    }
+}
+
+impl Drop for StagedPlace {
+    fn drop(&mut self) {
+        if !self.published
+            && let Err(error) = fs::remove_dir_all(&self.staging)
+        {
+            tracing::warn!(path = %self.staging.display(), %error, "left an unfinished store behind");
+        }
+    }
+}
+
+/// Makes the entries of a directory durable.
+pub fn sync_directory(path: &Path) -> Result<()> {
+    const DOING: &str = "sync the directory";
+    File::open(path).during(DOING, path)?.sync_all().during(DOING, path)
+}
+
+fn staging_prefix(name: &str) -> String {
+    format!(".{name}.new-")
+}
+
+fn parent_and_name(target: &Path) -> Result<(&Path, String)> {
+    let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
+    target.parent().zip(name).ok_or_else(|| {
+        Error::new(ErrorKind::Usage, "create the store")
+            .with_path(target)
+            .because("this path cannot be a store's")
+    })
+}
+
+fn refuse_existing(target: &Path) -> Result<()> {
+    let exists = |why: &str| {
+        Err(Error::new(ErrorKind::Exists, "create the store")
+            .with_path(target)
+            .because(why)
+            .hint("Choose another path, or move what is there out of the way."))
+    };
+    match fs::symlink_metadata(target) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io(error, "create the store").with_path(target)),
+        Ok(metadata) if metadata.is_dir() => {
+            let mut entries = fs::read_dir(target).during("create the store", target)?;
+            if entries.next().is_none() {
+                return Ok(());
+            }
+            match Identity::read(target) {
+                Ok(identity) => exists(&format!("a {} store is there already", identity.engine)),
+                Err(_) => exists("the directory is not empty"),
+            }
+        }
+        Ok(_) => exists("a file is there already"),
+    }
+}
+
+fn creation_error(error: std::io::Error, parent: &Path) -> Error {
+    use std::io::ErrorKind as Io;
+    let kind = error.kind();
+    let error = Error::io(error, "create the store").with_path(parent);
+    match kind {
+        Io::PermissionDenied | Io::ReadOnlyFilesystem => error.with_kind(ErrorKind::ReadOnly),
+        Io::NotFound => error.hint("Create the parent directory first."),
+        _ => error,
+    }
+}
+
+/// Removes what killed creations left. Those that still run hold their lock and stay.
+fn remove_abandoned(parent: &Path, prefix: &str) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|name| {
+            name.strip_prefix(prefix).is_some_and(|id| id.parse::<StoreId>().is_ok())
+        });
+        if ours && let Ok(lock) = Lock::take(&entry.path()) {
+            tracing::info!(path = %entry.path().display(), "removing an unfinished store");
+            let _ = fs::remove_dir_all(entry.path());
+            drop(lock);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_appears_whole_and_is_open_once() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("store");
+        assert_eq!(Place::open(&path, "lmdb").unwrap_err().kind(), ErrorKind::NotFound);
+        let staged = StagedPlace::create(&path, "lmdb").unwrap();
+        assert!(!path.exists());
+        let id = staged.identity().store_id;
+        let place = staged.publish().unwrap();
+        assert_eq!(place.identity().store_id, id);
+        let busy = Place::open(&path, "lmdb").unwrap_err();
+        assert_eq!(busy.kind(), ErrorKind::InUse);
+        assert!(busy.to_string().contains(&std::process::id().to_string()), "{busy}");
+        drop(place);
+        let wrong = Place::open(&path, "sled").unwrap_err();
+        assert_eq!(wrong.kind(), ErrorKind::Usage);
+        assert!(wrong.to_string().contains("lmdb:"), "{wrong}");
+        assert_eq!(Place::open(&path, "lmdb").unwrap().identity().store_id, id);
+        assert_eq!(StagedPlace::create(&path, "lmdb").unwrap_err().kind(), ErrorKind::Exists);
+    }
+
+    #[test]
+    fn unfinished_places_are_removed_but_not_those_in_the_making() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("store");
+        let abandoned = home.path().join(format!(".store.new-{}", StoreId([7; 16])));
+        fs::create_dir(&abandoned).unwrap();
+        let other = home.path().join(".store.new-notes");
+        fs::create_dir(&other).unwrap();
+        let first = StagedPlace::create(&path, "lmdb").unwrap();
+        let second = StagedPlace::create(&path, "lmdb").unwrap();
+        assert!(!abandoned.exists() && other.exists());
+        assert!(first.data().exists() && second.data().exists());
+        drop(first);
+        second.publish().unwrap();
+        let left: Vec<_> = fs::read_dir(home.path()).unwrap().flatten().collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
+
+    #[test]
+    fn other_things_are_told_apart() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        fs::write(&file, b"SHELF-1\n").unwrap();
+        assert_eq!(StagedPlace::create(&file, "lmdb").unwrap_err().kind(), ErrorKind::Exists);
+        let error = Place::open(&file, "lmdb").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unreadable);
+        let empty = home.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        assert_eq!(Place::open(&empty, "lmdb").unwrap_err().kind(), ErrorKind::Unreadable);
+        StagedPlace::create(&empty, "lmdb").unwrap().publish().unwrap();
+        let orphan = home.path().join("no/parent");
+        assert_eq!(StagedPlace::create(&orphan, "lmdb").unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}
