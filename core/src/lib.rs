@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod engine;
 mod error;
 pub mod external_sort;

@@ -52,7 +52,7 @@ macro_rules! engine_conformance {
                     a_missing_main_file_is_an_error,
                     an_emptied_main_file_is_an_error,
                     a_truncated_main_file_is_an_error,
-                    flipped_bytes_never_panic,
+                    flipped_bytes_in_a_value_never_panic,
                 ],
                 declarations: [
                     capabilities_are_coherent,

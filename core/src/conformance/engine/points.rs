@@ -13,11 +13,11 @@ pub fn a_missing_row_is_not_visited(fixture: &Fixture) {
         assert_eq!(value(subject.snapshot().as_ref(), table, 0), None);
         assert_eq!(value(subject.snapshot().as_ref(), table, NUMBER_MAX), None);
     }
-    subject.apply(
-        Batch::new()
-            .put(Table::Objects, 5, "five")
-            .put(Table::Pins, Key::pair(5, 5), "pair"),
-    );
+    subject.apply(Batch::new().put(Table::Objects, 5, "five").put(
+        Table::Pins,
+        Key::pair(5, 5),
+        "pair",
+    ));
     let snapshot = subject.snapshot();
     for (table, key) in [
         (Table::Objects, Key::from(4)),

@@ -1,0 +1,125 @@
+//! Sizes, and space that is given back.
+
+use super::{Batch, Fixture, Subject};
+use crate::engine::{EngineStats, Table};
+
+const ROWS: u64 = 2000;
+const ROW_BYTES: usize = 4000;
+const BYTES: u64 = ROWS * ROW_BYTES as u64;
+
+fn fill(subject: &mut Subject<'_>) {
+    for start in (0..ROWS).step_by(500) {
+        let batch = (start..start + 500).fold(Batch::new(), |batch, number| {
+            batch.put(Table::Objects, number, noise(number))
+        });
+        subject.apply(batch);
+    }
+}
+
+/// Bytes that no engine can compress.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut source = fastrand::Rng::with_seed(seed);
+    let mut bytes = vec![0; ROW_BYTES];
+    source.fill(&mut bytes);
+    bytes
+}
+
+fn empty(subject: &mut Subject<'_>) {
+    let batch = (0..ROWS).fold(Batch::new(), |batch, number| {
+        batch.delete(Table::Objects, number)
+    });
+    subject.apply(batch.put(Table::Meta, 0, "kept"));
+}
+
+fn stats(subject: &Subject<'_>) -> EngineStats {
+    subject.engine().sync().unwrap();
+    let stats = subject.engine().stats().unwrap();
+    assert!(stats.reclaimable_bytes <= stats.disk_bytes, "{stats:?}");
+    stats
+}
+
+/// A persistent engine occupies at least what was stored and not absurdly more; another nothing.
+pub fn stats_are_plausible(fixture: &Fixture) {
+    let mut subject = fixture.open();
+    let at_first = stats(&subject).disk_bytes;
+    fill(&mut subject);
+    let filled = stats(&subject).disk_bytes;
+    if fixture.capabilities().persistent {
+        assert!(at_first < 32 << 20, "{at_first} bytes for nothing");
+        assert!(filled >= BYTES, "{filled} bytes for {BYTES}");
+        assert!(filled < at_first + BYTES * 8, "{filled} bytes for {BYTES}");
+    } else {
+        assert_eq!(filled, 0);
+    }
+    subject.finish();
+}
+
+/// Filling and emptying again and again does not grow without bound.
+pub fn deleted_space_is_counted_or_used_again(fixture: &Fixture) {
+    let mut subject = fixture.open();
+    for _ in 0..5 {
+        fill(&mut subject);
+        empty(&mut subject);
+    }
+    let stats = stats(&subject);
+    assert!(stats.disk_bytes < BYTES * 8, "{stats:?} for {BYTES}");
+    subject.finish();
+}
+
+/// `reclaim` makes the files smaller where it is declared, in bounded steps, and does nothing
+/// elsewhere.
+pub fn reclaim_is_as_declared(fixture: &Fixture) {
+    let mut subject = fixture.open();
+    fill(&mut subject);
+    empty(&mut subject);
+    let before = stats(&subject).disk_bytes;
+    let mut given_back = 0;
+    let mut steps = 0;
+    loop {
+        let step = subject.engine().reclaim(1 << 20).unwrap();
+        given_back += step.bytes;
+        steps += 1;
+        subject.check();
+        if !step.more {
+            break;
+        }
+        assert!(steps < 1000, "{given_back} bytes after {steps} steps");
+    }
+    let after = stats(&subject).disk_bytes;
+    if fixture.capabilities().reclaim {
+        assert!(after < before / 2, "{before} bytes became {after}");
+        assert!(given_back > BYTES / 2, "{given_back} bytes");
+        assert!(steps > 2, "1 MiB a step, not all at once");
+    } else {
+        assert_eq!(given_back, 0);
+        assert_eq!(steps, 1);
+    }
+    fill(&mut subject);
+    subject.finish();
+}
+
+/// Compaction keeps all rows, returns what it says, and leaves the engine usable.
+pub fn compaction_keeps_the_rows(fixture: &Fixture) {
+    let mut subject = fixture.open();
+    fill(&mut subject);
+    subject.apply(Batch::new().put(Table::Meta, 1, "kept"));
+    for start in (0..ROWS).step_by(500) {
+        let batch = (start..start + 450).fold(Batch::new(), |batch, number| {
+            batch.delete(Table::Objects, number)
+        });
+        subject.apply(batch);
+    }
+    let before = stats(&subject).disk_bytes;
+    let compacted = subject.engine().compact().map(|engine| engine.compact());
+    if let Some(given_back) = compacted {
+        let given_back = given_back.unwrap();
+        let after = stats(&subject).disk_bytes;
+        assert!(after < before / 2, "{before} bytes became {after}");
+        assert!(given_back > 0);
+    }
+    subject.check();
+    subject.apply(Batch::new().put(Table::Objects, 1, "later"));
+    subject.reopen();
+    fill(&mut subject);
+    subject.finish();
+}
