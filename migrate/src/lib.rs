@@ -1,1 +1,5 @@
 //! Streaming copies between Durum stores and foreign formats.
+
+#![forbid(unsafe_code)]
+
+pub mod durus;

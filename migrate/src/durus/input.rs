@@ -1,0 +1,135 @@
+//! A file that is read, and a window onto it.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use durum_core::{Error, ErrorKind, IoResultExt, Result};
+
+use super::READ;
+
+/// An open file whose size is known.
+#[derive(Debug)]
+pub(super) struct Input {
+    file: File,
+    path: PathBuf,
+    len: u64,
+}
+
+impl Input {
+    /// Opens a file for reading and takes the lock that Durus takes, shared.
+    pub(super) fn open(path: &Path) -> Result<Input> {
+        // Asked before opening: to open a named pipe is to wait for a writer.
+        if !std::fs::metadata(path).during(READ, path)?.is_file() {
+            return Err(Error::new(ErrorKind::Unreadable, READ)
+                .with_path(path)
+                .because("it is not a file"));
+        }
+        let file = File::open(path).during(READ, path)?;
+        let metadata = file.metadata().during(READ, path)?;
+        match file.try_lock_shared() {
+            // A file system without locks cannot tell; Durus itself would not start there.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::new(ErrorKind::InUse, READ)
+                    .with_path(path)
+                    .because("a Durus program has it open")
+                    .hint(
+                        "Stop that program, or read through its server: `durus+tcp://HOST:PORT`.",
+                    ));
+            }
+        }
+        Ok(Input {
+            file,
+            path: path.to_path_buf(),
+            len: metadata.len(),
+        })
+    }
+
+    /// The size of the file when it was opened, in bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Fills `buffer` from `at`.
+    pub(super) fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<()> {
+        match self.file.read_exact_at(buffer, at) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(self.damaged(at, "the file has become shorter while it was read"))
+            }
+            result => result.during(READ, &self.path),
+        }
+    }
+
+    /// Damage at an offset of this file.
+    pub(super) fn damaged(&self, at: u64, what: impl std::fmt::Display) -> Error {
+        Error::damaged(READ, format!("at byte {at}: {what}")).with_path(&self.path)
+    }
+
+    /// Another failure to read this file.
+    pub(super) fn fail(&self, kind: ErrorKind, why: impl Into<String>) -> Error {
+        Error::new(kind, READ).with_path(&self.path).because(why)
+    }
+}
+
+/// A part of a file in memory, moved as needed: quick for reading onwards, and modest for jumping.
+#[derive(Debug)]
+pub(super) struct Window<'i> {
+    input: &'i Input,
+    bytes: Vec<u8>,
+    start: u64,
+}
+
+impl<'i> Window<'i> {
+    pub(super) fn new(input: &'i Input) -> Window<'i> {
+        Window {
+            input,
+            bytes: Vec::new(),
+            start: 0,
+        }
+    }
+
+    pub(super) fn input(&self) -> &'i Input {
+        self.input
+    }
+
+    /// The big-endian number in the `width` bytes (8 at most) at `at`; `None` past the file's end.
+    pub(super) fn number(&mut self, at: u64, width: usize) -> Result<Option<u64>> {
+        let bytes = self.get(at, width)?;
+        Ok(bytes.map(|bytes| {
+            bytes
+                .iter()
+                .fold(0, |number, byte| number << 8 | u64::from(*byte))
+        }))
+    }
+
+    /// The `len` bytes at `at`; `None` where the file ends before.
+    pub(super) fn get(&mut self, at: u64, len: usize) -> Result<Option<&[u8]>> {
+        let end = at.checked_add(len as u64);
+        if end.is_none_or(|end| end > self.input.len) {
+            return Ok(None);
+        }
+        let held_end = self.start + self.bytes.len() as u64;
+        if at < self.start || end.is_some_and(|end| end > held_end) {
+            let onwards = at >= self.start && at - self.start < NEAR_BYTES;
+            let take = if onwards { FAR_BYTES } else { JUMP_BYTES };
+            let left = usize::try_from(self.input.len - at).unwrap_or(usize::MAX);
+            self.bytes.resize(take.max(len).min(left), 0);
+            self.start = at;
+            if let Err(error) = self.input.read_at(&mut self.bytes, at) {
+                self.bytes.clear();
+                return Err(error);
+            }
+        }
+        let skip = usize::try_from(at - self.start).unwrap_or(usize::MAX);
+        Ok(self.bytes.get(skip..).and_then(|bytes| bytes.get(..len)))
+    }
+}
+
+/// How much is read at a time when reading onwards.
+const FAR_BYTES: usize = 256 << 10;
+/// How much is read at a time after a jump.
+const JUMP_BYTES: usize = 4 << 10;
+/// How far ahead of the window's start still counts as reading onwards.
+const NEAR_BYTES: u64 = 512 << 10;

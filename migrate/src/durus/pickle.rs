@@ -1,0 +1,89 @@
+//! The one pickle that is written: a dictionary from OIDs to offsets.
+//!
+//! Durus unpickles the index of a FileStorage2 file with the default settings. The keys have to come
+//! out as byte strings under Python 3 (and as plain strings under Python 2), which protocol 2 has no
+//! opcode for: Python itself writes a call of `_codecs.encode(text, 'latin1')` instead, and so does
+//! this. A Python 2 string would be decoded as ASCII and fail on bytes from 0x80 on. Opcodes are those
+//! of the standard library's `pickletools`.
+
+use std::io::{self, Write};
+
+/// Writes the pickle of {OID as 8 bytes: offset}.
+#[derive(Debug)]
+pub(super) struct OffsetsPickle<W> {
+    out: W,
+    in_batch: u32,
+}
+
+impl<W: Write> OffsetsPickle<W> {
+    pub(super) fn begin(mut out: W) -> io::Result<OffsetsPickle<W>> {
+        out.write_all(&[PROTO, 2])?;
+        // Memo 0: the function. Memo 1: the name of the encoding.
+        out.write_all(b"c_codecs\nencode\n")?;
+        out.write_all(&[BINPUT, 0, POP])?;
+        out.write_all(&[BINUNICODE, 6, 0, 0, 0])?;
+        out.write_all(b"latin1")?;
+        out.write_all(&[BINPUT, 1, POP, EMPTY_DICT])?;
+        Ok(OffsetsPickle { out, in_batch: 0 })
+    }
+
+    pub(super) fn push(&mut self, oid: u64, offset: u64) -> io::Result<()> {
+        if self.in_batch == 0 {
+            self.out.write_all(&[MARK])?;
+        }
+        self.key(oid)?;
+        self.number(offset)?;
+        self.in_batch += 1;
+        if self.in_batch == BATCH {
+            self.out.write_all(&[SETITEMS])?;
+            self.in_batch = 0;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        if self.in_batch > 0 {
+            self.out.write_all(&[SETITEMS])?;
+        }
+        self.out.write_all(&[STOP])?;
+        Ok(self.out)
+    }
+
+    fn key(&mut self, oid: u64) -> io::Result<()> {
+        let text: String = oid.to_be_bytes().map(char::from).iter().collect();
+        // Eight characters of at most two bytes each.
+        let length = text.len() as u32;
+        self.out.write_all(&[BINGET, 0, BINUNICODE])?;
+        self.out.write_all(&length.to_le_bytes())?;
+        self.out.write_all(text.as_bytes())?;
+        self.out.write_all(&[BINGET, 1, TUPLE2, REDUCE])
+    }
+
+    fn number(&mut self, number: u64) -> io::Result<()> {
+        if let Ok(small) = i32::try_from(number) {
+            self.out.write_all(&[BININT])?;
+            return self.out.write_all(&small.to_le_bytes());
+        }
+        // A ninth byte keeps the sign positive.
+        self.out.write_all(&[LONG1, 9])?;
+        self.out.write_all(&number.to_le_bytes())?;
+        self.out.write_all(&[0])
+    }
+}
+
+const PROTO: u8 = 0x80;
+const BINPUT: u8 = b'q';
+const BINGET: u8 = b'h';
+const BINUNICODE: u8 = b'X';
+const POP: u8 = b'0';
+const EMPTY_DICT: u8 = b'}';
+const MARK: u8 = b'(';
+const TUPLE2: u8 = 0x86;
+const REDUCE: u8 = b'R';
+const BININT: u8 = b'J';
+const LONG1: u8 = 0x8a;
+const SETITEMS: u8 = b'u';
+const STOP: u8 = b'.';
+
+/// How many items are on the unpickler's stack at most.
+const BATCH: u32 = 1000;
