@@ -7,15 +7,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod collect;
 pub mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod digest;
 pub mod engine;
 mod error;
 pub mod external_sort;
 mod id;
 pub mod place;
 pub mod record;
+pub mod store;
 pub mod units;
 
 pub use error::{Error, ErrorKind, IoResultExt, Result, ResultExt};

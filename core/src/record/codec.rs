@@ -73,6 +73,11 @@ impl<'a> Payload<'a> {
         self.length
     }
 
+    /// The length of the bytes as they are stored.
+    pub fn stored_length(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The data itself, where it is stored uncompressed.
     pub fn as_plain(&self) -> Option<&'a [u8]> {
         (self.codec == Codec::None).then_some(self.bytes)

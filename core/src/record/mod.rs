@@ -124,11 +124,6 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The tid in a record's header, without verifying anything; `None` where there is no header.
-pub(crate) fn peek_tid(bytes: &[u8]) -> Option<Tid> {
-    varint::take(&mut bytes.get(CHECKSUM_LENGTH + 1..)?).map(Tid)
-}
-
 /// The references of a record, decoded one by one.
 #[derive(Clone, Debug)]
 pub struct Refs<'a> {
@@ -155,6 +150,8 @@ impl Iterator for Refs<'_> {
     }
 }
 
+impl ExactSizeIterator for Refs<'_> {}
+
 /// Appends the stored form of an object to `out`. `refs` are ascending, each once, without `oid`.
 pub fn encode(
     oid: Oid,
@@ -176,11 +173,25 @@ pub fn encode(
         last = reference.0;
     }
     payload.put(out);
-    if let Some((slot, rest)) =
-        out.get_mut(start..).and_then(|record| record.split_first_chunk_mut::<CHECKSUM_LENGTH>())
-    {
+    seal(oid, out.get_mut(start..).unwrap_or_default());
+}
+
+/// Writes the checksum of a record that is complete but for it.
+fn seal(oid: Oid, record: &mut [u8]) {
+    if let Some((slot, rest)) = record.split_first_chunk_mut::<CHECKSUM_LENGTH>() {
         *slot = checksum(oid, rest).to_le_bytes();
     }
+}
+
+/// A record that was encoded with tid 0 as it is with `tid`.
+pub(crate) fn with_tid(oid: Oid, encoded: &[u8], tid: Tid) -> Vec<u8> {
+    const TID: usize = CHECKSUM_LENGTH + 1;
+    let mut out = Vec::with_capacity(encoded.len() + 9);
+    out.extend_from_slice(encoded.get(..TID).unwrap_or_default());
+    varint::put(&mut out, tid.0);
+    out.extend_from_slice(encoded.get(TID + 1..).unwrap_or_default());
+    seal(oid, &mut out);
+    out
 }
 
 /// Brings references into the form that records and digests use: ascending, each once, without the
@@ -228,7 +239,6 @@ mod tests {
             let record = Record::parse(Oid(9), &bytes).unwrap();
             assert_eq!(record.payload().codec(), codec);
             assert_eq!(record.anchor, Some(Oid::ROOT));
-            assert_eq!(peek_tid(&bytes), Some(Tid(77)));
             let object = record.to_object(&codecs).unwrap();
             assert_eq!(object, Object { oid: Oid(9), tid: Tid(77), refs, data });
         }
@@ -261,6 +271,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_record_receives_its_tid_later() {
+        let (codecs, _, _, bytes) = sample(Codec::None);
+        let mut early = Vec::new();
+        let record = Record::parse(Oid(9), &bytes).unwrap();
+        let refs: Vec<Oid> = record.refs().collect();
+        encode(Oid(9), Tid::ZERO, record.anchor, &refs, record.payload(), &mut early);
+        assert_eq!(with_tid(Oid(9), &early, Tid(77)), bytes);
+        let large = with_tid(Oid(9), &early, Tid(u64::MAX));
+        let object = Record::parse(Oid(9), &large).unwrap().to_object(&codecs).unwrap();
+        assert_eq!((object.tid, object.refs), (Tid(u64::MAX), refs));
     }
 
     #[test]

@@ -1,0 +1,117 @@
+//! Training the compression dictionary of a store that is set to `zstd-dict`.
+//!
+//! It happens once, when there are objects enough to learn from. The dictionary lies in a table of its
+//! own and is never removed, since records name it by its number.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::local::Shared;
+use super::write_set::WriteSet;
+use crate::engine::{EngineSnapshot, Key, Table};
+use crate::error::{Error, Result};
+use crate::id::Oid;
+use crate::record::{Codec, Codecs, Record};
+
+/// A store learns from this many objects, once it has as many.
+const SAMPLES: usize = 2000;
+/// Samples are taken up to this many bytes.
+const SAMPLE_BYTES_MAX: usize = 8 << 20;
+/// Larger objects compress well alone, and would only crowd out small ones.
+const SAMPLE_LENGTH_MAX: usize = 16 << 10;
+
+/// Gathers typical data and makes a dictionary of it.
+#[derive(Debug, Default)]
+pub(super) struct Samples {
+    data: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Samples {
+    /// Takes `data` as a sample; false when there are enough.
+    pub(super) fn add(&mut self, data: Vec<u8>) -> bool {
+        if data.len() <= SAMPLE_LENGTH_MAX {
+            self.bytes += data.len();
+            self.data.push(data);
+        }
+        self.data.len() < SAMPLES && self.bytes < SAMPLE_BYTES_MAX
+    }
+
+    pub(super) fn train(&self) -> Option<Vec<u8>> {
+        Codecs::train(&self.data)
+    }
+}
+
+/// Makes the dictionaries of a store known.
+pub(super) fn load(view: &dyn EngineSnapshot, codecs: &Codecs) -> Result<()> {
+    let mut cursor = view.cursor(Table::Dictionaries, Key::MIN)?;
+    while let Some((key, value)) = cursor.next()? {
+        let checked = value.split_last_chunk::<4>().filter(|(body, checksum)| {
+            crc32fast::hash(body) == u32::from_le_bytes(**checksum)
+        });
+        let Some((body, _)) = checked else {
+            let which = format!("compression dictionary {} is damaged", key.first);
+            return Err(Error::damaged("open the store", which)
+                .hint("Objects that need it cannot be read; restore the store from a backup."));
+        };
+        codecs.add_dictionary(key.first, body);
+    }
+    Ok(())
+}
+
+/// The row of dictionary `number`: its bytes and their CRC-32, little-endian.
+pub(super) fn row(number: u64, dictionary: &[u8]) -> (Key, Vec<u8>) {
+    let checksum = crc32fast::hash(dictionary).to_le_bytes();
+    (Key::from(number), [dictionary, &checksum].concat())
+}
+
+impl Shared {
+    /// Trains the dictionary if the store wants one, has none, and has objects enough.
+    pub(super) fn train_when_due(&self) {
+        if self.codec != Codec::ZstdDict
+            || self.training.load(Ordering::Relaxed)
+            || self.codecs.newest_dictionary().is_some()
+        {
+            return;
+        }
+        let objects = {
+            let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.state.objects
+        };
+        if objects < SAMPLES as u64 || self.training.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // Only space is lost where it fails: records are then compressed without a dictionary.
+        match self.train() {
+            Ok(true) => tracing::info!("trained a compression dictionary"),
+            Ok(false) => tracing::info!("the objects are too different for a dictionary"),
+            Err(error) => tracing::warn!(%error, "could not train a compression dictionary"),
+        }
+    }
+
+    fn train(&self) -> Result<bool> {
+        const NUMBER: u64 = 1;
+        let mut samples = Samples::default();
+        {
+            let view = self.engine.snapshot()?;
+            let mut cursor = view.cursor(Table::Objects, Key::MIN)?;
+            while let Some((key, value)) = cursor.next()? {
+                let object = Record::parse(Oid(key.first), value)?.to_object(&self.codecs)?;
+                if !samples.add(object.data) {
+                    break;
+                }
+            }
+        }
+        let Some(dictionary) = samples.train() else { return Ok(false) };
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check()?;
+        let mut rows = WriteSet::new(self.engine.snapshot()?);
+        let (key, value) = row(NUMBER, &dictionary);
+        rows.put(Table::Dictionaries, key, value);
+        let state = writer.state;
+        let durability = self.offered_durability(self.durability)?;
+        self.write(&mut writer, rows, state, Vec::new(), durability)?;
+        self.codecs.add_dictionary(NUMBER, &dictionary);
+        Ok(true)
+    }
+}

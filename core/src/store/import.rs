@@ -1,0 +1,190 @@
+//! Filling a new store in bulk, with OIDs and tids as they are.
+
+use std::sync::PoisonError;
+
+use super::dictionary::{self, Samples};
+use super::local::Shared;
+use super::meta::State;
+use super::oids::OidAllocator;
+use super::write_set::WriteSet;
+use crate::engine::{Durability, Key, Op, Table};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Oid, Tid};
+use crate::record::{self, Codec, Codecs, Payload};
+
+/// Records are written in batches of about this many bytes, without waiting for the disk.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Appends objects to a store that has none, in ascending order of their OIDs.
+///
+/// Nothing is synced before the end: the store that is being filled is not visible under its path
+/// until it is published, which syncs it. References are not checked here, since a target may come
+/// later; the caller verifies the whole.
+#[derive(Debug)]
+pub struct Importer<'a> {
+    shared: &'a Shared,
+    state: State,
+    last: Option<Oid>,
+    batch: Vec<(Oid, Vec<u8>)>,
+    batch_bytes: usize,
+    durability: Durability,
+    buffer: Vec<u8>,
+    /// Objects that wait for the dictionary that is trained on them; `None` when there is one, or
+    /// none is wanted.
+    waiting: Option<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    samples: Samples,
+    objects: Vec<(Oid, Tid, Vec<Oid>, Vec<u8>)>,
+}
+
+/// What an import brought in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ImportSummary {
+    /// Objects.
+    pub objects: u64,
+    /// Bytes of their stored records.
+    pub bytes: u64,
+}
+
+impl<'a> Importer<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Result<Importer<'a>> {
+        let state = shared.writer.lock().unwrap_or_else(PoisonError::into_inner).state;
+        if state.objects > 0 {
+            return Err(Error::new(ErrorKind::Exists, "import into the store")
+                .because(format!("it has {} objects", state.objects)));
+        }
+        let wanted = shared.codec == Codec::ZstdDict && shared.codecs.newest_dictionary().is_none();
+        Ok(Importer {
+            shared,
+            state,
+            last: None,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            durability: shared.offered_durability(Durability::Relaxed)?,
+            buffer: Vec::new(),
+            waiting: wanted.then(Waiting::default),
+        })
+    }
+
+    /// Appends an object. `refs` are ascending, each once, without `oid`; `payload` is copied as it is
+    /// where it is compressed as this store does it or not at all by a codec without a dictionary, and
+    /// recompressed otherwise; `source` knows the dictionary that it may need.
+    ///
+    /// # Errors
+    /// `Usage` for an OID out of order or from 2^63 on, `TooLarge`, `Full`, `Damaged` for a payload
+    /// that does not decompress.
+    pub fn push(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        refs: &[Oid],
+        payload: Payload<'_>,
+        source: &Codecs,
+    ) -> Result<()> {
+        if self.last.is_some_and(|last| last >= oid) || !oid.is_valid() {
+            return Err(Error::new(ErrorKind::Usage, "import an object")
+                .because("OIDs must ascend and lie below 2^63")
+                .with_oid(oid));
+        }
+        self.last = Some(oid);
+        let same = payload.codec() == self.shared.codec && payload.codec() != Codec::ZstdDict;
+        if same && self.waiting.is_none() {
+            return self.stage(oid, tid, refs, payload);
+        }
+        let mut data = Vec::new();
+        source.decompress(payload, &mut data).map_err(|error| error.with_oid(oid))?;
+        if let Some(waiting) = &mut self.waiting {
+            let more = waiting.samples.add(data.clone());
+            waiting.objects.push((oid, tid, refs.to_vec(), data));
+            return if more { Ok(()) } else { self.settle_dictionary() };
+        }
+        self.compress(oid, tid, refs, &data)
+    }
+
+    fn compress(&mut self, oid: Oid, tid: Tid, refs: &[Oid], data: &[u8]) -> Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let payload = self.shared.codecs.compress(self.shared.codec, data, &mut buffer)?;
+        let result = self.stage(oid, tid, refs, payload);
+        self.buffer = buffer;
+        result
+    }
+
+    /// Trains the dictionary and lets the objects pass that waited for it.
+    fn settle_dictionary(&mut self) -> Result<()> {
+        const NUMBER: u64 = 1;
+        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        if let Some(bytes) = waiting.samples.train() {
+            let (key, value) = dictionary::row(NUMBER, &bytes);
+            let op = Op::Put { table: Table::Dictionaries, key, value: &value };
+            self.shared.engine.apply(&[op], self.durability)?;
+            self.shared.codecs.add_dictionary(NUMBER, &bytes);
+        }
+        for (oid, tid, refs, data) in waiting.objects {
+            self.compress(oid, tid, &refs, &data)?;
+        }
+        Ok(())
+    }
+
+    fn stage(&mut self, oid: Oid, tid: Tid, refs: &[Oid], payload: Payload<'_>) -> Result<()> {
+        let mut stored = Vec::with_capacity(payload.stored_length() + refs.len() * 2 + 32);
+        record::encode(oid, tid, None, refs, payload, &mut stored);
+        let limit = self.shared.capabilities.value_bytes_max;
+        if stored.len() as u64 > limit {
+            return Err(Error::new(ErrorKind::TooLarge, "import an object")
+                .with_engine(self.shared.capabilities.name)
+                .because(format!("it takes {} bytes, the engine {limit}", stored.len()))
+                .with_oid(oid));
+        }
+        self.state.objects += 1;
+        self.state.live_bytes += stored.len() as u64;
+        self.state.tid = self.state.tid.max(tid);
+        self.state.high_water = oid.0 + 1;
+        self.batch_bytes += stored.len() + 64;
+        self.batch.push((oid, stored));
+        if self.batch_bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows: Vec<Op<'_>> = self
+            .batch
+            .iter()
+            .map(|(oid, stored)| Op::Put {
+                table: Table::Objects,
+                key: Key::from(oid.0),
+                value: stored,
+            })
+            .collect();
+        self.shared.apply_ops(&mut writer, &rows, self.batch_bytes as u64, self.durability)?;
+        self.batch.clear();
+        self.batch_bytes = 0;
+        Ok(())
+    }
+
+    /// Writes what is left and the store's counters. `tid_min` is the least number that the last
+    /// commit of the store shall have, such as the source's last commit.
+    ///
+    /// # Errors
+    /// As [`Importer::push`].
+    pub fn finish(mut self, tid_min: Tid) -> Result<ImportSummary> {
+        self.settle_dictionary()?;
+        self.flush()?;
+        let mut state = self.state;
+        state.tid = state.tid.max(tid_min);
+        // The log of changes knows nothing of what was before the import.
+        state.changes_from = state.tid;
+        let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let view = self.shared.engine.snapshot()?;
+            let root = view.get(Table::Objects, Key::MIN, &mut |_| {})?;
+            let mut oids = self.shared.oids.lock().unwrap_or_else(PoisonError::into_inner);
+            *oids = OidAllocator::new(state.high_water, root);
+        }
+        let rows = WriteSet::new(self.shared.engine.snapshot()?);
+        self.shared.write(&mut writer, rows, state, Vec::new(), self.durability)?;
+        Ok(ImportSummary { objects: state.objects, bytes: state.live_bytes })
+    }
+}

@@ -1,0 +1,198 @@
+//! The store on an engine in this process.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::batch::{Batch, CommitId, Receipt};
+use super::changes::{self, Changes};
+use super::oids::OidAllocator;
+use super::queue::Queue;
+use super::session::SessionKind;
+use super::snapshot::LocalSnapshot;
+use super::superseded::Superseded;
+use super::views::Gate;
+use super::writer::{Request, Writer};
+use super::{Snapshot, Store, StoreStats};
+use crate::collect::{self, Collected};
+use crate::engine::{Capabilities, Durability, Engine, Table};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Oid, SessionId, StoreId, Tid};
+use crate::place::Place;
+use crate::record::{Codec, Codecs};
+
+/// A store on an engine in this process; open it with [`LocalStore::open`] or
+/// [`LocalStore::create`].
+#[derive(Debug)]
+pub struct LocalStore {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What a store shares with its snapshots.
+pub(super) struct Shared {
+    pub(super) id: StoreId,
+    pub(super) capabilities: Capabilities,
+    pub(super) codec: Codec,
+    pub(super) durability: Durability,
+    pub(super) codecs: Codecs,
+    pub(super) superseded: Superseded,
+    pub(super) views: Arc<Gate>,
+    pub(super) oids: Mutex<OidAllocator>,
+    pub(super) writer: Mutex<Writer>,
+    pub(super) queue: Queue<Request, Receipt>,
+    pub(super) training: AtomicBool,
+    pub(super) sessions: AtomicU64,
+    /// Closed before the lock of the place is given back: fields are dropped in this order.
+    pub(super) engine: Box<dyn Engine>,
+    pub(super) place: Option<Place>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Store")
+            .field("id", &self.id)
+            .field("engine", &self.capabilities.name)
+            .field("path", &self.place.as_ref().map(Place::path))
+            .finish_non_exhaustive()
+    }
+}
+
+impl LocalStore {
+    /// The durability that the configuration names, for callers without one of their own.
+    pub fn durability(&self) -> Durability {
+        self.shared.durability
+    }
+
+    /// The engine underneath, for maintenance: giving space back, compaction. Writing objects to it
+    /// directly would break the store.
+    pub fn raw_engine(&self) -> &dyn Engine {
+        &*self.shared.engine
+    }
+
+    /// Runs `work`, such as a compaction, while no snapshot of the engine is open and no commit is
+    /// being written. Store snapshots stay valid.
+    ///
+    /// # Errors
+    /// Those of `work`; `InUse` where a load does not finish.
+    pub fn while_quiet<T>(&self, work: impl FnOnce(&dyn Engine) -> Result<T>) -> Result<T> {
+        let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check()?;
+        let result = self.shared.views.without_views(|| work(&*self.shared.engine));
+        result.map_err(|error| self.shared.poison_by(&mut writer, error))
+    }
+
+    /// The objects that are stored, walked over without a snapshot for measuring: records are not
+    /// verified, and commits meanwhile may be seen in part.
+    ///
+    /// # Errors
+    /// Those of the engine's reading.
+    pub fn scan_unverified(&self, visit: &mut dyn FnMut(Oid, &[u8])) -> Result<()> {
+        let view = self.shared.engine.snapshot()?;
+        let mut cursor = view.cursor(Table::Objects, crate::engine::Key::MIN)?;
+        while let Some((key, value)) = cursor.next()? {
+            visit(Oid(key.first), value);
+        }
+        Ok(())
+    }
+}
+
+impl Store for LocalStore {
+    fn id(&self) -> StoreId {
+        self.shared.id
+    }
+
+    fn engine(&self) -> &Capabilities {
+        &self.shared.capabilities
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(LocalSnapshot::new(self.shared.clone())))
+    }
+
+    fn commit(&self, batch: Batch, durability: Durability) -> Result<Receipt> {
+        let request = self.shared.prepare(batch, durability)?;
+        let receipt = self.shared.queue.submit(request, |group| self.shared.write_group(group))?;
+        self.shared.train_when_due();
+        Ok(receipt)
+    }
+
+    fn new_oids(&self, session: SessionId, count: u32) -> Result<Vec<Oid>> {
+        loop {
+            {
+                let mut oids = self.shared.oids.lock().unwrap_or_else(PoisonError::into_inner);
+                if !oids.knows(session) {
+                    return Err(unknown_session(session));
+                }
+                if let Some(taken) = oids.take(session, count) {
+                    return Ok(taken);
+                }
+            }
+            self.shared.extend_oids(count)?;
+        }
+    }
+
+    fn session(&self, _kind: SessionKind) -> Result<SessionId> {
+        let session = SessionId(self.shared.sessions.fetch_add(1, Ordering::Relaxed));
+        self.shared.oids.lock().unwrap_or_else(PoisonError::into_inner).begin(session);
+        Ok(session)
+    }
+
+    fn end_session(&self, session: SessionId) -> Result<()> {
+        let mut oids = self.shared.oids.lock().unwrap_or_else(PoisonError::into_inner);
+        if session == SessionId::EMBEDDED || !oids.end(session) {
+            return Err(unknown_session(session));
+        }
+        Ok(())
+    }
+
+    fn outcome(&self, identity: CommitId) -> Result<Option<Tid>> {
+        let (key, _) = changes::recent_row(identity, Tid::ZERO);
+        let mut tid = None;
+        self.shared.engine.snapshot()?.get(Table::Recent, key, &mut |stored| {
+            if stored.starts_with(&identity) {
+                tid = changes::recent_tid(stored);
+            }
+        })?;
+        Ok(tid)
+    }
+
+    fn changes_since(&self, tid: Tid) -> Result<Changes> {
+        let until = self.shared.superseded.visible();
+        let view = self.shared.engine.snapshot()?;
+        let changes = changes::read(&*view, tid, until)?;
+        // The log may have been shortened while it was read: its beginning is looked at afterwards.
+        let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if tid < writer.state.changes_from {
+            return Err(changes::too_old(tid, writer.state.changes_from));
+        }
+        Ok(Changes { tid: until.max(tid), changes })
+    }
+
+    fn collect(&self) -> Result<Collected> {
+        collect::mark_and_sweep(self)
+    }
+
+    fn stats(&self) -> Result<StoreStats> {
+        let engine = self.shared.engine.stats()?;
+        let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = writer.state;
+        Ok(StoreStats {
+            objects: state.objects,
+            tid: state.tid,
+            live_bytes: state.live_bytes,
+            garbage_pending: 0,
+            engine,
+        })
+    }
+
+    fn sync(&self) -> Result<Durability> {
+        let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check()?;
+        let result = self.shared.engine.sync();
+        result.map_err(|error| self.shared.poison_by(&mut writer, error))
+    }
+}
+
+fn unknown_session(session: SessionId) -> Error {
+    Error::new(ErrorKind::Usage, "use a session")
+        .because(format!("there is no session {}, or it has ended", session.0))
+}

@@ -1,0 +1,121 @@
+//! The store's own state: one row that every commit rewrites, and a row with its identity.
+
+use crate::engine::{EngineSnapshot, Key, Table};
+use crate::error::{Error, Result};
+use crate::id::{StoreId, Tid};
+use crate::record::varint;
+
+/// Keys of the `meta` table.
+const STATE: u64 = 0;
+const STORE_ID: u64 = 1;
+/// The version of the state row's layout, its first byte.
+const LAYOUT: u8 = 1;
+
+/// The state of a store that changes with every commit.
+///
+/// Stored as the layout's number (one byte), the fields in their order here as LEB128 varints, and
+/// the CRC-32 of all that as four little-endian bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// The last commit.
+    pub(super) tid: Tid,
+    /// All OIDs from here on have never been handed out.
+    pub(super) high_water: u64,
+    /// Objects in the store.
+    pub(super) objects: u64,
+    /// Bytes of their records.
+    pub(super) live_bytes: u64,
+    /// The log of changes is complete for commits after this one.
+    pub(super) changes_from: Tid,
+}
+
+impl State {
+    pub(super) fn key() -> (Table, Key) {
+        (Table::Meta, Key::from(STATE))
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![LAYOUT];
+        for field in
+            [self.tid.0, self.high_water, self.objects, self.live_bytes, self.changes_from.0]
+        {
+            varint::put(&mut out, field);
+        }
+        let checksum = crc32fast::hash(&out);
+        out.extend_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<State> {
+        let (body, checksum) = bytes.split_last_chunk::<4>()?;
+        if u32::from_le_bytes(*checksum) != crc32fast::hash(body) {
+            return None;
+        }
+        let (&layout, mut rest) = body.split_first()?;
+        let mut field = || varint::take(&mut rest);
+        let state = State {
+            tid: Tid(field()?),
+            high_water: field()?,
+            objects: field()?,
+            live_bytes: field()?,
+            changes_from: Tid(field()?),
+        };
+        (layout == LAYOUT && rest.is_empty()).then_some(state)
+    }
+
+    /// Reads the state; `None` in a store that was never initialised.
+    pub(super) fn read(view: &dyn EngineSnapshot) -> Result<Option<State>> {
+        let (table, key) = State::key();
+        let mut state = None;
+        let found = view.get(table, key, &mut |bytes| state = State::decode(bytes))?;
+        match (found, state) {
+            (false, _) => Ok(None),
+            (true, Some(state)) => Ok(Some(state)),
+            (true, None) => Err(Error::damaged("open the store", "its state row is damaged")
+                .hint("`durum check --repair` can rebuild it from the objects.")),
+        }
+    }
+}
+
+/// The key of the row with the store's identity, which shows engine files under a foreign identity.
+pub(super) fn store_id_key() -> (Table, Key) {
+    (Table::Meta, Key::from(STORE_ID))
+}
+
+/// Checks that the engine's files belong to the store `expected`.
+pub(super) fn check_store_id(view: &dyn EngineSnapshot, expected: StoreId) -> Result<()> {
+    let (table, key) = store_id_key();
+    let mut matches = false;
+    let found = view.get(table, key, &mut |bytes| matches = bytes == expected.0)?;
+    let problem = match (found, matches) {
+        (true, true) => return Ok(()),
+        (false, _) => "the engine's files hold no store",
+        (true, false) => "the engine's files belong to another store",
+    };
+    Err(Error::damaged("open the store", problem)
+        .hint("Restore the whole directory from a backup, not files from several stores."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_row_returns_and_damage_is_found() {
+        let state = State {
+            tid: Tid(7),
+            high_water: 1 << 40,
+            objects: 300,
+            live_bytes: 12345,
+            changes_from: Tid(3),
+        };
+        let bytes = state.encode();
+        assert_eq!(State::decode(&bytes), Some(state));
+        for position in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[position] ^= 0x10;
+            assert_eq!(State::decode(&bad), None);
+            assert_eq!(State::decode(&bytes[..position]), None);
+        }
+    }
+}

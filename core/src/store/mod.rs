@@ -1,0 +1,204 @@
+//! The store: objects on an engine, with commits, snapshots and conflicts.
+//!
+//! [`Store`] is what applications, the server and the commands use. It is implemented once, by
+//! [`LocalStore`], over any [`Engine`](crate::engine::Engine).
+
+mod batch;
+mod changes;
+mod dictionary;
+mod import;
+mod local;
+mod meta;
+mod oids;
+mod open;
+mod queue;
+mod scan;
+mod session;
+mod snapshot;
+mod superseded;
+mod sweep;
+mod views;
+mod write_set;
+mod writer;
+
+use std::fmt::Debug;
+
+pub use batch::{Batch, CommitId, Receipt};
+pub use changes::{Change, Changes};
+pub use import::{ImportSummary, Importer};
+pub use local::LocalStore;
+pub use open::{StagedStore, StoreOptions};
+pub use session::SessionKind;
+pub(crate) use sweep::Sweep;
+
+use crate::collect::Collected;
+use crate::engine::{Capabilities, Durability, EngineStats};
+use crate::error::Result;
+use crate::id::{Oid, SessionId, StoreId, Tid};
+use crate::record::{Codecs, Object, Record};
+
+/// A graph of objects with atomic commits.
+///
+/// All methods can be called from many threads at once. Dropping the store closes it.
+pub trait Store: Send + Sync + Debug {
+    /// The store's random identity.
+    fn id(&self) -> StoreId;
+
+    /// What the engine underneath is called and offers.
+    fn engine(&self) -> &Capabilities;
+
+    /// A view of the store as it is now, which stays as it is while others commit.
+    ///
+    /// # Errors
+    /// Those of the engine's reading.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
+
+    /// Commits `batch` atomically and returns when it is as durable as asked.
+    ///
+    /// # Errors
+    /// - `Conflict`: objects that the batch expects at certain tids have others; all are named. Read
+    ///   them again and retry.
+    /// - `Gone`: objects that the batch updates or refers to do not exist, or no longer.
+    /// - `Full`: no space; nothing was changed, and the batch can be tried again.
+    /// - `TooLarge`: an object is larger than the engine takes.
+    /// - `Unsupported`: the engine cannot give this durability.
+    /// - `Poisoned`: an earlier write failed in a way that leaves the disk uncertain.
+    fn commit(&self, batch: Batch, durability: Durability) -> Result<Receipt>;
+
+    /// Hands out `count` OIDs that were never handed out before, to be created by `session`.
+    ///
+    /// # Errors
+    /// `Full` where the high-water mark cannot be written, `Usage` for an unknown session.
+    fn new_oids(&self, session: SessionId, count: u32) -> Result<Vec<Oid>>;
+
+    /// Begins a session: an owner of handed-out OIDs and of objects that are not linked yet.
+    ///
+    /// # Errors
+    /// `Poisoned` as for commits.
+    fn session(&self, kind: SessionKind) -> Result<SessionId>;
+
+    /// Ends a session: OIDs that it did not use are lost, and what it did not link is garbage.
+    ///
+    /// # Errors
+    /// `Usage` for an unknown session.
+    fn end_session(&self, session: SessionId) -> Result<()>;
+
+    /// Whether the commit with this identity happened: its tid, or `None` where it did not or is too
+    /// long ago to be remembered.
+    ///
+    /// # Errors
+    /// Those of the engine's reading.
+    fn outcome(&self, identity: CommitId) -> Result<Option<Tid>>;
+
+    /// Which objects were written and deleted by the commits after `tid`.
+    ///
+    /// # Errors
+    /// `TooOld` where the log of changes no longer reaches back to `tid`.
+    fn changes_since(&self, tid: Tid) -> Result<Changes>;
+
+    /// Deletes what the root can no longer reach.
+    ///
+    /// # Errors
+    /// As for commits; `Damaged` where an object cannot be read, in which case nothing was deleted.
+    fn collect(&self) -> Result<Collected>;
+
+    /// What is in the store, from counters that are kept up to date.
+    ///
+    /// # Errors
+    /// Those of the engine's reading.
+    fn stats(&self) -> Result<StoreStats>;
+
+    /// Makes everything that was committed durable at the best level of the engine; returns it.
+    ///
+    /// # Errors
+    /// As for commits.
+    fn sync(&self) -> Result<Durability>;
+}
+
+/// A fixed state of a store.
+pub trait Snapshot: Send + Debug {
+    /// The last commit that it shows.
+    fn tid(&self) -> Tid;
+
+    /// The dictionaries that the data of its records may need.
+    fn codecs(&self) -> &Codecs;
+
+    /// Calls `visit` with the verified record of `oid`, without copying it, and says whether there
+    /// was one.
+    ///
+    /// # Errors
+    /// `Damaged`, naming the object; `TooOld` where the store could not keep this state any longer.
+    fn load_with(&self, oid: Oid, visit: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<bool>;
+
+    /// Walks over all objects from `from` on, in ascending order of their OIDs.
+    ///
+    /// # Errors
+    /// As [`Snapshot::load_with`].
+    fn scan(&self, from: Oid) -> Result<Box<dyn Scan + '_>>;
+
+    /// As [`Snapshot::scan`], for walks that go on where an object is damaged: each record is handed
+    /// out as stored, to be parsed and verified by the caller.
+    ///
+    /// # Errors
+    /// As [`Snapshot::load_with`], but for damage within records.
+    fn scan_stored(&self, from: Oid) -> Result<Box<dyn ScanStored + '_>>;
+}
+
+/// Convenience on top of [`Snapshot`].
+pub trait SnapshotExt: Snapshot {
+    /// The object `oid`, if it exists.
+    ///
+    /// # Errors
+    /// As [`Snapshot::load_with`].
+    fn load(&self, oid: Oid) -> Result<Option<Object>> {
+        let mut found = None;
+        self.load_with(oid, &mut |record| {
+            found = Some(record.to_object(self.codecs())?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Several objects, each as [`SnapshotExt::load`], in the order asked for.
+    ///
+    /// # Errors
+    /// As [`Snapshot::load_with`].
+    fn load_many(&self, oids: &[Oid]) -> Result<Vec<Option<Object>>> {
+        oids.iter().map(|oid| self.load(*oid)).collect()
+    }
+}
+
+impl<S: Snapshot + ?Sized> SnapshotExt for S {}
+
+/// Walks over the verified records of a snapshot.
+pub trait Scan {
+    /// The next record, for as long as the walk is not moved on.
+    ///
+    /// # Errors
+    /// As [`Snapshot::load_with`].
+    fn next(&mut self) -> Result<Option<Record<'_>>>;
+}
+
+/// Walks over the stored bytes of a snapshot's records.
+pub trait ScanStored {
+    /// The next object and its stored bytes, for as long as the walk is not moved on.
+    ///
+    /// # Errors
+    /// As [`Snapshot::scan_stored`].
+    fn next(&mut self) -> Result<Option<(Oid, &[u8])>>;
+}
+
+/// What is in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Objects, garbage that has not been deleted yet included.
+    pub objects: u64,
+    /// The last commit.
+    pub tid: Tid,
+    /// Bytes of all stored records.
+    pub live_bytes: u64,
+    /// Objects that are queued for collection.
+    pub garbage_pending: u64,
+    /// The engine's sizes.
+    pub engine: EngineStats,
+}

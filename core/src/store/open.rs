@@ -1,0 +1,205 @@
+//! Creating and opening stores.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+
+use super::dictionary;
+use super::import::Importer;
+use super::local::{LocalStore, Shared};
+use super::meta::{State, check_store_id, store_id_key};
+use super::oids::OidAllocator;
+use super::queue::Queue;
+use super::superseded::Superseded;
+use super::views::Gate;
+use super::writer::{Writer, read_state};
+use crate::engine::{Backend, Durability, Engine, Key, Op, Options, Table};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::id::{SessionId, StoreId};
+use crate::place::{Place, StagedPlace};
+use crate::record::{Codec, Codecs};
+
+/// How a store is used while it is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// The engine's own options.
+    pub engine: Options,
+    /// How new records are compressed.
+    pub codec: Codec,
+    /// The durability that callers get who ask for none in particular.
+    pub durability: Durability,
+    /// The bytes of superseded records that are kept in memory for snapshots.
+    pub superseded_bytes_max: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions {
+            engine: Options::default(),
+            codec: Codec::None,
+            durability: Durability::Power,
+            superseded_bytes_max: 64 << 20,
+        }
+    }
+}
+
+impl LocalStore {
+    /// Creates an empty store at `path`, crash-atomically, and opens it. An engine that is not
+    /// persistent ignores the path.
+    ///
+    /// # Errors
+    /// `Exists`, `ReadOnly`, `NotFound` as [`StagedPlace::create`]; those of the engine.
+    pub fn create(
+        backend: Arc<dyn Backend>,
+        path: &Path,
+        options: &StoreOptions,
+    ) -> Result<LocalStore> {
+        StagedStore::create(backend, path, options)?.publish()
+    }
+
+    /// Opens the store at `path`. On an engine that is not persistent that is a new, empty store.
+    ///
+    /// # Errors
+    /// `NotFound`, `Unreadable`, `Usage` and `InUse` as [`Place::open`]; `Damaged`.
+    pub fn open(
+        backend: Arc<dyn Backend>,
+        path: &Path,
+        options: &StoreOptions,
+    ) -> Result<LocalStore> {
+        let capabilities = backend.capabilities();
+        if !capabilities.persistent {
+            return LocalStore::create(backend, path, options);
+        }
+        let place = Place::open(path, capabilities.name)?;
+        if !place.data().is_dir() {
+            return Err(Error::damaged("open the store", "its directory `data` is missing")
+                .with_path(path)
+                .hint("Restore the store from a backup."));
+        }
+        let engine = backend.open(&place.data(), &options.engine).at_path(path)?;
+        let id = place.identity().store_id;
+        LocalStore::assemble(&*backend, engine, id, Some(place), options).at_path(path)
+    }
+
+    fn assemble(
+        backend: &dyn Backend,
+        engine: Box<dyn Engine>,
+        id: StoreId,
+        place: Option<Place>,
+        options: &StoreOptions,
+    ) -> Result<LocalStore> {
+        let codecs = Codecs::default();
+        let (state, root_exists) = {
+            let view = engine.snapshot()?;
+            check_store_id(&*view, id)?;
+            dictionary::load(&*view, &codecs)?;
+            let state = read_state(&*view)?;
+            (state, view.get(Table::Objects, Key::MIN, &mut |_| {})?)
+        };
+        let capabilities = backend.capabilities();
+        // Where nothing outlives the process, the default durability can only be what there is.
+        let best = capabilities.durability.iter().max().copied().unwrap_or_default();
+        let durability = match capabilities.persistent {
+            true => options.durability,
+            false => options.durability.min(best),
+        };
+        let shared = Shared {
+            id,
+            capabilities,
+            codec: options.codec,
+            durability,
+            codecs,
+            superseded: Superseded::new(state.tid, options.superseded_bytes_max),
+            views: Arc::new(Gate::default()),
+            oids: Mutex::new(OidAllocator::new(state.high_water, root_exists)),
+            writer: Mutex::new(Writer { state, poisoned: None }),
+            queue: Queue::default(),
+            training: AtomicBool::new(false),
+            sessions: AtomicU64::new(SessionId::EMBEDDED.0 + 1),
+            engine,
+            place,
+        };
+        // A level that the engine cannot give is refused now, not at the first commit.
+        shared.offered_durability(durability)?;
+        Ok(LocalStore { shared: Arc::new(shared) })
+    }
+}
+
+/// A store that is being filled and does not appear under its path until it is published. Dropped
+/// before that, it is removed.
+#[derive(Debug)]
+pub struct StagedStore {
+    // Declared before the place: the engine is closed before the lock is given back.
+    store: LocalStore,
+    place: Option<StagedPlace>,
+    backend: Arc<dyn Backend>,
+    options: StoreOptions,
+}
+
+impl StagedStore {
+    /// Begins a store that will appear at `path`.
+    ///
+    /// # Errors
+    /// As [`LocalStore::create`].
+    pub fn create(
+        backend: Arc<dyn Backend>,
+        path: &Path,
+        options: &StoreOptions,
+    ) -> Result<StagedStore> {
+        let capabilities = backend.capabilities();
+        let place = match capabilities.persistent {
+            true => Some(StagedPlace::create(path, capabilities.name)?),
+            false => None,
+        };
+        let id = match &place {
+            Some(place) => place.identity().store_id,
+            None => StoreId::random()?,
+        };
+        let data = place.as_ref().map(StagedPlace::data).unwrap_or_default();
+        let engine = backend.open(&data, &options.engine).at_path(path)?;
+        let state = State::default().encode();
+        let ((meta, state_key), (_, id_key)) = (State::key(), store_id_key());
+        let ops = [
+            Op::Put { table: meta, key: state_key, value: &state },
+            Op::Put { table: meta, key: id_key, value: &id.0 },
+        ];
+        let best = capabilities.durability.iter().max().copied().unwrap_or_default();
+        engine.apply(&ops, best).at_path(path)?;
+        let store = LocalStore::assemble(&*backend, engine, id, None, options).at_path(path)?;
+        Ok(StagedStore { store, place, backend, options: options.clone() })
+    }
+
+    /// The store while it is being filled.
+    pub fn store(&self) -> &LocalStore {
+        &self.store
+    }
+
+    /// Fills the store with objects that have OIDs and tids already.
+    ///
+    /// # Errors
+    /// `Exists` where the store has objects.
+    pub fn importer(&self) -> Result<Importer<'_>> {
+        Importer::new(&self.store.shared)
+    }
+
+    /// Makes the store appear under its path, durably, and opens it there.
+    ///
+    /// # Errors
+    /// As [`StagedPlace::publish`], and those of the engine.
+    pub fn publish(self) -> Result<LocalStore> {
+        let StagedStore { store, place, backend, options } = self;
+        let Some(place) = place else { return Ok(store) };
+        super::Store::sync(&store)?;
+        let Some(shared) = Arc::into_inner(store.shared) else {
+            return Err(Error::new(ErrorKind::InUse, "put the new store in its place")
+                .because("a snapshot of it is still in use"));
+        };
+        // Engines open files by path while they run: it is closed before the directory is renamed.
+        drop(shared);
+        let place = place.publish()?;
+        let path = place.path().to_path_buf();
+        let engine = backend.open(&place.data(), &options.engine).at_path(&path)?;
+        let id = place.identity().store_id;
+        LocalStore::assemble(&*backend, engine, id, Some(place), &options).at_path(&path)
+    }
+}

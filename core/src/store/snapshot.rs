@@ -1,0 +1,99 @@
+//! Snapshots of a store on an engine; see [`super::superseded`] for how they stay fixed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::local::Shared;
+use super::scan::{LocalScan, VerifiedScan};
+use super::views::{Slot, View};
+use super::{Scan, ScanStored, Snapshot};
+use crate::engine::{Key, Table};
+use crate::error::Result;
+use crate::id::{Oid, Tid};
+use crate::record::{Codecs, Record};
+
+pub(super) struct LocalSnapshot {
+    pub(super) shared: Arc<Shared>,
+    tid: Tid,
+    slot: Arc<Slot>,
+}
+
+impl LocalSnapshot {
+    pub(super) fn new(shared: Arc<Shared>) -> LocalSnapshot {
+        let tid = shared.superseded.begin_snapshot();
+        let slot = shared.views.slot();
+        LocalSnapshot { shared, tid, slot }
+    }
+
+    /// Runs `read` on an engine snapshot, and keeps that for the next time.
+    pub(super) fn with_view<T>(&self, read: impl FnOnce(&View) -> Result<T>) -> Result<T> {
+        let shared = &self.shared;
+        let view = match self.slot.take() {
+            Some(view) => view,
+            None => shared.views.open(
+                &*shared.engine,
+                &shared.superseded,
+                self.tid,
+                shared.capabilities.snapshots,
+            )?,
+        };
+        let result = read(&view);
+        shared.views.keep(&self.slot, view);
+        result
+    }
+}
+
+impl Drop for LocalSnapshot {
+    fn drop(&mut self) {
+        drop(self.slot.take());
+        self.shared.superseded.end_snapshot(self.tid);
+    }
+}
+
+impl fmt::Debug for LocalSnapshot {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("LocalSnapshot").field("tid", &self.tid).finish_non_exhaustive()
+    }
+}
+
+impl Snapshot for LocalSnapshot {
+    fn tid(&self) -> Tid {
+        self.tid
+    }
+
+    fn codecs(&self) -> &Codecs {
+        &self.shared.codecs
+    }
+
+    fn load_with(&self, oid: Oid, visit: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<bool> {
+        // None: the engine's record, if there is one, is not that of this snapshot.
+        let mut outcome = None;
+        let exact = self.with_view(|view| {
+            view.engine()?.get(Table::Objects, Key::from(oid.0), &mut |bytes| {
+                outcome = match Record::parse(oid, bytes) {
+                    Ok(record) if view.exact || record.tid <= self.tid => Some(visit(record)),
+                    Ok(_) => None,
+                    Err(error) => Some(Err(error)),
+                };
+            })?;
+            Ok(view.exact)
+        })?;
+        match outcome {
+            Some(result) => return result.map(|()| true),
+            None if exact => return Ok(false),
+            None => {}
+        }
+        match self.shared.superseded.find(oid, self.tid)? {
+            Some(bytes) => visit(Record::parse(oid, &bytes)?).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn scan(&self, from: Oid) -> Result<Box<dyn Scan + '_>> {
+        Ok(Box::new(VerifiedScan(LocalScan::new(self, from))))
+    }
+
+    fn scan_stored(&self, from: Oid) -> Result<Box<dyn ScanStored + '_>> {
+        Ok(Box::new(LocalScan::new(self, from)))
+    }
+}

@@ -1,0 +1,219 @@
+//! Superseded records, kept for as long as a live snapshot may read them.
+//!
+//! This is what makes snapshots independent of the engine. A commit publishes the old record of every
+//! object that it updates or deletes *before* it writes to the engine; a snapshot of commit `t` reads
+//! the engine first, and where the record that it finds is newer than `t`, or missing, looks here for
+//! the first record superseded after `t`. Since publishing comes before writing and reading the engine
+//! before looking here, it cannot miss one. An object of which there is no such record did not exist.
+//!
+//! The records are bounded in bytes; beyond, the oldest snapshots are given up.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Oid, Tid};
+
+/// What each kept record costs beyond its bytes: keys and nodes of both maps.
+const OVERHEAD: u64 = 96;
+
+#[derive(Debug)]
+pub(super) struct Superseded {
+    bytes_max: u64,
+    /// The newest commit that may already show in the engine.
+    newest: AtomicU64,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// (object, commit that superseded the record): the record's stored bytes.
+    records: BTreeMap<(Oid, Tid), Vec<u8>>,
+    by_tid: BTreeMap<Tid, Vec<Oid>>,
+    bytes: u64,
+    /// How many snapshots there are of each commit.
+    live: BTreeMap<Tid, usize>,
+    /// The newest commit that snapshots are taken of.
+    visible: Tid,
+    /// Snapshots of commits before this one have been given up.
+    floor: Tid,
+}
+
+impl Superseded {
+    pub(super) fn new(visible: Tid, bytes_max: u64) -> Superseded {
+        let inner = Inner { visible, ..Inner::default() };
+        Superseded { bytes_max, newest: AtomicU64::new(visible.0), inner: Mutex::new(inner) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a snapshot of the newest commit.
+    pub(super) fn begin_snapshot(&self) -> Tid {
+        let mut inner = self.lock();
+        let tid = inner.visible;
+        *inner.live.entry(tid).or_default() += 1;
+        tid
+    }
+
+    /// Ends a snapshot of `tid`.
+    pub(super) fn end_snapshot(&self, tid: Tid) {
+        let mut inner = self.lock();
+        if let Some(count) = inner.live.get_mut(&tid) {
+            *count -= 1;
+            if *count == 0 {
+                inner.live.remove(&tid);
+                inner.prune();
+            }
+        }
+    }
+
+    /// The newest commit that snapshots are taken of.
+    pub(super) fn visible(&self) -> Tid {
+        self.lock().visible
+    }
+
+    /// Whether an engine snapshot that was taken before this call can show a commit after `tid`.
+    pub(super) fn newer_than(&self, tid: Tid) -> bool {
+        self.newest.load(Ordering::Acquire) > tid.0
+    }
+
+    /// Keeps what commits up to `newest` are about to replace: for each object the commit and the
+    /// stored bytes.
+    pub(super) fn publish(&self, newest: Tid, records: Vec<(Oid, Tid, Vec<u8>)>) {
+        let mut inner = self.lock();
+        for (oid, tid, bytes) in records {
+            inner.bytes += bytes.len() as u64 + OVERHEAD;
+            if let Some(old) = inner.records.insert((oid, tid), bytes) {
+                // From a commit of the same number that failed before it reached the engine.
+                inner.bytes -= old.len() as u64 + OVERHEAD;
+            } else {
+                inner.by_tid.entry(tid).or_default().push(oid);
+            }
+        }
+        self.newest.store(newest.0, Ordering::Release);
+    }
+
+    /// The commits up to `tid` are in the engine: snapshots show them from now on.
+    pub(super) fn make_visible(&self, tid: Tid) {
+        let mut inner = self.lock();
+        inner.visible = tid;
+        inner.prune();
+        while inner.bytes > self.bytes_max {
+            let Some((oldest, _)) = inner.live.first_key_value().map(|(tid, n)| (*tid, *n)) else {
+                break;
+            };
+            if oldest >= inner.visible {
+                break;
+            }
+            tracing::warn!(%oldest, bytes = inner.bytes, "gave up a snapshot that grew too old");
+            inner.live.remove(&oldest);
+            inner.floor = oldest.next();
+            inner.prune();
+        }
+    }
+
+    /// The record of `oid` as commit `tid` left it, where a later commit replaced or deleted it.
+    /// `None`: no later commit did.
+    pub(super) fn find(&self, oid: Oid, tid: Tid) -> Result<Option<Vec<u8>>> {
+        let inner = self.lock();
+        inner.check(tid)?;
+        let mut later = inner.records.range((oid, tid.next())..=(oid, Tid(u64::MAX)));
+        Ok(later.next().map(|(_, bytes)| bytes.clone()))
+    }
+
+    /// As [`Superseded::find`] for all objects from `first` to `last`, ascending.
+    pub(super) fn find_range(
+        &self,
+        first: Oid,
+        last: Oid,
+        tid: Tid,
+    ) -> Result<Vec<(Oid, Vec<u8>)>> {
+        let inner = self.lock();
+        inner.check(tid)?;
+        let mut found: Vec<(Oid, Vec<u8>)> = Vec::new();
+        for ((oid, superseded), bytes) in inner.records.range((first, Tid::ZERO)..) {
+            if *oid > last {
+                break;
+            }
+            if *superseded > tid && found.last().is_none_or(|(last, _)| last != oid) {
+                found.push((*oid, bytes.clone()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Inner {
+    fn check(&self, tid: Tid) -> Result<()> {
+        if tid >= self.floor {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::TooOld, "read from a snapshot")
+            .because(format!("the snapshot of commit {tid} grew too old under later commits"))
+            .hint("Take a new snapshot, and read faster or in smaller parts."))
+    }
+
+    /// Drops the records that no live snapshot can ask for.
+    fn prune(&mut self) {
+        let oldest = self.live.first_key_value().map_or(self.visible, |(tid, _)| *tid);
+        while let Some(entry) = self.by_tid.first_entry() {
+            let tid = *entry.key();
+            if tid > oldest {
+                break;
+            }
+            for oid in entry.remove() {
+                if let Some(bytes) = self.records.remove(&(oid, tid)) {
+                    self.bytes -= bytes.len() as u64 + OVERHEAD;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(kept: &Superseded, tid: u64, oid: u64, old: &[u8]) {
+        kept.publish(Tid(tid), vec![(Oid(oid), Tid(tid), old.to_vec())]);
+        kept.make_visible(Tid(tid));
+    }
+
+    #[test]
+    fn a_snapshot_finds_what_was_superseded_after_it_first() {
+        let kept = Superseded::new(Tid(4), 1 << 20);
+        let early = kept.begin_snapshot();
+        commit(&kept, 5, 1, b"four");
+        commit(&kept, 6, 1, b"five");
+        let late = kept.begin_snapshot();
+        assert_eq!((early, late), (Tid(4), Tid(6)));
+        assert_eq!(kept.find(Oid(1), early).unwrap().unwrap(), b"four");
+        assert_eq!(kept.find(Oid(1), Tid(5)).unwrap().unwrap(), b"five");
+        assert_eq!(kept.find(Oid(1), late).unwrap(), None);
+        assert_eq!(kept.find(Oid(2), early).unwrap(), None);
+        let range = kept.find_range(Oid(0), Oid(9), early).unwrap();
+        assert_eq!(range, [(Oid(1), b"four".to_vec())]);
+        kept.end_snapshot(early);
+        assert_eq!(kept.lock().records.len(), 0);
+        assert_eq!(kept.lock().bytes, 0);
+        kept.end_snapshot(late);
+    }
+
+    #[test]
+    fn the_oldest_snapshots_are_given_up_at_the_bound_and_say_so() {
+        let kept = Superseded::new(Tid(1), 1000);
+        let old = kept.begin_snapshot();
+        commit(&kept, 2, 1, &[0; 500]);
+        let newer = kept.begin_snapshot();
+        assert!(kept.find(Oid(1), old).is_ok());
+        commit(&kept, 3, 1, &[0; 500]);
+        assert_eq!(kept.find(Oid(1), old).unwrap_err().kind(), ErrorKind::TooOld);
+        assert_eq!(kept.find(Oid(1), newer).unwrap().unwrap(), [0; 500]);
+        kept.end_snapshot(old);
+        kept.end_snapshot(newer);
+        assert_eq!(kept.lock().bytes, 0);
+    }
+}

@@ -1,0 +1,183 @@
+//! Engine snapshots that are open, and how to have them all closed.
+//!
+//! Store snapshots keep an engine snapshot ("view") at hand between loads, since opening one costs.
+//! Those that lie idle are closed when they grow old, so that a long reader pins no pages of LMDB and
+//! no log of SQLite, and all are closed when the engine needs that to make room.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::superseded::Superseded;
+use crate::engine::{Engine, EngineSnapshot};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::Tid;
+
+/// An idle view older than this is closed when a commit comes by.
+const AGE_MAX: Duration = Duration::from_millis(500);
+/// How often commits look for idle views, and how often waiting for their closing looks again.
+const SWEEP: Duration = Duration::from_millis(250);
+/// How long to wait for views that are being read from: loads are short, so that only a stuck disk
+/// takes longer.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// An open engine snapshot.
+pub(super) struct View {
+    snapshot: Option<Box<dyn EngineSnapshot>>,
+    /// Whether it shows exactly the commit that it was opened for, and no later one.
+    pub(super) exact: bool,
+    opened: Instant,
+    gate: Arc<Gate>,
+}
+
+impl View {
+    pub(super) fn engine(&self) -> Result<&dyn EngineSnapshot> {
+        self.snapshot.as_deref().ok_or_else(|| {
+            Error::new(ErrorKind::Other, "read from a snapshot").because("its view is closed")
+        })
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.snapshot = None;
+        self.gate.lock().open -= 1;
+        self.gate.changed.notify_all();
+    }
+}
+
+/// Where a store snapshot keeps its view between loads.
+#[derive(Default)]
+pub(super) struct Slot(Mutex<Option<View>>);
+
+impl Slot {
+    pub(super) fn take(&self) -> Option<View> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn close_if(&self, condition: impl Fn(&View) -> bool) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = if slot.as_ref().is_some_and(condition) { slot.take() } else { None };
+        drop(slot);
+        drop(closed);
+    }
+}
+
+/// All views of a store.
+#[derive(Default)]
+pub(super) struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+    closing: AtomicBool,
+}
+
+#[derive(Default)]
+struct GateState {
+    open: usize,
+    closing: bool,
+    slots: Vec<Weak<Slot>>,
+    swept: Option<Instant>,
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, GateState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new slot for a store snapshot.
+    pub(super) fn slot(&self) -> Arc<Slot> {
+        let slot = Arc::new(Slot::default());
+        let mut state = self.lock();
+        // Forgotten slots are dropped when they have become half of all, so that this costs O(1).
+        if state.slots.len() == state.slots.capacity() {
+            state.slots.retain(|slot| slot.strong_count() > 0);
+        }
+        state.slots.push(Arc::downgrade(&slot));
+        slot
+    }
+
+    /// Opens a view for reading the commit `tid`.
+    pub(super) fn open(
+        self: &Arc<Gate>,
+        engine: &dyn Engine,
+        superseded: &Superseded,
+        tid: Tid,
+        fixed: bool,
+    ) -> Result<View> {
+        let mut state = self.lock();
+        while state.closing {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.open += 1;
+        drop(state);
+        // From here on the drop of the view undoes the count, also where the engine fails.
+        let mut view =
+            View { snapshot: None, exact: false, opened: Instant::now(), gate: self.clone() };
+        view.snapshot = Some(engine.snapshot()?);
+        view.exact = fixed && !superseded.newer_than(tid);
+        Ok(view)
+    }
+
+    /// Keeps a view in its slot for the next load, unless all are to be closed.
+    pub(super) fn keep(&self, slot: &Slot, view: View) {
+        if self.closing.load(Ordering::Acquire) {
+            return;
+        }
+        let mut kept = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaced = kept.replace(view);
+        drop(kept);
+        drop(replaced);
+    }
+
+    /// Closes idle views that are old; cheap when called often.
+    pub(super) fn sweep(&self) {
+        let mut state = self.lock();
+        if state.swept.is_some_and(|last| last.elapsed() < SWEEP) {
+            return;
+        }
+        state.swept = Some(Instant::now());
+        let slots = state.slots.clone();
+        drop(state);
+        for slot in slots.iter().filter_map(Weak::upgrade) {
+            slot.close_if(|view| view.opened.elapsed() > AGE_MAX);
+        }
+    }
+
+    /// Runs `work` while no view is open.
+    ///
+    /// # Errors
+    /// `InUse` where a view is read from for so long that something must be stuck.
+    pub(super) fn without_views<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut state = self.lock();
+        state.closing = true;
+        self.closing.store(true, Ordering::Release);
+        let begun = Instant::now();
+        let quiet = loop {
+            if state.open == 0 {
+                break true;
+            }
+            if begun.elapsed() > WAIT_MAX {
+                break false;
+            }
+            let slots = state.slots.clone();
+            drop(state);
+            slots.iter().filter_map(Weak::upgrade).for_each(|slot| slot.close_if(|_| true));
+            state = self.lock();
+            if state.open > 0 {
+                let waited = self.changed.wait_timeout(state, Duration::from_millis(5));
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        };
+        drop(state);
+        let result = if quiet {
+            work()
+        } else {
+            Err(Error::new(ErrorKind::InUse, "close all snapshots of the engine")
+                .because("one of them is being read from and does not finish"))
+        };
+        self.closing.store(false, Ordering::Release);
+        self.lock().closing = false;
+        self.changed.notify_all();
+        result
+    }
+}

@@ -1,0 +1,69 @@
+//! The rows that a group of commits is going to write, readable before they are written.
+
+use std::collections::BTreeMap;
+
+use crate::engine::{EngineSnapshot, Key, Op, Table};
+use crate::error::Result;
+
+/// Pending rows over an engine snapshot: reading sees them first.
+pub(super) struct WriteSet {
+    view: Option<Box<dyn EngineSnapshot>>,
+    rows: BTreeMap<(Table, Key), Option<Vec<u8>>>,
+}
+
+impl WriteSet {
+    pub(super) fn new(view: Box<dyn EngineSnapshot>) -> WriteSet {
+        WriteSet { view: Some(view), rows: BTreeMap::new() }
+    }
+
+    /// Calls `visit` with the row's value, if there is one, and says whether there was.
+    pub(super) fn get(
+        &self,
+        table: Table,
+        key: Key,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool> {
+        match (self.rows.get(&(table, key)), &self.view) {
+            (Some(Some(value)), _) => {
+                visit(value);
+                Ok(true)
+            }
+            (Some(None), _) | (None, None) => Ok(false),
+            (None, Some(view)) => view.get(table, key, visit),
+        }
+    }
+
+    pub(super) fn put(&mut self, table: Table, key: Key, value: Vec<u8>) {
+        self.rows.insert((table, key), Some(value));
+    }
+
+    pub(super) fn delete(&mut self, table: Table, key: Key) {
+        self.rows.insert((table, key), None);
+    }
+
+    /// The engine snapshot underneath, without the pending rows.
+    pub(super) fn view(&self) -> Option<&dyn EngineSnapshot> {
+        self.view.as_deref()
+    }
+
+    /// Closes the engine snapshot; from here on only [`WriteSet::ops`] makes sense.
+    pub(super) fn close_view(&mut self) {
+        self.view = None;
+    }
+
+    /// The pending rows as operations in the order that engines expect.
+    pub(super) fn ops(&self) -> Vec<Op<'_>> {
+        self.rows
+            .iter()
+            .map(|(&(table, key), value)| match value {
+                Some(value) => Op::Put { table, key, value },
+                None => Op::Delete { table, key },
+            })
+            .collect()
+    }
+
+    /// The bytes of all pending values, for making room.
+    pub(super) fn value_bytes(&self) -> u64 {
+        self.rows.values().flatten().map(|value| value.len() as u64).sum()
+    }
+}
