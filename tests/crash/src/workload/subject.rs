@@ -1,0 +1,60 @@
+//! What can be tested: anything that makes numbered commits and can tell what it holds.
+
+use std::path::Path;
+
+use durum_core::engine::{Backend, Durability};
+
+use super::engine::EngineSubject;
+use super::plan::Plan;
+use super::store_path;
+use super::toys;
+
+/// An error, as far as the harness needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Whether, by its own account, it changed nothing, so that it can be tried again.
+    pub unchanged: bool,
+    /// What it said.
+    pub reason: String,
+}
+
+/// An open store of any sort.
+pub trait Subject {
+    /// Makes a commit and returns the durability that was achieved.
+    fn commit(
+        &mut self,
+        plan: &Plan,
+        commit: u64,
+        durability: Durability,
+    ) -> Result<Durability, Refused>;
+
+    /// How many commits it holds.
+    fn found(&self) -> Result<u64, String>;
+
+    /// Compares all that it holds with what this many commits make.
+    fn check(&self, plan: &Plan, commits: u64) -> Result<(), String>;
+
+    /// Does what stores do between commits, such as giving space back.
+    fn upkeep(&mut self, commit: u64) -> Result<(), Refused>;
+}
+
+/// Opens the store of the subject `name` in `root`; creates it if there is none.
+pub fn open(name: &str, root: &Path) -> Result<Box<dyn Subject>, Refused> {
+    let path = store_path(root);
+    if let Some(backend) = backend(name) {
+        return Ok(Box::new(EngineSubject::open(backend, &path)?));
+    }
+    toys::open(name, &path)
+}
+
+/// Whether there is a store in `root`, which then has to open.
+pub fn is_present(root: &Path) -> bool {
+    std::fs::symlink_metadata(store_path(root)).is_ok()
+}
+
+fn backend(name: &str) -> Option<Box<dyn Backend>> {
+    let backends: [Box<dyn Backend>; 0] = [];
+    backends
+        .into_iter()
+        .find(|backend| backend.capabilities().name == name)
+}
