@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod collect;
 pub mod config;
 #[cfg(feature = "conformance")]

@@ -1,4 +1,4 @@
-//! Deleting garbage: the writing side of a collection.
+//! Maintenance that writes: deleting garbage, mending counters.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -6,6 +6,7 @@ use super::changes;
 use super::local::LocalStore;
 use super::write_set::WriteSet;
 use super::writer::Writer;
+use crate::check::Counted;
 use crate::engine::{Key, Table};
 use crate::error::Result;
 use crate::id::Oid;
@@ -47,5 +48,33 @@ impl<'a> Sweep<'a> {
         let superseded = objects.into_iter().map(|(oid, bytes)| (oid, tid, bytes)).collect();
         let durability = shared.offered_durability(shared.durability)?;
         shared.write(&mut self.writer, rows, state, superseded, durability).map(drop)
+    }
+}
+
+impl LocalStore {
+    /// What the store counts, for a check to compare with what is there.
+    pub(crate) fn counters(&self) -> Counted {
+        let state = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).state;
+        Counted {
+            objects: state.objects,
+            live_bytes: state.live_bytes,
+            oids_end: state.high_water,
+            tid: state.tid,
+        }
+    }
+
+    /// Sets the counters to what was found; the OID mark and the tid are only ever raised.
+    pub(crate) fn repair_counters(&self, counted: Counted) -> Result<()> {
+        let shared = &self.shared;
+        let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check()?;
+        let mut state = writer.state;
+        state.objects = counted.objects;
+        state.live_bytes = counted.live_bytes;
+        state.high_water = state.high_water.max(counted.oids_end);
+        state.tid = state.tid.max(counted.tid);
+        let rows = WriteSet::new(shared.engine.snapshot()?);
+        let durability = shared.offered_durability(shared.durability)?;
+        shared.write(&mut writer, rows, state, Vec::new(), durability).map(drop)
     }
 }
