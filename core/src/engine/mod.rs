@@ -12,6 +12,7 @@
 //! - Keys are below 2^63.
 
 mod options;
+mod registry;
 mod table;
 
 use std::fmt::Debug;
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 pub use options::{OptionKind, OptionSpec, Options};
+pub use registry::Registry;
 pub use table::{Key, Table};
 
 /// How long an acknowledged write lasts. Each level includes the ones before it.

@@ -1,0 +1,110 @@
+//! The engines that a program was built with.
+
+use std::sync::Arc;
+
+use super::Backend;
+use crate::config::{Location, StoreSettings, suggest};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{LocalStore, StagedStore, StoreOptions};
+
+/// The engines that a program was built with, by name. They are registered explicitly:
+///
+/// ```ignore
+/// let registry = Registry::new().with(durum_lmdb::LmdbBackend).with(my_engine::MyBackend);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    backends: Vec<Arc<dyn Backend>>,
+}
+
+impl Registry {
+    /// A registry without engines.
+    pub fn new() -> Registry {
+        Registry::default()
+    }
+
+    /// Adds an engine, in place of one with the same name.
+    #[must_use]
+    pub fn with(mut self, backend: impl Backend + 'static) -> Registry {
+        let name = backend.capabilities().name;
+        self.backends.retain(|other| other.capabilities().name != name);
+        self.backends.push(Arc::new(backend));
+        self
+    }
+
+    /// The engines, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Backend>> {
+        self.backends.iter()
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.iter().map(|backend| backend.capabilities().name).collect()
+    }
+
+    /// The engine `name`.
+    ///
+    /// # Errors
+    /// `Usage` for an unknown one, with a suggestion.
+    pub fn get(&self, name: &str) -> Result<Arc<dyn Backend>> {
+        let found = self.iter().find(|backend| backend.capabilities().name == name);
+        found.cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Usage, "choose an engine")
+                .because(format!("there is no engine `{name}`"))
+                .hint(suggest(name, &self.names(), "engines"))
+        })
+    }
+
+    /// Reads a URL with these engines' names as schemes.
+    ///
+    /// # Errors
+    /// As [`Location::parse`].
+    pub fn parse(&self, url: &str) -> Result<Location> {
+        Location::parse(url, &self.names())
+    }
+
+    /// Reads a URL that has to name a store.
+    ///
+    /// # Errors
+    /// As [`Location::parse`]; `Usage` where the URL names something else.
+    pub fn parse_store(&self, url: &str) -> Result<StoreSettings> {
+        match self.parse(url)? {
+            Location::Store(settings) => Ok(settings),
+            other => Err(Error::new(ErrorKind::Usage, "read the URL")
+                .because(format!("{other} is not a store on one of our engines"))
+                .hint(format!("Migrate it first: `durum migrate {other} lmdb:PATH`."))),
+        }
+    }
+
+    /// Opens the store that the settings name.
+    ///
+    /// # Errors
+    /// `Usage` for an unknown engine or option, and as [`LocalStore::open`].
+    pub fn open(&self, settings: &StoreSettings) -> Result<LocalStore> {
+        let (backend, options) = self.resolve(settings)?;
+        LocalStore::open(backend, &settings.path, &options)
+    }
+
+    /// Creates the store that the settings name.
+    ///
+    /// # Errors
+    /// `Usage` for an unknown engine or option, and as [`LocalStore::create`].
+    pub fn create(&self, settings: &StoreSettings) -> Result<LocalStore> {
+        self.stage(settings)?.publish()
+    }
+
+    /// Begins the store that the settings name, to be filled before it appears.
+    ///
+    /// # Errors
+    /// As [`Registry::create`].
+    pub fn stage(&self, settings: &StoreSettings) -> Result<StagedStore> {
+        let (backend, options) = self.resolve(settings)?;
+        StagedStore::create(backend, &settings.path, &options)
+    }
+
+    fn resolve(&self, settings: &StoreSettings) -> Result<(Arc<dyn Backend>, StoreOptions)> {
+        let backend = self.get(&settings.backend)?;
+        let options = settings.store_options(backend.capabilities().name, backend.options())?;
+        Ok((backend, options))
+    }
+}
