@@ -259,3 +259,41 @@ fn a_graph_of_twenty_thousand_objects_goes_there_and_back() {
         assert_eq!(bench.json("walk.py", &copy)["objects"], 20_000);
     }
 }
+
+/// Our reader stops where the original's repair cuts.
+#[test]
+fn an_original_that_is_killed_in_a_commit_loses_that_commit() {
+    let Some(bench) = Bench::new() else { return };
+    for format in FORMATS {
+        for writes in ["1", "3", "4", "30"] {
+            let path = bench.path(&format!("torn{writes}.{}", format.name()));
+            let options = ["--format", format.name(), "--writes", writes];
+            bench.run("torn.py", &path, &options);
+            let file = DurusFile::open(&path).unwrap();
+            assert!(
+                file.torn_bytes() > 0 || writes == "2",
+                "{format:?}, {writes}"
+            );
+            let objects: Vec<_> = file.objects().map(Result::unwrap).collect();
+            drop(file);
+            bench.run("repair.py", &path, &[]);
+            assert!(objects == ours(&path), "{format:?}, {writes}");
+            let before = path.with_extension(format!("{}.before", format.name()));
+            assert!(objects == bench.original(&before), "{format:?}, {writes}");
+        }
+    }
+}
+
+/// The sample in the repository, which needs no Python to be read.
+#[test]
+fn the_sample_has_the_digest_that_the_original_computes() {
+    let path = durum_testkit::workspace().join("samples/debian.durus");
+    let objects = ours(&path);
+    assert_eq!(objects.len(), 3961);
+    let computed = "0de8e4d0b8fcf2d4c1948e9d7aa982dba1d2354f16309d0f491844d9765d61f6";
+    assert_eq!(digest(&objects), computed);
+    if let Some(bench) = Bench::new() {
+        assert_eq!(bench.json("durus_digest.py", &path)["digest"], computed);
+        assert_eq!(bench.json("walk.py", &path)["objects"], 3961);
+    }
+}

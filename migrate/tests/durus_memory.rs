@@ -1,0 +1,55 @@
+//! Reading and writing Durus files takes no memory per object.
+//!
+//! Alone in its program: the peak memory of the process is what is measured.
+
+use durum_core::Oid;
+use durum_migrate::durus::{Dfs20Writer, DurusFile, DurusObject, ShelfWriter};
+
+/// At 16 bytes each in memory, so many would show.
+const OBJECTS: u64 = 3_000_000;
+
+/// What the process may need at its peak.
+const PEAK_KIB_MAX: u64 = 32 << 10;
+
+fn object(number: u64) -> DurusObject {
+    DurusObject {
+        oid: Oid(number * 2),
+        refs: vec![Oid(number * 7 % OBJECTS * 2 + 1)],
+        data: number.to_be_bytes().to_vec(),
+    }
+}
+
+/// The peak memory of this process, in KiB, as the kernel counts it.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn three_million_objects_fit_in_little_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = [
+        directory.path().join("shelf"),
+        directory.path().join("dfs20"),
+    ];
+    let mut shelf = ShelfWriter::create(&paths[0]).unwrap();
+    let mut dfs20 = Dfs20Writer::create(&paths[1]).unwrap();
+    for number in 0..OBJECTS {
+        shelf.push(&object(number)).unwrap();
+        dfs20.push(&object(number)).unwrap();
+    }
+    shelf.finish().unwrap();
+    dfs20.finish().unwrap();
+    for path in &paths {
+        let file = DurusFile::open_with(path, Some(directory.path()), 8 << 20).unwrap();
+        assert_eq!(file.object_count(), OBJECTS);
+        let objects = file.objects().map(Result::unwrap);
+        assert!(objects.eq((0..OBJECTS).map(object)));
+    }
+    assert!(peak_kib() < PEAK_KIB_MAX, "{} KiB", peak_kib());
+    println!("peak: {} KiB", peak_kib());
+}
