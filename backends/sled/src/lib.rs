@@ -1,1 +1,69 @@
-//! Durum's sled backend.
+//! Durum's sled backend, for those who have data in sled and for comparison.
+//!
+//! **Not recommended for new data.** Of sled 0.34.7 users report files many times the size of their
+//! data, slow opening, and databases that do not open again after the process was killed; it panics
+//! where others return errors, and its `flush` does not reach the device on Linux. This backend takes
+//! away what it can: panics become errors that name the path, and durability is made up for as below.
+//! For anything new use `lmdb`, `sqlite` or `file`; `durum migrate` moves a store there.
+//!
+//! All tables lie in one tree, with the table's number as the first byte of a key: sled applies and
+//! recovers a batch on one tree as a whole. There are no native snapshots; the store keeps the
+//! superseded records that its own snapshots need.
+//!
+//! # Durability
+//! - `relaxed` leaves everything to sled, which writes when a buffer is full, and twice a second.
+//! - `process` flushes sled's buffers to the system.
+//! - `power` does that and then syncs, which sled does not (it calls `sync_file_range`, which neither
+//!   flushes the device's cache nor the file's size, and never syncs the files of large values): the
+//!   file `db`, new files in `blobs`, and the directories.
+//!
+//! # Damage
+//! A `db` that was cut opens in sled as an empty database, without a word. So every batch also counts
+//! up a row of this backend's own, and the file `generation` holds the count as of the last `sync` or
+//! orderly end: a database that is behind it is reported as damaged.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod cursor;
+mod engine;
+mod error;
+mod generation;
+mod reclaim;
+mod snapshot;
+mod tree;
+
+use std::path::Path;
+
+use durum_core::Result;
+use durum_core::engine::{Backend, Capabilities, Durability, Engine, OptionSpec, Options};
+
+/// The name of the engine and the scheme of its URLs.
+pub const NAME: &str = "sled";
+
+/// Makes sled available as an engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SledBackend;
+
+impl Backend for SledBackend {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            name: NAME,
+            version: format!("sled {}", config::SLED_VERSION),
+            snapshots: false,
+            durability: Durability::ALL.to_vec(),
+            compaction: false,
+            reclaim: false,
+            persistent: true,
+            value_bytes_max: config::VALUE_BYTES_MAX,
+        }
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        config::OPTIONS
+    }
+
+    fn open(&self, dir: &Path, options: &Options) -> Result<Box<dyn Engine>> {
+        Ok(Box::new(engine::SledEngine::open(dir, options)?))
+    }
+}

@@ -1,0 +1,206 @@
+//! The engine: batches on one tree, and the syncs that sled leaves out.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use durum_core::engine::{Durability, Engine, EngineSnapshot, EngineStats, Op, Options, Reclaimed};
+use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
+
+use crate::NAME;
+use crate::config::VALUE_BYTES_MAX;
+use crate::generation;
+use crate::reclaim;
+use crate::snapshot::SledSnapshot;
+use crate::tree::{FILE, Tree, tree_key};
+
+/// Large values have files of their own in this directory.
+const BLOBS: &str = "blobs";
+
+const SYNC: &str = "sync the database";
+
+/// After this a directory's time of change tells two changes apart.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// sled as an engine.
+pub(crate) struct SledEngine {
+    tree: Arc<Tree>,
+    synced: Mutex<Synced>,
+    /// Batches that were applied; see [`generation`].
+    count: AtomicU64,
+}
+
+/// What was made durable.
+#[derive(Default)]
+struct Synced {
+    /// Files in `blobs` that were synced.
+    blobs: HashSet<OsString>,
+    /// When `blobs` was last changed, if it was read long enough after that.
+    changed: Option<SystemTime>,
+}
+
+impl SledEngine {
+    pub(crate) fn open(dir: &Path, options: &Options) -> Result<SledEngine> {
+        let reached = generation::reached(dir)?;
+        let tree = Tree::open(dir, options)?;
+        let found = tree.run("open the database", |tree| tree.get(generation::ROW))?;
+        let found = found.and_then(|bytes| generation::decode(&bytes));
+        let engine = SledEngine {
+            count: AtomicU64::new(generation::check(found, reached, dir)?),
+            tree: Arc::new(tree),
+            synced: Mutex::default(),
+        };
+        engine.flush()?;
+        // The configuration and recovery's own files too, this once.
+        for entry in fs::read_dir(dir).during(SYNC, dir)? {
+            sync(&entry.during(SYNC, dir)?.path())?;
+        }
+        engine.sync_files()?;
+        if let Some(parent) = dir.parent() {
+            sync(parent)?;
+        }
+        Ok(engine)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.tree
+            .run("flush the database", |tree| tree.flush().map(drop))
+    }
+
+    /// Syncs what sled wrote: large values before the log that names them.
+    fn sync_files(&self) -> Result<()> {
+        self.sync_blobs(&self.tree.dir.join(BLOBS))?;
+        sync(&self.tree.dir.join(FILE))?;
+        sync(&self.tree.dir)
+    }
+
+    fn sync_blobs(&self, blobs: &Path) -> Result<()> {
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = fs::metadata(blobs)
+            .and_then(|metadata| metadata.modified())
+            .during(SYNC, blobs)?;
+        if synced.changed == Some(changed) {
+            return Ok(());
+        }
+        let mut present = HashSet::new();
+        for entry in fs::read_dir(blobs).during(SYNC, blobs)? {
+            let entry = entry.during(SYNC, blobs)?;
+            let name = entry.file_name();
+            if !synced.blobs.contains(&name) && !sync_if_present(&entry.path())? {
+                continue;
+            }
+            present.insert(name);
+        }
+        sync(blobs)?;
+        synced.blobs = present;
+        // A file that is added in the same tick as the last would leave the time as it is.
+        let settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
+        synced.changed = settled.then_some(changed);
+        Ok(())
+    }
+
+    fn make_durable(&self, durability: Durability) -> Result<()> {
+        if durability >= Durability::Process {
+            self.flush()?;
+        }
+        if durability >= Durability::Power {
+            // The batch is in the tree already, so that this is no `Full`, "nothing was changed".
+            self.sync_files()
+                .map_err(|error| error.with_kind(ErrorKind::Io))?;
+        }
+        Ok(())
+    }
+}
+
+impl Engine for SledEngine {
+    fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>> {
+        Ok(Box::new(SledSnapshot::new(Arc::clone(&self.tree))))
+    }
+
+    fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
+        let mut batch = sled::Batch::default();
+        for op in ops {
+            let (table, key) = op.row();
+            match op {
+                Op::Put { value, .. } => {
+                    if value.len() as u64 > VALUE_BYTES_MAX {
+                        return Err(too_large(value.len()));
+                    }
+                    batch.insert(tree_key(table, key), *value);
+                }
+                Op::Delete { .. } => batch.remove(tree_key(table, key)),
+            }
+        }
+        if !ops.is_empty() {
+            let count = self.count.load(Ordering::Acquire) + 1;
+            batch.insert(generation::ROW, &generation::encode(count));
+            self.tree
+                .run("apply a batch", |tree| tree.apply_batch(batch))?;
+            self.count.store(count, Ordering::Release);
+        }
+        self.make_durable(durability)?;
+        Ok(durability)
+    }
+
+    fn sync(&self) -> Result<Durability> {
+        self.make_durable(Durability::Power)?;
+        generation::write(&self.tree.dir, self.count.load(Ordering::Acquire))?;
+        Ok(Durability::Power)
+    }
+
+    fn make_room(&self, _bytes: u64) -> Result<()> {
+        // `apply` never asks for it.
+        Ok(())
+    }
+
+    fn stats(&self) -> Result<EngineStats> {
+        reclaim::stats(&self.tree.dir)
+    }
+
+    fn reclaim(&self, _bytes_max: u64) -> Result<Reclaimed> {
+        Ok(reclaim::reclaim())
+    }
+}
+
+impl Drop for SledEngine {
+    fn drop(&mut self) {
+        // Nothing can be reported here; the count then stays behind, which does no harm.
+        let _error = self.sync();
+    }
+}
+
+impl fmt::Debug for SledEngine {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SledEngine")
+            .field("dir", &self.tree.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+fn too_large(bytes: usize) -> Error {
+    Error::new(ErrorKind::TooLarge, "apply a batch")
+        .with_engine(NAME)
+        .because(format!(
+            "a value has {bytes} bytes, and this backend takes {VALUE_BYTES_MAX} at most"
+        ))
+}
+
+fn sync(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .during(SYNC, path)
+}
+
+/// Syncs a file that sled may have removed meanwhile; says whether it is there.
+fn sync_if_present(path: &Path) -> Result<bool> {
+    match File::open(path) {
+        Ok(file) => file.sync_all().during(SYNC, path).map(|()| true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(error, SYNC).with_path(path)),
+    }
+}

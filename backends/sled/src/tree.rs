@@ -1,0 +1,124 @@
+//! sled's tree, shared by engine and snapshots; it is not touched again after it panicked.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use durum_core::engine::{Key, Options, Table};
+use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
+
+use crate::NAME;
+use crate::config;
+use crate::error::guarded;
+
+/// sled's own name of its main file.
+pub(crate) const FILE: &str = "db";
+
+const OPEN: &str = "open the database";
+
+/// sled's threads may hold the lock for a while after the database was dropped. That no other
+/// process has the store open the store itself sees to.
+const UNLOCK_MAX: Duration = Duration::from_secs(5);
+const UNLOCK_POLL: Duration = Duration::from_millis(2);
+
+/// An open database.
+pub(crate) struct Tree {
+    /// `None` only while it is being dropped.
+    db: Option<sled::Db>,
+    pub(crate) dir: PathBuf,
+    /// Set by a panic or damage, after which sled's state cannot be relied upon.
+    broken: AtomicBool,
+}
+
+impl Tree {
+    /// Opens the database in `dir`, or creates it where `dir` is empty.
+    pub(crate) fn open(dir: &Path, options: &Options) -> Result<Tree> {
+        refuse_missing_file(dir)?;
+        let config = config::config(dir, options);
+        let start = Instant::now();
+        let db = loop {
+            match guarded(dir, OPEN, || config.open()) {
+                Err(error) if error.kind() == ErrorKind::InUse && start.elapsed() < UNLOCK_MAX => {
+                    std::thread::sleep(UNLOCK_POLL);
+                }
+                result => break result?,
+            }
+        };
+        Ok(Tree {
+            db: Some(db),
+            dir: dir.to_owned(),
+            broken: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs `work` on the tree.
+    pub(crate) fn run<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&sled::Tree) -> sled::Result<T>,
+    ) -> Result<T> {
+        let Some(db) = self
+            .db
+            .as_ref()
+            .filter(|_| !self.broken.load(Ordering::Acquire))
+        else {
+            return Err(Error::new(ErrorKind::Poisoned, operation)
+                .with_engine(NAME)
+                .with_path(&self.dir)
+                .because("damage was found earlier")
+                .hint("Open the store again."));
+        };
+        let result = guarded(&self.dir, operation, || work(db));
+        if let Err(error) = &result
+            && error.kind() == ErrorKind::Damaged
+        {
+            self.broken.store(true, Ordering::Release);
+        }
+        result
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // sled flushes when it is dropped, and may panic there as well.
+        let db = self.db.take();
+        let _panic = catch_unwind(AssertUnwindSafe(|| drop(db)));
+    }
+}
+
+/// sled would make an empty database in place of a file that has gone or has lost its bytes.
+fn refuse_missing_file(dir: &Path) -> Result<()> {
+    let path = dir.join(FILE);
+    let reason = match std::fs::metadata(&path) {
+        Ok(file) if file.len() == 0 => "the file is empty",
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut entries = std::fs::read_dir(dir).during(OPEN, dir)?;
+            if entries.next().is_none() {
+                return Ok(());
+            }
+            "the file is missing"
+        }
+        Err(error) => return Err(Error::io(error, OPEN).with_path(path)),
+    };
+    Err(Error::damaged(OPEN, reason)
+        .with_engine(NAME)
+        .with_path(path))
+}
+
+/// A key in the tree: the table's number, then the key's bytes.
+pub(crate) fn tree_key(table: Table, key: Key) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(17);
+    bytes.push(table.index() as u8);
+    bytes.extend_from_slice(key.to_bytes(table).as_ref());
+    bytes
+}
+
+/// The key that [`tree_key`] wrote, where it is one of `table`.
+pub(crate) fn key_in(table: Table, bytes: &[u8]) -> Option<Key> {
+    let (number, key) = bytes.split_first()?;
+    (usize::from(*number) == table.index())
+        .then(|| Key::from_bytes(table, key))
+        .flatten()
+}

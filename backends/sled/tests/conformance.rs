@@ -1,0 +1,3 @@
+//! The engine conformance suite on sled.
+
+durum_core::engine_conformance!(durum_sled::SledBackend);
