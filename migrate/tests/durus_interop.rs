@@ -2,10 +2,13 @@
 //!
 //! Needs Python 3; see `durum_testkit::durus_python`.
 
+// Clippy knows test functions, but not the helpers beside them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::path::{Path, PathBuf};
 
 use durum_core::Oid;
-use durum_migrate::durus::{Dfs20Writer, DurusFile, DurusObject, Format, ShelfWriter};
+use durum_migrate::durus::{DurusFile, DurusObject, DurusWriter, Format};
 use durum_testkit::{durus_python, run_python};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -77,23 +80,11 @@ fn ours(path: &Path) -> Vec<DurusObject> {
 }
 
 fn write(format: Format, path: &Path, objects: &[DurusObject]) {
-    match format {
-        Format::Shelf => {
-            let mut writer = ShelfWriter::create(path).unwrap();
-            objects
-                .iter()
-                .for_each(|object| writer.push(object).unwrap());
-            writer.finish().unwrap();
-        }
-        Format::Dfs20 => {
-            let mut writer = Dfs20Writer::create(path).unwrap();
-            objects
-                .iter()
-                .for_each(|object| writer.push(object).unwrap());
-            writer.finish().unwrap();
-        }
-        other => panic!("no writer for {other:?}"),
-    }
+    let mut writer = DurusWriter::create(path, format).unwrap();
+    objects
+        .iter()
+        .for_each(|object| writer.push(object).unwrap());
+    writer.finish().unwrap();
 }
 
 /// The digest of a store's contents; the sum is kept as bytes, least significant first.

@@ -2,6 +2,9 @@
 //!
 //! Alone in its program: the peak memory of the process is what is measured.
 
+// Clippy knows test functions, but not the helpers beside them.
+#![allow(clippy::unwrap_used)]
+
 use durum_core::Oid;
 use durum_migrate::durus::{Dfs20Writer, DurusFile, DurusObject, ShelfWriter};
 

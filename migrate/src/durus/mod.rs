@@ -2,7 +2,7 @@
 //!
 //! Durus has two file formats of its own, told apart by their first bytes: **Shelf** and
 //! **FileStorage2**; [`Format`] describes them. [`DurusFile`] reads either, [`ShelfWriter`] and
-//! [`Dfs20Writer`] write one each. All was checked against Durus 4.3 under Python 3.11.
+//! [`Dfs20Writer`] write one each, [`DurusWriter`] either. All was checked against Durus 4.3 under Python 3.11.
 //!
 //! A record, in both formats: OID (8 bytes), data length (4 bytes), data, references (8 bytes each);
 //! all numbers big-endian. Durus never syncs a Shelf and has no checksums, so what a file says of its
@@ -18,6 +18,7 @@ mod scan_shelf;
 mod staged;
 mod write_dfs20;
 mod write_shelf;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ mod tests;
 pub use reader::{DurusFile, Objects};
 pub use write_dfs20::Dfs20Writer;
 pub use write_shelf::ShelfWriter;
+pub use writer::DurusWriter;
 
 use durum_core::Oid;
 

@@ -87,3 +87,45 @@ const STOP: u8 = b'.';
 
 /// How many items are on the unpickler's stack at most.
 const BATCH: u32 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn pickled(pairs: impl IntoIterator<Item = (u64, u64)>) -> Vec<u8> {
+        let mut pickle = OffsetsPickle::begin(Vec::new()).unwrap();
+        for (oid, offset) in pairs {
+            pickle.push(oid, offset).unwrap();
+        }
+        pickle.finish().unwrap()
+    }
+
+    /// Offsets around the borders of the number opcodes, which only huge files have, and more items
+    /// than go into one batch: Python itself has to find them.
+    #[test]
+    fn python_unpickles_what_was_pickled() {
+        let Some(python) = durum_testkit::durus_python() else {
+            return;
+        };
+        let offsets = [0, 255, 1 << 31, (1 << 31) - 1, 1 << 32, 1 << 40, u64::MAX];
+        for count in [0, 1, 7, 999, 1000, 1001, 2500] {
+            let pairs = (0..count).map(|n| (n * 0x0100_0193, offsets[n as usize % 7] ^ n / 7));
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), pickled(pairs.clone())).unwrap();
+            let script = "import pickle, sys\n\
+                for key, value in pickle.load(open(sys.argv[1], 'rb')).items():\n\
+                \x20   assert type(key) is bytes and len(key) == 8\n\
+                \x20   print(int.from_bytes(key, 'big'), value)";
+            let output = Command::new(&python)
+                .args(["-c", script])
+                .arg(file.path())
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            let expected: String = pairs.map(|(oid, at)| format!("{oid} {at}\n")).collect();
+            assert!(output.status.success() && said == expected, "{count} items");
+        }
+    }
+}

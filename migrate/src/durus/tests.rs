@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use durum_core::{ErrorKind, Oid, Result};
 use tempfile::TempDir;
 
-use super::{Dfs20Writer, DurusFile, DurusObject, Format, ShelfWriter};
+use super::{Dfs20Writer, DurusFile, DurusObject, DurusWriter, Format, ShelfWriter};
 
 fn object(oid: u64, refs: &[u64], data: &[u8]) -> DurusObject {
     DurusObject {
@@ -265,6 +265,31 @@ fn flipped_bits_never_panic_and_what_is_read_is_plausible() {
 }
 
 #[test]
+fn random_bytes_in_a_file_never_panic() {
+    let scratch = Scratch::new();
+    let mut random = fastrand::Rng::with_seed(durum_testkit::seed());
+    let mut read = 0;
+    for round in 0..2000 {
+        let mut bytes = if round % 2 == 0 { shelf() } else { dfs20() };
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(8..bytes.len() - 8);
+            let numbers = [0, u64::MAX, random.u64(..), random.u64(..300)];
+            let number = random.choice(numbers).unwrap();
+            let width = random.usize(1..9);
+            bytes[at..at + width].copy_from_slice(&number.to_be_bytes()[8 - width..]);
+        }
+        match scratch.read(&bytes) {
+            Ok(_) => read += 1,
+            Err(error) => assert!(matches!(
+                error.kind(),
+                ErrorKind::Damaged | ErrorKind::Unreadable
+            )),
+        }
+    }
+    assert!((1..2000).contains(&read), "{read}");
+}
+
+#[test]
 fn two_oids_of_one_entry_that_differ_are_damage() {
     let scratch = Scratch::new();
     let mut bytes = shelf();
@@ -333,18 +358,9 @@ fn a_file_that_durus_has_open_is_in_use() {
 }
 
 fn write(format: Format, path: &Path, objects: &[DurusObject]) -> Result<u64> {
-    let written = match format {
-        Format::Shelf => {
-            let mut writer = ShelfWriter::create(path)?;
-            objects.iter().try_for_each(|object| writer.push(object))?;
-            writer.finish()?
-        }
-        Format::Dfs20 => {
-            let mut writer = Dfs20Writer::create(path)?;
-            objects.iter().try_for_each(|object| writer.push(object))?;
-            writer.finish()?
-        }
-    };
+    let mut writer = DurusWriter::create(path, format)?;
+    objects.iter().try_for_each(|object| writer.push(object))?;
+    let written = writer.finish()?;
     assert_eq!(written.objects, objects.len() as u64);
     assert_eq!(written.file_bytes, path.metadata().unwrap().len());
     Ok(written.file_bytes)
