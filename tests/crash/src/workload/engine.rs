@@ -20,7 +20,7 @@ pub(super) struct EngineSubject {
 
 impl EngineSubject {
     /// Opens the engine in the place at `path`; creates the place if there is none.
-    pub(super) fn open(backend: Box<dyn Backend>, path: &Path) -> Result<EngineSubject, Refused> {
+    pub(super) fn open(backend: &dyn Backend, path: &Path) -> Result<EngineSubject, Refused> {
         let offered = backend.capabilities();
         let options = Options::default();
         let place = match Place::open(path, offered.name) {
@@ -129,7 +129,8 @@ impl Subject for EngineSubject {
     }
 }
 
-fn refused(error: Error) -> Refused {
+/// What the harness needs to know of an error.
+pub(super) fn refused(error: Error) -> Refused {
     use ErrorKind::{Full, NeedsRoom, TooLarge};
     Refused {
         unchanged: matches!(error.kind(), Full | TooLarge | NeedsRoom),

@@ -4,7 +4,9 @@
 //! a store holds what the first so many commits make.
 
 mod engine;
+mod graph;
 mod plan;
+mod store;
 mod subject;
 mod toys;
 

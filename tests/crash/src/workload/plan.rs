@@ -22,6 +22,11 @@ impl Plan {
         Plan { seed }
     }
 
+    /// What the series follows from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The changes of a commit, sorted: new values, and `None` for rows that it deletes.
     ///
     /// Several tables, single and pair keys, values from nothing to more than a page, deletions; now

@@ -1,11 +1,13 @@
 //! What can be tested: anything that makes numbered commits and can tell what it holds.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use durum_core::engine::{Backend, Durability};
 
 use super::engine::EngineSubject;
 use super::plan::Plan;
+use super::store::StoreSubject;
 use super::store_path;
 use super::toys;
 
@@ -38,11 +40,16 @@ pub trait Subject {
     fn upkeep(&mut self, commit: u64) -> Result<(), Refused>;
 }
 
-/// Opens the store of the subject `name` in `root`; creates it if there is none.
+/// Opens the subject `name` in `root`; creates it if it is not there. An engine's name stands for the
+/// engine alone, `store-` and that name for a store on it.
 pub fn open(name: &str, root: &Path) -> Result<Box<dyn Subject>, Refused> {
     let path = store_path(root);
+    if let Some(engine) = name.strip_prefix("store-") {
+        let backend = backend(engine).expect("the name of an engine after `store-`");
+        return Ok(Box::new(StoreSubject::open(backend, &path)?));
+    }
     if let Some(backend) = backend(name) {
-        return Ok(Box::new(EngineSubject::open(backend, &path)?));
+        return Ok(Box::new(EngineSubject::open(&*backend, &path)?));
     }
     toys::open(name, &path)
 }
@@ -52,8 +59,8 @@ pub fn is_present(root: &Path) -> bool {
     std::fs::symlink_metadata(store_path(root)).is_ok()
 }
 
-fn backend(name: &str) -> Option<Box<dyn Backend>> {
-    let backends: [Box<dyn Backend>; 0] = [];
+fn backend(name: &str) -> Option<Arc<dyn Backend>> {
+    let backends: [Arc<dyn Backend>; 1] = [Arc::new(durum_lmdb::LmdbBackend)];
     backends
         .into_iter()
         .find(|backend| backend.capabilities().name == name)

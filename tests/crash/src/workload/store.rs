@@ -1,0 +1,191 @@
+//! A whole store on an engine: a graph of objects, with new OIDs, identified commits and collections.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use durum_core::engine::{Backend, Durability};
+use durum_core::store::{Batch, CommitId, LocalStore, SnapshotExt as _, Store as _, StoreOptions};
+use durum_core::{Error, ErrorKind, Oid, SessionId};
+
+use super::engine::refused;
+use super::graph::{Graph, Growth, Name, Planned, ROOT, commits_of, name_of};
+use super::plan::Plan;
+use super::subject::{Refused, Subject};
+
+/// An open store.
+#[derive(Debug)]
+pub(super) struct StoreSubject {
+    store: LocalStore,
+}
+
+impl StoreSubject {
+    /// Opens the store at `path`; creates it if there is none.
+    pub(super) fn open(backend: Arc<dyn Backend>, path: &Path) -> Result<StoreSubject, Refused> {
+        let options = StoreOptions::default();
+        let store = match LocalStore::open(backend.clone(), path, &options) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                LocalStore::create(backend, path, &options)
+            }
+            other => other,
+        };
+        Ok(StoreSubject {
+            store: store.map_err(refused)?,
+        })
+    }
+
+    /// The graph that the root reaches, and the OIDs of its objects.
+    fn graph(&self) -> Result<(Graph, BTreeMap<Name, Oid>), String> {
+        let snapshot = self.store.snapshot().map_err(|error| error.to_string())?;
+        let mut objects = BTreeMap::new();
+        let mut waiting = vec![Oid::ROOT];
+        while let Some(oid) = waiting.pop() {
+            if objects.contains_key(&oid) {
+                continue;
+            }
+            let object = snapshot.load(oid).map_err(|error| error.to_string())?;
+            match object {
+                Some(object) => {
+                    waiting.extend(&object.refs);
+                    objects.insert(oid, object);
+                }
+                None if oid == Oid::ROOT => return Ok((Graph::new(), BTreeMap::new())),
+                None => return Err(format!("object {oid} is referred to and missing")),
+            }
+        }
+        let name = |oid: &Oid| {
+            let name = objects.get(oid).and_then(|object| name_of(&object.data));
+            name.ok_or_else(|| format!("object {oid} has no name"))
+        };
+        let (mut graph, mut oids) = (Graph::new(), BTreeMap::new());
+        for (oid, object) in &objects {
+            let refs = object.refs.iter().map(name).collect::<Result<_, _>>()?;
+            if let Some(twin) = oids.insert(name(oid)?, *oid) {
+                return Err(format!("objects {oid} and {twin} have one name"));
+            }
+            graph.insert(
+                name(oid)?,
+                Planned {
+                    data: object.data.clone(),
+                    refs,
+                },
+            );
+        }
+        Ok((graph, oids))
+    }
+
+    fn batch(&self, commit: u64, seed: u64) -> Result<Batch, Error> {
+        let writes = Growth::after(seed, commit - 1).grow(commit);
+        let (_, mut oids) = self.graph().map_err(|reason| {
+            Error::new(ErrorKind::Damaged, "read the graph before a commit").because(reason)
+        })?;
+        let new: Vec<Name> = writes
+            .keys()
+            .filter(|name| **name != ROOT && !oids.contains_key(name))
+            .copied()
+            .collect();
+        let handed_out = self
+            .store
+            .new_oids(SessionId::EMBEDDED, new.len() as u32 + 1)?;
+        // While there is no root its OID may be among them. It is used all the same.
+        let handed_out = handed_out.into_iter().filter(|oid| *oid != Oid::ROOT);
+        oids.extend(new.iter().copied().zip(handed_out));
+        let mut batch = Batch::new();
+        for (name, planned) in &writes {
+            let oid = oids.get(name).copied().unwrap_or(Oid::ROOT);
+            let refs = planned.refs.iter().map(|target| oids[target]);
+            match new.contains(name) || (*name == ROOT && commit == 1) {
+                true => batch.create(oid, planned.data.as_slice(), refs),
+                false => batch.update(oid, planned.data.as_slice(), refs),
+            };
+        }
+        batch.identify(identity(commit));
+        Ok(batch)
+    }
+}
+
+impl Subject for StoreSubject {
+    fn commit(
+        &mut self,
+        plan: &Plan,
+        commit: u64,
+        durability: Durability,
+    ) -> Result<Durability, Refused> {
+        let batch = self.batch(commit, plan.seed()).map_err(refused)?;
+        let receipt = self.store.commit(batch, durability).map_err(refused)?;
+        assert!(
+            receipt.durability >= durability,
+            "less durable than asked for: {receipt:?}"
+        );
+        Ok(receipt.durability)
+    }
+
+    fn found(&self) -> Result<u64, String> {
+        let snapshot = self.store.snapshot().map_err(|error| error.to_string())?;
+        match snapshot
+            .load(Oid::ROOT)
+            .map_err(|error| error.to_string())?
+        {
+            None => Ok(0),
+            Some(root) => commits_of(&root.data).ok_or_else(|| "the root is not ours".to_owned()),
+        }
+    }
+
+    fn check(&self, plan: &Plan, commits: u64) -> Result<(), String> {
+        let report = durum_core::check::check(&self.store, false);
+        let report = report.map_err(|error| format!("the check failed: {error}"))?;
+        if report.error_count > 0 {
+            return Err(format!("the check found {:?}", report.errors));
+        }
+        let (found, planned) = (
+            self.graph()?.0,
+            Growth::after(plan.seed(), commits).reachable(),
+        );
+        if found != planned {
+            let wrong = |name: &&Name| found.get(name) != planned.get(name);
+            let names: Vec<_> = found
+                .keys()
+                .chain(planned.keys())
+                .filter(wrong)
+                .take(5)
+                .collect();
+            return Err(format!(
+                "after {commits} commits these objects differ: {names:?}"
+            ));
+        }
+        for (commit, expected) in [(commits, commits > 0), (commits + 1, false)] {
+            let outcome = self.store.outcome(identity(commit));
+            let outcome = outcome.map_err(|error| error.to_string())?;
+            if outcome.is_some() != expected {
+                return Err(format!(
+                    "the outcome of commit {commit} of {commits}: {outcome:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn upkeep(&mut self, commit: u64) -> Result<(), Refused> {
+        if commit % 4 == 3 {
+            self.store.collect().map_err(refused)?;
+        }
+        if commit % 6 == 5 {
+            self.store
+                .while_quiet(|engine| engine.reclaim(1 << 20).map(drop))
+                .map_err(refused)?;
+        }
+        if commit % 9 == 8 {
+            let compact = self.store.while_quiet(|engine| match engine.compact() {
+                Some(compact) => compact.compact().map(drop),
+                None => Ok(()),
+            });
+            compact.map_err(refused)?;
+        }
+        Ok(())
+    }
+}
+
+/// The identity that a commit is given.
+fn identity(commit: u64) -> CommitId {
+    (u128::from(commit) << 64 | 0x6475_7275_6d63_7261).to_be_bytes()
+}

@@ -1,0 +1,81 @@
+//! The engines withstand kills, failing disks and losses of power; and on a disk that ignores
+//! synchronization they do not, so that it is known what these tests can find.
+//!
+//! By default each mode tries a sample of the operations of a short run. What is tried follows from a
+//! seed that is printed; `DURUM_TEST_SEED=...` repeats it. Every operation of a longer run, in all
+//! variants, is tried by
+//!
+//! ```text
+//! DURUM_CRASH=exhaustive cargo test -p durum-crash --test engines
+//! ```
+//! `DURUM_CRASH_KEEP=1` keeps the directories in which something went wrong and prints where.
+
+use durum_crash::process::Programs;
+use durum_crash::suite::Suite;
+
+/// A suite for `engine` that tries `points` operations.
+fn suite(engine: &str, points: usize) -> Suite {
+    let is_exhaustive = std::env::var("DURUM_CRASH").is_ok_and(|value| value == "exhaustive");
+    let (commits, points) = if is_exhaustive {
+        (60, None)
+    } else {
+        (14, Some(points))
+    };
+    Suite {
+        programs: Programs::find(env!("CARGO_BIN_EXE_crash_workload")),
+        subject: engine.to_owned(),
+        seed: durum_testkit::seed(),
+        commits,
+        points,
+    }
+}
+
+macro_rules! modes {
+    ($subject:expr) => {
+        use super::super::suite;
+
+        #[test]
+        fn kill() {
+            suite($subject, 60).kill().assert_clean();
+        }
+
+        #[test]
+        fn fail() {
+            let report = suite($subject, 60).fail();
+            report.assert_clean();
+            assert!(
+                report.reported > report.tries / 3,
+                "errors go unreported: {report:?}"
+            );
+        }
+
+        #[test]
+        fn power_loss() {
+            suite($subject, 60).power_loss().assert_clean();
+        }
+
+        #[test]
+        fn control() {
+            let mut suite = suite($subject, 20);
+            // A sample shows it; there is no more to learn from the rest.
+            suite.points = Some(20);
+            suite.power_loss_without_syncs().assert_losses();
+        }
+    };
+}
+
+/// Tests of each engine alone (rows in tables), and of a store on it (a graph of objects).
+macro_rules! engines {
+    ($($engine:ident)*) => {$(
+        mod $engine {
+            mod engine {
+                modes!(stringify!($engine));
+            }
+            mod store {
+                modes!(concat!("store-", stringify!($engine)));
+            }
+        }
+    )*};
+}
+
+engines!(lmdb);
