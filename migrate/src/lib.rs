@@ -1,5 +1,12 @@
-//! Streaming copies between Durum stores and foreign formats.
+//! Streaming copies between Durum's stores and foreign formats, in constant memory.
 
 #![forbid(unsafe_code)]
 
+mod channel;
+mod destination;
 pub mod durus;
+mod pipeline;
+mod source;
+mod verify;
+
+pub use pipeline::{MigrateOptions, Outcome, Progress, Verify, migrate};

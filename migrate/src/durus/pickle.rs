@@ -111,7 +111,7 @@ mod tests {
         };
         let offsets = [0, 255, 1 << 31, (1 << 31) - 1, 1 << 32, 1 << 40, u64::MAX];
         for count in [0, 1, 7, 999, 1000, 1001, 2500] {
-            let pairs = (0..count).map(|n| (n * 0x0100_0193, offsets[n as usize % 7] ^ n / 7));
+            let pairs = (0..count).map(|n| (n * 0x0100_0193, offsets[n as usize % 7] ^ (n / 7)));
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), pickled(pairs.clone())).unwrap();
             let script = "import pickle, sys\n\

@@ -136,8 +136,8 @@ impl Staged {
             .during(WRITE, &self.destination)
     }
 
-    /// Makes the file durable and gives it its name.
-    pub(super) fn complete(self) -> Result<Written> {
+    /// Makes the file durable, has it verified under its temporary name, and gives it its own.
+    pub(super) fn complete(self, verify: &mut dyn FnMut(&Path) -> Result<()>) -> Result<Written> {
         let destination = &self.destination;
         let file = self
             .out
@@ -145,6 +145,7 @@ impl Staged {
             .map_err(|error| error.into_error())
             .during(WRITE, destination)?;
         file.as_file().sync_all().during(WRITE, destination)?;
+        verify(file.path())?;
         file.persist_noclobber(destination)
             .map_err(|failed| match failed.error.kind() {
                 std::io::ErrorKind::AlreadyExists => exists(destination),

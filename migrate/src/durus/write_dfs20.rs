@@ -67,7 +67,19 @@ impl Dfs20Writer {
     ///
     /// # Errors
     /// `Exists` when a file of this name has appeared meanwhile; `Full`, `Io`.
-    pub fn finish(mut self) -> Result<Written> {
+    pub fn finish(self) -> Result<Written> {
+        self.finish_verified(&mut |_| Ok(()))
+    }
+
+    /// As `finish`, but `verify` looks at the complete file before it gets its name; where it fails the
+    /// file vanishes.
+    ///
+    /// # Errors
+    /// As `finish`, and those of `verify`.
+    pub fn finish_verified(
+        mut self,
+        verify: &mut dyn FnMut(&Path) -> Result<()>,
+    ) -> Result<Written> {
         self.staged.put(&[0; 4])?;
         let index_at = self.staged.position();
         self.staged.put(&[0; 8])?;
@@ -76,7 +88,7 @@ impl Dfs20Writer {
         let index_bytes = self.staged.position() - index_at - 8;
         self.staged.patch(index_at, index_bytes)?;
         self.staged.patch(INDEX_AT, index_at)?;
-        self.staged.complete()
+        self.staged.complete(verify)
     }
 }
 

@@ -63,7 +63,19 @@ impl ShelfWriter {
     /// # Errors
     /// `Unsupported` when the OIDs are so sparse that the map would be mostly holes; `Exists` when a
     /// file of this name has appeared meanwhile; `Full`, `Io`.
-    pub fn finish(mut self) -> Result<Written> {
+    pub fn finish(self) -> Result<Written> {
+        self.finish_verified(&mut |_| Ok(()))
+    }
+
+    /// As `finish`, but `verify` looks at the complete file before it gets its name; where it fails the
+    /// file vanishes.
+    ///
+    /// # Errors
+    /// As `finish`, and those of `verify`.
+    pub fn finish_verified(
+        mut self,
+        verify: &mut dyn FnMut(&Path) -> Result<()>,
+    ) -> Result<Written> {
         let map_start = self.staged.position();
         let slots = self.staged.last().map_or(0, |largest| largest.0 + 2);
         let objects = self.staged.objects();
@@ -97,7 +109,7 @@ impl ShelfWriter {
             self.staged.put(low)?;
         }
         self.staged.patch(LENGTH_AT, map_start - LENGTH_AT - 8)?;
-        self.staged.complete()
+        self.staged.complete(verify)
     }
 }
 
