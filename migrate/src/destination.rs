@@ -4,12 +4,12 @@ use std::path::Path;
 
 use durum_core::config::{DurusFormat, Location};
 use durum_core::engine::Registry;
-use durum_core::record::Codecs;
+use durum_core::record::{Codecs, Payload};
 use durum_core::store::StagedStore;
-use durum_core::{Error, ErrorKind, Oid, Result, Tid};
+use durum_core::{ErrorKind, Oid, Result, Tid};
 
 use crate::channel::Channel;
-use crate::durus::{Dfs20Writer, DurusFile, DurusObject, ShelfWriter};
+use crate::durus::{DurusFile, DurusObject, DurusWriter, Format};
 use crate::pipeline::{Copied, Progress};
 use crate::source::{Item, no_server};
 use crate::verify::{Seen, Verifier};
@@ -18,8 +18,7 @@ use crate::verify::{Seen, Verifier};
 #[derive(Debug)]
 pub(crate) enum Destination {
     Store(StagedStore),
-    Shelf(ShelfWriter),
-    Dfs20(Dfs20Writer),
+    Durus(DurusWriter),
 }
 
 impl Destination {
@@ -27,14 +26,13 @@ impl Destination {
     pub(crate) fn create(registry: &Registry, location: &Location) -> Result<Destination> {
         let created = match location {
             Location::Store(settings) => registry.stage(settings).map(Destination::Store),
-            Location::DurusFile {
-                path,
-                format: DurusFormat::Shelf,
-            } => ShelfWriter::create(path).map(Destination::Shelf),
-            Location::DurusFile {
-                path,
-                format: DurusFormat::Dfs20,
-            } => Dfs20Writer::create(path).map(Destination::Dfs20),
+            Location::DurusFile { path, format } => {
+                let format = match format {
+                    DurusFormat::Shelf => Format::Shelf,
+                    DurusFormat::Dfs20 => Format::Dfs20,
+                };
+                DurusWriter::create(path, format).map(Destination::Durus)
+            }
             Location::Server { .. } => return Err(no_server(location)),
         };
         created.map_err(|error| match error.kind() {
@@ -45,64 +43,33 @@ impl Destination {
         })
     }
 
-    /// Writes everything that comes out of the channel.
+    /// Writes everything that comes out of the channel. `marks` gives, once all has come, the source's
+    /// last commit and the OID from which on none was handed out.
     pub(crate) fn receive(
         &mut self,
         channel: &Channel<Vec<Item>>,
-        codecs: &Codecs,
-        seen: &mut Seen,
-        progress: &dyn Progress,
+        copy: &mut Copy<'_>,
         marks: impl FnOnce() -> Result<(Tid, Oid)>,
-    ) -> Result<Copied> {
+    ) -> Result<()> {
         let _closing = channel.closing();
-        let mut copied = Copied::default();
-        let mut importer = match self {
-            Destination::Store(staged) => Some(staged.importer()?),
-            _ => None,
-        };
-        let mut writer = match self {
-            Destination::Store(_) => None,
-            other => Some(other),
-        };
-        while let Some(items) = channel.receive() {
-            let before = copied;
-            for item in &items {
-                item.parts(|oid, tid, refs, payload| {
-                    copied.objects += 1;
-                    copied.bytes += payload.data_length();
-                    seen.add(oid)?;
-                    match (&mut importer, &mut writer) {
-                        (Some(importer), _) => importer.push(oid, tid, refs, payload, codecs),
-                        (None, Some(writer)) => {
-                            let mut data = Vec::new();
-                            codecs
-                                .decompress(payload, &mut data)
-                                .map_err(|error| error.with_oid(oid))?;
-                            writer.push(&DurusObject {
-                                oid,
-                                refs: refs.to_vec(),
-                                data,
-                            })
-                        }
-                        (None, None) => Ok(()),
-                    }
-                })?;
-            }
-            progress.advance(copied.objects - before.objects, copied.bytes - before.bytes);
-        }
-        if let Some(importer) = importer {
-            let (tid, oids_from) = marks()?;
-            importer.finish(tid, oids_from)?;
-        }
-        Ok(copied)
-    }
-
-    fn push(&mut self, object: &DurusObject) -> Result<()> {
         match self {
-            Destination::Shelf(writer) => writer.push(object),
-            Destination::Dfs20(writer) => writer.push(object),
-            Destination::Store(_) => Err(Error::new(ErrorKind::Other, "migrate")
-                .because("a store is written by its importer")),
+            Destination::Store(staged) => {
+                let mut importer = staged.importer()?;
+                copy.all(channel, &mut |oid, tid, refs, payload, codecs| {
+                    importer.push(oid, tid, refs, payload, codecs)
+                })?;
+                let (tid, oids_from) = marks()?;
+                importer.finish(tid, oids_from).map(drop)
+            }
+            Destination::Durus(writer) => {
+                copy.all(channel, &mut |oid, _tid, refs, payload, codecs| {
+                    let mut object = DurusObject { oid, refs: refs.to_vec(), data: Vec::new() };
+                    codecs
+                        .decompress(payload, &mut object.data)
+                        .map_err(|error| error.with_oid(oid))?;
+                    writer.push(&object)
+                })
+            }
         }
     }
 
@@ -113,13 +80,40 @@ impl Destination {
                 verifier.verify_store(staged.store())?;
                 staged.publish().map(drop)
             }
-            Destination::Shelf(writer) => writer
-                .finish_verified(&mut |path| verify_file(path, verifier))
-                .map(drop),
-            Destination::Dfs20(writer) => writer
-                .finish_verified(&mut |path| verify_file(path, verifier))
-                .map(drop),
+            Destination::Durus(writer) => {
+                writer.finish_verified(&mut |path| verify_file(path, verifier)).map(drop)
+            }
         }
+    }
+}
+
+/// Takes an object's parts, with what knows the dictionary that the payload may need.
+type Push<'a> = dyn FnMut(Oid, Tid, &[Oid], Payload<'_>, &Codecs) -> Result<()> + 'a;
+
+/// A copy on its way, and what it has come to.
+pub(crate) struct Copy<'a> {
+    pub(crate) codecs: &'a Codecs,
+    pub(crate) seen: &'a mut Seen,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) copied: Copied,
+}
+
+impl Copy<'_> {
+    fn all(&mut self, channel: &Channel<Vec<Item>>, push: &mut Push<'_>) -> Result<()> {
+        while let Some(items) = channel.receive() {
+            let before = self.copied;
+            for item in &items {
+                item.parts(|oid, tid, refs, payload| {
+                    self.copied.objects += 1;
+                    self.copied.bytes += payload.data_length();
+                    self.seen.add(oid)?;
+                    push(oid, tid, refs, payload, self.codecs)
+                })?;
+            }
+            let Copied { objects, bytes } = self.copied;
+            self.progress.advance(objects - before.objects, bytes - before.bytes);
+        }
+        Ok(())
     }
 }
 

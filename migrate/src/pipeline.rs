@@ -7,7 +7,7 @@ use durum_core::record::Codecs;
 use durum_core::{Error, ErrorKind, Result};
 
 use crate::channel::Channel;
-use crate::destination::Destination;
+use crate::destination::{Copy, Destination};
 use crate::source::Source;
 use crate::verify::{Seen, Verifier};
 
@@ -104,22 +104,24 @@ pub fn migrate(
     let mut seen = Seen::new(options.verify);
     let channel = Channel::new(options.in_flight_bytes_max);
     let no_dictionaries = Codecs::default();
+    let wanted = options.verify == Verify::Digest;
     let (copied, expected) = std::thread::scope(|scope| {
-        let wanted = options.verify == Verify::Digest;
         let reader = scope.spawn(|| source.send(&channel, wanted));
-        let written = destination.receive(
-            &channel,
-            source.codecs(&no_dictionaries),
-            &mut seen,
+        let mut copy = Copy {
+            codecs: source.codecs(&no_dictionaries),
+            seen: &mut seen,
             progress,
-            || source.marks(),
-        );
+            copied: Copied::default(),
+        };
+        let written = destination.receive(&channel, &mut copy, || source.marks());
+        let copied = copy.copied;
         let sent = reader.join().unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Other, "migrate").because("the reading thread failed"))
         });
         // Where the source fails the destination just ends early; where the destination fails the
         // source is told to stop, which is no error of its own.
-        Ok::<_, Error>((written?, sent?))
+        written?;
+        Ok::<_, Error>((copied, sent?))
     })?;
     let mut verifier = Verifier {
         how: options.verify,

@@ -16,14 +16,14 @@ pub struct Reached {
     pub oids: OidSet,
     /// References from these to objects that do not exist: target and source.
     pub dangling: Vec<(Oid, Oid)>,
-    /// How many such references there are; only the first [`DANGLING_MAX`] are listed.
+    /// How many such references there are; only the first thousand are listed.
     pub dangling_count: u64,
     /// Objects that can be reached and not be read. What only they refer to counts as not reached.
     pub damaged: Vec<Oid>,
 }
 
 /// Dangling references that are listed at most.
-pub const DANGLING_MAX: usize = 1000;
+const DANGLING_MAX: usize = 1000;
 
 /// Walks from the root through all references, breadth first.
 ///

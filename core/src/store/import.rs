@@ -165,15 +165,17 @@ impl<'a> Importer<'a> {
     }
 
     /// Writes what is left and the store's counters. `tid_min` is the least number that the last
-    /// commit of the store shall have, such as the source's last commit.
+    /// commit of the store shall have, such as the source's last commit; no OID below `oids_from` will
+    /// be handed out, so that what the source has collected stays gone.
     ///
     /// # Errors
     /// As [`Importer::push`].
-    pub fn finish(mut self, tid_min: Tid) -> Result<ImportSummary> {
+    pub fn finish(mut self, tid_min: Tid, oids_from: Oid) -> Result<ImportSummary> {
         self.settle_dictionary()?;
         self.flush()?;
         let mut state = self.state;
         state.tid = state.tid.max(tid_min);
+        state.high_water = state.high_water.max(oids_from.0);
         // The log of changes knows nothing of what was before the import.
         state.changes_from = state.tid;
         let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);

@@ -178,6 +178,7 @@ impl Store for LocalStore {
         Ok(StoreStats {
             objects: state.objects,
             tid: state.tid,
+            high_water: Oid(state.high_water),
             live_bytes: state.live_bytes,
             garbage_pending: 0,
             engine,

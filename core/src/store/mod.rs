@@ -116,7 +116,7 @@ pub trait Store: Send + Sync + Debug {
 }
 
 /// A fixed state of a store.
-pub trait Snapshot: Send + Debug {
+pub trait Snapshot: Send + Sync + Debug {
     /// The last commit that it shows.
     fn tid(&self) -> Tid;
 
@@ -195,6 +195,8 @@ pub struct StoreStats {
     pub objects: u64,
     /// The last commit.
     pub tid: Tid,
+    /// No OID from here on was ever handed out.
+    pub high_water: Oid,
     /// Bytes of all stored records.
     pub live_bytes: u64,
     /// Objects that are queued for collection.

@@ -49,4 +49,18 @@ impl DurusWriter {
             DurusWriter::Dfs20(writer) => writer.finish(),
         }
     }
+
+    /// As [`ShelfWriter::finish_verified`] and [`Dfs20Writer::finish_verified`].
+    ///
+    /// # Errors
+    /// As these.
+    pub fn finish_verified(
+        self,
+        verify: &mut dyn FnMut(&Path) -> Result<()>,
+    ) -> Result<Written> {
+        match self {
+            DurusWriter::Shelf(writer) => writer.finish_verified(verify),
+            DurusWriter::Dfs20(writer) => writer.finish_verified(verify),
+        }
+    }
 }
