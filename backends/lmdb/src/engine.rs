@@ -147,7 +147,9 @@ impl Engine for LmdbEngine {
             writer.unsynced = true;
         } else if writer.unsynced || ops.is_empty() {
             // A synced commit also syncs what went before, but LMDB skips a commit without changes.
-            environment.sync()?;
+            // The batch was committed, so that an error is no `Full`, "nothing was changed".
+            let synced = environment.sync();
+            synced.map_err(|error| error.with_kind(ErrorKind::Io))?;
             writer.unsynced = false;
         }
         Ok(durability)

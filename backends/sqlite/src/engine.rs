@@ -1,0 +1,220 @@
+//! The engine: one connection that writes, and a pool of those that read.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use durum_core::engine::{Compact, Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed};
+use durum_core::{Error, ErrorKind, Result, ResultExt as _};
+use rusqlite::{CachedStatement, Connection, params};
+
+use crate::NAME;
+use crate::config::{Config, VALUE_BYTES_MAX};
+use crate::error::convert;
+use crate::open::Place;
+use crate::reclaim;
+use crate::schema;
+use crate::snapshot::{Readers, SqliteSnapshot};
+
+const APPLY: &str = "apply a batch";
+
+/// SQLite as an engine.
+pub(crate) struct SqliteEngine {
+    pub(crate) place: Place,
+    pub(crate) readers: Arc<Readers>,
+    writer: Mutex<Writer>,
+}
+
+/// The connection that writes.
+pub(crate) struct Writer {
+    pub(crate) connection: Connection,
+    /// The level that the connection is set to.
+    level: Option<Durability>,
+    /// Whether commits were made that a loss of power would undo.
+    pub(crate) unsynced: bool,
+    /// The length of the log when a long one could last not be begun anew.
+    pub(crate) log_bytes_kept: u64,
+}
+
+impl SqliteEngine {
+    pub(crate) fn open(dir: &Path, config: Config) -> Result<SqliteEngine> {
+        let place = Place {
+            dir: dir.to_owned(),
+            config,
+        };
+        let connection = place.open_writer()?;
+        Ok(SqliteEngine {
+            readers: Arc::new(Readers::new(place.clone())),
+            place,
+            writer: Mutex::new(Writer {
+                connection,
+                level: None,
+                unsynced: false,
+                log_bytes_kept: 0,
+            }),
+        })
+    }
+
+    /// Excludes other writers.
+    pub(crate) fn write(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writer {
+    /// Sets how commits are synced. Has to be done outside of a transaction.
+    pub(crate) fn set_level(&mut self, level: Durability) -> Result<()> {
+        if self.level == Some(level) {
+            return Ok(());
+        }
+        // Both of the weaker levels sync at checkpoints: see the crate's documentation.
+        let synchronous = if level == Durability::Power {
+            "FULL"
+        } else {
+            "NORMAL"
+        };
+        self.connection
+            .pragma_update(None, "synchronous", synchronous)
+            .map_err(|error| convert(error, "set the durability"))?;
+        self.level = Some(level);
+        Ok(())
+    }
+
+    fn commit(&self, ops: &[Op<'_>]) -> Result<()> {
+        // The lock is taken at once: a transaction that begins by reading could fail to write later.
+        self.execute("BEGIN IMMEDIATE")?;
+        let result = write(&self.connection, ops).and_then(|()| self.execute("COMMIT"));
+        let Err(error) = result else {
+            return Ok(());
+        };
+        if !self.connection.is_autocommit() && self.execute("ROLLBACK").is_err() {
+            return Err(error.with_kind(ErrorKind::Io));
+        }
+        Err(error)
+    }
+
+    fn execute(&self, sql: &str) -> Result<()> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute([]))
+            .map(drop)
+            .map_err(|error| convert(error, APPLY))
+    }
+}
+
+impl Engine for SqliteEngine {
+    fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>> {
+        Ok(Box::new(SqliteSnapshot::open(&self.readers)?))
+    }
+
+    fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
+        refuse_impossible_rows(ops)?;
+        let mut writer = self.write();
+        writer.set_level(durability)?;
+        writer.commit(ops).at_path(self.place.file())?;
+        if durability < Durability::Power {
+            writer.unsynced = true;
+        } else if writer.unsynced {
+            // A synced commit syncs the whole log, but one that changes nothing writes nothing.
+            // The batch was committed, so that this is no `Full`, "nothing was changed".
+            self.place
+                .sync_log()
+                .map_err(|error| error.with_kind(ErrorKind::Io))?;
+            writer.unsynced = false;
+        }
+        reclaim::keep_log_short(&self.place, &mut writer)?;
+        Ok(durability)
+    }
+
+    fn sync(&self) -> Result<Durability> {
+        let mut writer = self.write();
+        self.place.sync_log()?;
+        writer.unsynced = false;
+        Ok(Durability::Power)
+    }
+
+    fn make_room(&self, _bytes: u64) -> Result<()> {
+        // `apply` never asks for it.
+        Ok(())
+    }
+
+    fn stats(&self) -> Result<EngineStats> {
+        reclaim::stats(self)
+    }
+
+    fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed> {
+        reclaim::reclaim(self, bytes_max)
+    }
+
+    fn compact(&self) -> Option<&dyn Compact> {
+        Some(self)
+    }
+}
+
+impl fmt::Debug for SqliteEngine {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SqliteEngine")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+fn refuse_impossible_rows(ops: &[Op<'_>]) -> Result<()> {
+    for op in ops {
+        let (_, key) = op.row();
+        if schema::integers(key).is_none() {
+            return Err(Error::new(ErrorKind::Usage, APPLY)
+                .with_engine(NAME)
+                .because("a key is not below 2^63"));
+        }
+        if let Op::Put { value, .. } = op
+            && value.len() as u64 > VALUE_BYTES_MAX
+        {
+            return Err(Error::new(ErrorKind::TooLarge, APPLY)
+                .with_engine(NAME)
+                .because(format!(
+                    "a value has {} bytes, and SQLite takes {VALUE_BYTES_MAX} at most",
+                    value.len()
+                )));
+        }
+    }
+    Ok(())
+}
+
+/// Runs the operations in the open transaction. Statements are looked up once for each run of
+/// operations of one sort on one table.
+fn write(connection: &Connection, ops: &[Op<'_>]) -> Result<()> {
+    let failed = |error| convert(error, APPLY);
+    let same = |left: &Op<'_>, right: &Op<'_>| {
+        left.row().0 == right.row().0
+            && std::mem::discriminant(left) == std::mem::discriminant(right)
+    };
+    for run in ops.chunk_by(same) {
+        let Some(first) = run.first() else { continue };
+        let statements = schema::of(first.row().0)?;
+        let sql = match first {
+            Op::Put { .. } => &statements.put,
+            Op::Delete { .. } => &statements.delete,
+        };
+        let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+        for op in run {
+            execute(&mut statement, op).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn execute(statement: &mut CachedStatement<'_>, op: &Op<'_>) -> rusqlite::Result<()> {
+    let (table, key) = op.row();
+    // Checked before the transaction began.
+    let Some((first, second)) = schema::integers(key) else {
+        return Err(rusqlite::Error::InvalidQuery);
+    };
+    match (*op, table.is_pair()) {
+        (Op::Put { value, .. }, false) => statement.execute(params![first, value]),
+        (Op::Put { value, .. }, true) => statement.execute(params![first, second, value]),
+        (Op::Delete { .. }, false) => statement.execute(params![first]),
+        (Op::Delete { .. }, true) => statement.execute(params![first, second]),
+    }
+    .map(drop)
+}
