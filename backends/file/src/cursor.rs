@@ -1,0 +1,88 @@
+//! Walking over a table: recent changes and the index side by side.
+
+use std::borrow::Cow;
+
+use durum_core::Result;
+use durum_core::engine::{Cursor, Key, Table};
+
+use crate::delta::DeltaIter;
+use crate::index::TreeCursor;
+use crate::log::{Entry, parse_op, value_of};
+use crate::state::State;
+
+/// A cursor over a table of a state.
+#[derive(Debug)]
+pub(crate) struct FileCursor<'a> {
+    state: &'a State,
+    table: Table,
+    recent: Option<DeltaIter<'a>>,
+    tree: TreeCursor<'a>,
+    next_recent: Option<(Key, u64)>,
+    next_tree: Option<(Key, u64)>,
+    /// The bytes of the current row's operation.
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> FileCursor<'a> {
+    /// A cursor over the rows from `from` on.
+    pub(crate) fn new(state: &'a State, table: Table, from: Key) -> Result<FileCursor<'a>> {
+        let mut recent = state
+            .deltas
+            .get(table.index())
+            .map(|delta| delta.iter_from(from));
+        let mut tree = state.base.cursor(table.index(), from)?;
+        Ok(FileCursor {
+            state,
+            table,
+            next_recent: recent.as_mut().and_then(Iterator::next),
+            next_tree: tree.next()?,
+            recent,
+            tree,
+            bytes: Cow::Borrowed(&[]),
+        })
+    }
+
+    /// The next row's key and place. A recent change hides what the index says.
+    #[inline]
+    pub(crate) fn next_place(&mut self) -> Result<Option<(Key, Entry)>> {
+        loop {
+            let recent_first = match (&self.next_recent, &self.next_tree) {
+                (None, None) => return Ok(None),
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (Some(recent), Some(tree)) => recent.0 <= tree.0,
+            };
+            let (key, entry) = if recent_first {
+                let next = self.recent.as_mut().and_then(Iterator::next);
+                let taken = std::mem::replace(&mut self.next_recent, next);
+                let Some(taken) = taken else { return Ok(None) };
+                if self.next_tree.is_some_and(|tree| tree.0 == taken.0) {
+                    self.next_tree = self.tree.next()?;
+                }
+                taken
+            } else {
+                let next = self.tree.next()?;
+                let taken = std::mem::replace(&mut self.next_tree, next);
+                let Some(taken) = taken else { return Ok(None) };
+                taken
+            };
+            if entry != Entry::GONE.0 {
+                return Ok(Some((key, Entry(entry))));
+            }
+        }
+    }
+}
+
+impl Cursor for FileCursor<'_> {
+    fn next(&mut self) -> Result<Option<(Key, &[u8])>> {
+        let Some((key, entry)) = self.next_place()? else {
+            return Ok(None);
+        };
+        let segment = self.state.segment(entry)?;
+        self.bytes = segment.op_bytes(entry)?;
+        match parse_op(&self.bytes).and_then(|op| value_of(&op, self.table, key)) {
+            Some(value) => Ok(Some((key, value))),
+            None => Err(segment.damaged(entry)),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Cleaning: segments that are mostly dead are copied to the end of the log and unlinked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use durum_core::engine::{Key, Reclaimed, Table};
+use durum_core::{Error, IoResultExt, Result};
+
+use crate::accounts::Account;
+use crate::error::log_damage;
+use crate::log::{
+    Content, Entry, ParsedOp, Position, SEGMENT_HEADER_BYTES, Scan, Segment, SegmentHeader,
+    Visitor, scan_segment,
+};
+use crate::writer::Writer;
+
+/// Collects what cleaning a segment has to keep, and copies it whenever there is enough of it.
+struct Cleaning<'a> {
+    writer: &'a mut Writer,
+    /// The segment that is cleaned.
+    segment: u32,
+    /// Those that were cleaned before and go with it.
+    cleaned: &'a [u32],
+    /// The rows in the frame that is being built.
+    rows: Vec<(Table, Key, Entry)>,
+    /// Offsets of dead operations in older segments, by these.
+    dead: BTreeMap<u32, Vec<u8>>,
+    dead_bytes: usize,
+}
+
+impl Writer {
+    /// Gives up to about `bytes_max` bytes of the log back to the system.
+    pub(crate) fn reclaim(&mut self, bytes_max: u64) -> Result<Reclaimed> {
+        self.log.check()?;
+        self.roll_dead_head()?;
+        let mut cleaned = Vec::new();
+        let mut bytes = 0;
+        while bytes < bytes_max
+            && let Some((number, used)) = self.next_candidate(&cleaned)
+        {
+            if self.state.delta_bytes() >= self.config.checkpoint_bytes {
+                self.checkpoint()?;
+            }
+            self.clean(number, &cleaned)?;
+            cleaned.push(number);
+            bytes += used;
+        }
+        self.unlink(&cleaned)?;
+        Ok(Reclaimed {
+            bytes,
+            more: self.next_candidate(&[]).is_some() || self.head_is_dead(),
+        })
+    }
+
+    /// Bytes that cleaning would give back, the segments above half live included.
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        let dead = |used: u64, needed: u64| used.saturating_sub(needed + SEGMENT_HEADER_BYTES);
+        let accounts = self.accounts.iter();
+        accounts
+            .map(|(_, account)| dead(account.used, account.needed()))
+            .sum()
+    }
+
+    /// The segment that is best cleaned next: the oldest of those that are dead, else the one of which
+    /// least is needed, if that is less than half. Old ones first saves copying what newer ones say
+    /// about them.
+    fn next_candidate(&self, cleaned: &[u32]) -> Option<(u32, u64)> {
+        let head = self.log.head().number;
+        let candidates = self.accounts.iter().filter(|(number, account)| {
+            *number != head && !cleaned.contains(number) && is_mostly_dead(account)
+        });
+        candidates
+            .min_by_key(|(number, account)| {
+                (account.needed() * 1000 / account.used.max(1), *number)
+            })
+            .map(|(number, account)| (number, account.used))
+    }
+
+    /// Whether the head is mostly dead, and large enough to end it for that.
+    fn head_is_dead(&self) -> bool {
+        let worth = self.config.segment_bytes / 8;
+        let account = self.accounts.get(self.log.head().number);
+        account.is_some_and(|account| account.used >= worth && is_mostly_dead(account))
+    }
+
+    fn roll_dead_head(&mut self) -> Result<()> {
+        if !self.head_is_dead() {
+            return Ok(());
+        }
+        let head = Arc::clone(self.log.head());
+        self.log.roll(0)?;
+        self.note_roll(&head)
+    }
+
+    fn clean(&mut self, number: u32, cleaned: &[u32]) -> Result<()> {
+        let Some(used) = self.accounts.get(number).map(|account| account.used) else {
+            return Ok(());
+        };
+        let path = self.segment_path(number)?;
+        let file = self.fs.open(&path).during("clean a segment", &path)?;
+        let mut front = [0; SEGMENT_HEADER_BYTES as usize];
+        file.read_at(&mut front, 0)
+            .during("clean a segment", &path)?;
+        let damaged = |what: &str| log_damage("clean a segment", what).with_path(&path);
+        let header = SegmentHeader::parse(&front, number)
+            .ok_or_else(|| damaged("its header is not intact"))?;
+        self.frame.clear();
+        let mut cleaning = Cleaning {
+            writer: self,
+            segment: number,
+            cleaned,
+            rows: Vec::new(),
+            dead: BTreeMap::new(),
+            dead_bytes: 0,
+        };
+        let scan = Scan {
+            file: &file,
+            from: Position::start_of(&header),
+            end: used,
+        };
+        let (end, _) = scan_segment(&scan, &mut cleaning)?;
+        if end.offset < used {
+            return Err(damaged(&format!(
+                "the frame at offset {} is not intact",
+                end.offset
+            )));
+        }
+        cleaning.flush()
+    }
+
+    fn segment_path(&self, number: u32) -> Result<std::path::PathBuf> {
+        let entry = Entry::new(number, 0, 0);
+        Ok(self.state.segment(entry)?.path().to_path_buf())
+    }
+
+    /// Forgets segments and unlinks them, once no index on the disk needs them.
+    fn unlink(&mut self, cleaned: &[u32]) -> Result<()> {
+        if cleaned.is_empty() {
+            return Ok(());
+        }
+        let before = self.accounts.clone();
+        for number in cleaned {
+            self.accounts.remove(*number);
+        }
+        if let Err(error) = self.checkpoint() {
+            self.accounts = before;
+            return Err(error);
+        }
+        let gone = |segment: &Arc<Segment>| cleaned.contains(&segment.number);
+        let segments = Arc::clone(&self.state.segments);
+        let kept = segments.iter().filter(|segment| !gone(segment));
+        self.state.segments = Arc::new(kept.cloned().collect());
+        // Snapshots may hold segments that nobody has read yet: their files are opened while that is
+        // possible, and then last as long as the snapshots.
+        for segment in segments.iter().filter(|segment| gone(segment)) {
+            segment.view()?;
+        }
+        // A segment goes after the older ones are gone for good: were one of them to come back without
+        // it, a rebuild would meet dead operations, and no longer what declares them dead.
+        let removed = segments
+            .iter()
+            .filter(|segment| gone(segment))
+            .try_for_each(|segment| {
+                self.fs.remove(segment.path())?;
+                self.fs.sync_dir(self.log_dir())
+            });
+        removed.map_err(|error| {
+            self.log.poison();
+            Error::io(error, "remove a segment").with_kind(durum_core::ErrorKind::Io)
+        })
+    }
+}
+
+impl Cleaning<'_> {
+    fn stays(&self, segment: u32) -> bool {
+        !self.cleaned.contains(&segment) && self.writer.accounts.contains(segment)
+    }
+
+    fn keep_dead(&mut self, place: Entry) -> Result<()> {
+        let of = place.segment();
+        if of == self.segment || !self.stays(of) {
+            return Ok(());
+        }
+        let offsets = self.dead.entry(of).or_default();
+        offsets.extend_from_slice(&(place.offset() as u32).to_le_bytes());
+        self.dead_bytes += 4;
+        self.flush_if_full()
+    }
+
+    fn keep_row(&mut self, table: Table, key: Key, op: &ParsedOp<'_>) -> Result<()> {
+        let prior = op
+            .prior
+            .filter(|prior| prior.segment() != self.segment && self.stays(prior.segment()));
+        self.writer.frame.push(op.content, prior)?;
+        self.rows.push((table, key, Entry::GONE));
+        self.flush_if_full()
+    }
+
+    fn flush_if_full(&mut self) -> Result<()> {
+        if self.writer.frame.bytes() + (self.dead_bytes as u64) < COPY_BYTES {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    /// Appends what was collected to the log, as any batch.
+    fn flush(&mut self) -> Result<()> {
+        let rows = std::mem::take(&mut self.rows);
+        let dead = std::mem::take(&mut self.dead);
+        self.dead_bytes = 0;
+        for (of, offsets) in &dead {
+            self.writer.frame.push(Content::Dead(*of, offsets), None)?;
+        }
+        if self.writer.frame.count() == 0 {
+            return Ok(());
+        }
+        let writer = &mut *self.writer;
+        let placed = writer.append(false)?;
+        let places = writer.frame.places().iter().map(|&(offset, bytes)| {
+            Entry::new(placed.segment, placed.offset + offset, u64::from(bytes))
+        });
+        let places: Vec<Entry> = places.collect();
+        for (&(table, key, _), &entry) in rows.iter().zip(&places) {
+            if let Some(old) = writer.state.find(table, key)? {
+                writer.accounts.subtract(old);
+            }
+            writer.accounts.add(entry);
+            writer.state.set(table, key, entry);
+        }
+        for (of, &entry) in dead.keys().zip(places.iter().skip(rows.len())) {
+            writer.accounts.add_dead(entry, *of);
+        }
+        writer.frame.clear();
+        Ok(())
+    }
+}
+
+impl Visitor for Cleaning<'_> {
+    fn op(&mut self, entry: Entry, op: &ParsedOp<'_>) -> Result<()> {
+        match op.content {
+            Content::Put(table, key, _) => {
+                let newest = self.writer.state.find(table, key)?;
+                if newest.is_some_and(|newest| newest.same_place(entry)) {
+                    return self.keep_row(table, key, op);
+                }
+            }
+            Content::Delete(..) => {}
+            Content::Dead(of, offsets) => {
+                for at in (0..offsets.len()).step_by(4) {
+                    let Some(offset) = crate::bytes::u32_at(offsets, at) else {
+                        break;
+                    };
+                    self.keep_dead(Entry::new(of, offset, 0))?;
+                }
+            }
+        }
+        match op.prior {
+            Some(prior) => self.keep_dead(prior),
+            None => Ok(()),
+        }
+    }
+
+    fn frame_end(&mut self, _: Position) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn is_mostly_dead(account: &Account) -> bool {
+    account.needed() * 2 < account.used
+}
+
+/// Bytes that are copied in one frame.
+const COPY_BYTES: u64 = 256 << 10;

@@ -1,0 +1,36 @@
+//! Reading.
+
+use std::sync::Arc;
+
+use durum_core::Result;
+use durum_core::engine::{Cursor, EngineSnapshot, Key, Table};
+
+use crate::cursor::FileCursor;
+use crate::state::State;
+
+/// A state that is kept. It needs no lock, and holds the segments and index pages that it is in.
+#[derive(Debug)]
+pub(crate) struct FileSnapshot {
+    state: Arc<State>,
+}
+
+impl FileSnapshot {
+    /// A snapshot of `state`.
+    pub(crate) fn new(state: Arc<State>) -> FileSnapshot {
+        FileSnapshot { state }
+    }
+}
+
+impl EngineSnapshot for FileSnapshot {
+    fn get(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let Some(entry) = self.state.find(table, key)? else {
+            return Ok(false);
+        };
+        self.state.read(table, key, entry, visit)?;
+        Ok(true)
+    }
+
+    fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>> {
+        Ok(Box::new(FileCursor::new(&self.state, table, from)?))
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the engine as a whole, against a map.
+
+mod damage;
+mod faults;
+mod history;
+mod model;
+mod power;
+mod space;

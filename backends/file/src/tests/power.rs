@@ -1,0 +1,144 @@
+//! Loss of power at every call, with every subset of what was not synced.
+
+use std::sync::Arc;
+
+use durum_core::engine::{Durability, Engine};
+use fastrand::Rng;
+
+use super::model::{Model, TINY, apply, apply_to_model, dump, open, ops, random_batch};
+use crate::seam::FileSystem;
+use crate::seam::faulty::{Fault, FaultyFileSystem};
+use crate::seam::memory::{MemoryFileSystem, Part};
+
+/// Commits until the plan stops it; returns the model after each commit that was begun (the first is
+/// empty), and how many of them must survive.
+fn run(fs: &FaultyFileSystem, random: &mut Rng, commits: usize) -> (Vec<Model>, usize) {
+    let mut states = vec![Model::new()];
+    let mut promised = 0;
+    let Ok(engine) = open(fs, TINY) else {
+        return (states, promised);
+    };
+    for _ in 0..commits {
+        let batch = random_batch(random, 10, 60, 120);
+        let mut model = states.last().unwrap().clone();
+        apply_to_model(&mut model, &batch);
+        states.push(model);
+        let durability = if random.u32(..3) == 0 {
+            Durability::Process
+        } else {
+            Durability::Power
+        };
+        if apply(&engine, &batch, durability).is_err() {
+            break;
+        }
+        if durability == Durability::Power {
+            promised = states.len() - 1;
+        }
+        let more = match random.u32(..10) {
+            0 => engine.checkpoint(),
+            1 => engine.reclaim(1 << 13).map(|_| ()),
+            _ => Ok(()),
+        };
+        if more.is_err() {
+            break;
+        }
+    }
+    (states, promised)
+}
+
+/// The parts of `count` unsynced changes to try: every subset where there are few, and each write torn
+/// with all and with none of the others.
+fn cases(count: usize, random: &mut Rng) -> Vec<Vec<Part>> {
+    let mut cases = Vec::new();
+    let part = |on: bool| if on { Part::All } else { Part::None };
+    if count <= 10 {
+        for mask in 0..1_usize << count {
+            cases.push((0..count).map(|at| part(mask >> at & 1 == 1)).collect());
+        }
+    } else {
+        for length in 0..=count {
+            cases.push((0..count).map(|at| part(at < length)).collect());
+        }
+        for _ in 0..50 {
+            cases.push((0..count).map(|_| part(random.bool())).collect());
+        }
+    }
+    for torn in 0..count {
+        for half in [Part::FirstHalf, Part::SecondHalf] {
+            for others in [Part::All, Part::None] {
+                let mut case = vec![others; count];
+                case[torn] = half;
+                cases.push(case);
+            }
+        }
+    }
+    cases
+}
+
+/// What is wrong with an image, if anything is.
+fn judge(image: &MemoryFileSystem, states: &[Model], promised: usize) -> Result<(), String> {
+    let engine = open(image, TINY).map_err(|error| format!("does not open: {error}"))?;
+    let found = dump(&*engine.snapshot().unwrap()).map_err(|error| error.to_string())?;
+    let Some(reached) = states.iter().rposition(|model| *model == found) else {
+        return Err("shows a state that never was".to_owned());
+    };
+    if reached < promised {
+        return Err(format!("shows commit {reached} of {promised}"));
+    }
+    // And it can be written on: the same again after one more commit and a clean end.
+    let mut model = found;
+    let batch = random_batch(&mut Rng::with_seed(1), 5, 60, 50);
+    engine
+        .apply(&ops(&batch), Durability::Power)
+        .map_err(|error| format!("cannot be written: {error}"))?;
+    apply_to_model(&mut model, &batch);
+    let killed = open(&image.synced_copy(), TINY).map_err(|error| format!("again: {error}"))?;
+    if dump(&*killed.snapshot().unwrap()).unwrap() != model {
+        return Err("loses what is written after recovery".to_owned());
+    }
+    Ok(())
+}
+
+/// Runs a history up to each call in turn; returns how many images were tried, and the first complaint.
+fn lose_power_everywhere(seed: u64, commits: usize, fault: Fault) -> (usize, Option<String>) {
+    let mut images = 0;
+    let mut random = Rng::with_seed(seed + 1);
+    for call in 0.. {
+        let disk = MemoryFileSystem::default();
+        let under: Arc<dyn FileSystem> = match fault {
+            Fault::IgnoreSyncs => Arc::new(FaultyFileSystem::new(Arc::new(disk.clone()), fault, 0)),
+            _ => Arc::new(disk.clone()),
+        };
+        let fs = FaultyFileSystem::new(under, Fault::Stop, call);
+        let (states, promised) = run(&fs, &mut Rng::with_seed(seed), commits);
+        if !fs.failed() {
+            break;
+        }
+        for case in cases(disk.unsynced(), &mut random) {
+            images += 1;
+            let image = disk.image(|at| case[at]);
+            if let Err(complaint) = judge(&image, &states, promised) {
+                return (images, Some(format!("call {call}, {case:?}: {complaint}")));
+            }
+        }
+    }
+    (images, None)
+}
+
+#[test]
+fn no_acknowledged_commit_is_lost() {
+    let mut images = 0;
+    for seed in 0..3 {
+        let (tried, complaint) = lose_power_everywhere(seed, 24, Fault::Stop);
+        assert_eq!(complaint, None, "seed {seed}");
+        images += tried;
+    }
+    println!("{images} images");
+    assert!(images > 1000);
+}
+
+#[test]
+fn the_control_that_ignores_syncs_fails() {
+    let (_, complaint) = lose_power_everywhere(0, 24, Fault::IgnoreSyncs);
+    assert!(complaint.is_some());
+}

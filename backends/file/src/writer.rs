@@ -1,0 +1,185 @@
+//! The one writer: batches into the log, their places into memory, and those into the index.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use durum_core::engine::{Durability, EngineStats, Key, Op};
+use durum_core::{Error, ErrorKind, IoResultExt, Result};
+
+use crate::accounts::Accounts;
+use crate::config::Config;
+use crate::delta::Delta;
+use crate::index::{Index, TREES};
+use crate::log::{Content, Entry, FrameBuilder, Log, Placed, Segment};
+use crate::seam::FileSystem;
+use crate::state::State;
+
+/// All that is needed for writing.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) fs: Arc<dyn FileSystem>,
+    pub(crate) log_dir: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) log: Log,
+    pub(crate) index: Index,
+    pub(crate) accounts: Accounts,
+    /// The newest state; readers get copies.
+    pub(crate) state: State,
+    pub(crate) frame: FrameBuilder,
+    /// What the operations of the batch supersede, one for each.
+    pub(crate) priors: Vec<Option<Entry>>,
+}
+
+impl Writer {
+    /// Applies a batch; see [`durum_core::engine::Engine::apply`].
+    pub(crate) fn apply(&mut self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
+        self.log.check()?;
+        check_sizes(ops)?;
+        if self.state.delta_bytes() >= self.config.checkpoint_bytes {
+            self.checkpoint()?;
+        }
+        self.frame.clear();
+        self.priors.clear();
+        for op in ops {
+            let (table, key) = op.row();
+            let prior = self.state.find(table, key)?;
+            self.priors.push(prior);
+            let content = match *op {
+                Op::Put { value, .. } => Content::Put(table, key, value),
+                Op::Delete { .. } if prior.is_none() => continue,
+                Op::Delete { .. } => Content::Delete(table, key),
+            };
+            self.frame.push(content, prior)?;
+        }
+        let power = durability == Durability::Power;
+        if self.frame.count() > 0 {
+            let placed = self.append(power)?;
+            if power {
+                self.log.sync()?;
+            }
+            self.note_batch(ops, placed);
+        } else if power {
+            self.log.sync()?;
+        }
+        Ok(durability.max(Durability::Process))
+    }
+
+    /// Writes the frame to the log, and keeps the list of segments.
+    pub(crate) fn append(&mut self, preallocate: bool) -> Result<Placed> {
+        let before = Arc::clone(self.log.head());
+        let appended = self.log.append(&mut self.frame, preallocate);
+        if !Arc::ptr_eq(&before, self.log.head()) {
+            self.note_roll(&before)?;
+        }
+        let placed = appended?;
+        self.accounts
+            .set_used(placed.segment, self.log.head().view()?.limit());
+        Ok(placed)
+    }
+
+    /// Notes that the log's head is another than `before`.
+    pub(crate) fn note_roll(&mut self, before: &Segment) -> Result<()> {
+        let head = self.log.head();
+        let (old, new) = (before.view()?.limit(), head.view()?.limit());
+        self.accounts.set_used(before.number, old);
+        self.accounts.set_used(head.number, new);
+        let mut segments = Vec::clone(&self.state.segments);
+        segments.retain(|segment| segment.number != head.number);
+        segments.push(Arc::clone(head));
+        self.state.segments = Arc::new(segments);
+        Ok(())
+    }
+
+    /// See [`durum_core::engine::Engine::stats`].
+    pub(crate) fn stats(&self) -> Result<EngineStats> {
+        let mut disk_bytes = self.index.disk_bytes()?;
+        for segment in self.state.segments.iter() {
+            let measured = self
+                .fs
+                .open(segment.path())
+                .and_then(|file| file.disk_bytes());
+            disk_bytes += measured.during("measure the log", segment.path())?;
+        }
+        Ok(EngineStats {
+            disk_bytes,
+            reclaimable_bytes: self.dead_bytes() + self.index.free_bytes(),
+        })
+    }
+
+    /// Notes where the operations of a batch came to lie. Those that changed nothing were left out of
+    /// the frame.
+    fn note_batch(&mut self, ops: &[Op<'_>], placed: Placed) {
+        let mut places = self.frame.places().iter();
+        for (op, prior) in ops.iter().zip(&self.priors) {
+            let (table, key) = op.row();
+            if matches!(op, Op::Delete { .. }) && prior.is_none() {
+                continue;
+            }
+            let Some(&(offset, bytes)) = places.next() else {
+                return;
+            };
+            if let Some(prior) = prior {
+                self.accounts.subtract(*prior);
+            }
+            let entry = match op {
+                Op::Put { .. } => {
+                    Entry::new(placed.segment, placed.offset + offset, u64::from(bytes))
+                }
+                Op::Delete { .. } => Entry::GONE,
+            };
+            if entry != Entry::GONE {
+                self.accounts.add(entry);
+            }
+            self.state.set(table, key, entry);
+        }
+    }
+
+    /// Brings the index up to the end of the log, durably, and empties the recent changes.
+    ///
+    /// # Errors
+    /// `Full`: everything is as it was. Any other poisons the log.
+    pub(crate) fn checkpoint(&mut self) -> Result<()> {
+        self.log.sync()?;
+        let mut changes: [Vec<(Key, u64)>; TREES] = std::array::from_fn(|_| Vec::new());
+        for (changes, delta) in changes.iter_mut().zip(&self.state.deltas) {
+            changes.extend(delta.iter_from(Key::MIN));
+        }
+        self.accounts.changes(&mut changes);
+        let written = self.index.checkpoint(&changes, self.log.end());
+        if let Err(error) = written {
+            if error.kind() != ErrorKind::Full {
+                self.log.poison();
+            }
+            return Err(error);
+        }
+        self.accounts.saved();
+        self.state.base = Arc::clone(self.index.base());
+        self.state.deltas = std::array::from_fn(|_| Delta::default());
+        Ok(())
+    }
+
+    /// The directory of the log.
+    pub(crate) fn log_dir(&self) -> &Path {
+        &self.log_dir
+    }
+}
+
+/// Refuses a batch that the log cannot hold before anything of it is written.
+fn check_sizes(ops: &[Op<'_>]) -> Result<()> {
+    for op in ops {
+        if let Op::Put { key, value, .. } = op
+            && value.len() as u64 > VALUE_BYTES_MAX
+        {
+            return Err(Error::new(ErrorKind::TooLarge, "apply a batch")
+                .because(format!("a value of {} bytes", value.len()))
+                .hint(format!(
+                    "The flat file holds up to {VALUE_BYTES_MAX} bytes."
+                ))
+                .with_oid(durum_core::Oid(key.first)));
+        }
+    }
+    Ok(())
+}
+
+/// The largest value: 1 GiB.
+pub(crate) const VALUE_BYTES_MAX: u64 = 1 << 30;
