@@ -13,5 +13,34 @@ pub fn registry() -> Registry {
     let registry = registry.with(durum_lmdb::LmdbBackend);
     #[cfg(feature = "memory")]
     let registry = registry.with(durum_memory::MemoryBackend);
+    #[cfg(feature = "sled")]
+    let registry = registry.with(durum_sled::SledBackend);
+    #[cfg(feature = "sqlite")]
+    let registry = registry.with(durum_sqlite::SqliteBackend);
     registry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::registry;
+
+    #[test]
+    fn a_feature_is_an_engine_of_that_name() {
+        let names = registry().names();
+        for (name, compiled_in) in [
+            ("lmdb", cfg!(feature = "lmdb")),
+            ("memory", cfg!(feature = "memory")),
+            ("sled", cfg!(feature = "sled")),
+            ("sqlite", cfg!(feature = "sqlite")),
+        ] {
+            assert_eq!(names.contains(&name), compiled_in, "{name}");
+            assert_eq!(registry().get(name).is_ok(), compiled_in, "{name}");
+        }
+    }
+
+    #[test]
+    fn engines_are_listed_by_name() {
+        let names = registry().names();
+        assert!(names.is_sorted(), "{names:?}");
+    }
 }
