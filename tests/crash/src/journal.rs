@@ -1,5 +1,6 @@
 //! Reads the journal that the shim writes; its format is described there, in `journal.rs`.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 /// One thing that happened, as recorded. Paths are relative to the watched root.
@@ -100,6 +101,42 @@ impl Event {
     pub fn is_caused_failure(&self) -> bool {
         matches!(self, Event::Failed | Event::SyncFailed { .. })
     }
+}
+
+/// Operation `number` in a few words, for messages; the last one if there are fewer.
+pub fn describe(events: &[Event], number: u64) -> String {
+    let mut paths: HashMap<u64, String> = HashMap::new();
+    let mut last = "nothing".to_owned();
+    let numbered = events.iter().filter(|event| event.is_numbered());
+    for event in numbered.take(number as usize) {
+        if let Event::Create { path, inode } | Event::MakeDir { path, inode } = event {
+            paths.insert(*inode, path.clone());
+        }
+        if let Event::Rename { from, to } = event {
+            for path in paths
+                .values_mut()
+                .filter(|path| path.starts_with(from.as_str()))
+            {
+                path.replace_range(..from.len(), to);
+            }
+        }
+        let path = |inode| paths.get(inode).map_or("?", String::as_str);
+        last = match event {
+            Event::Write {
+                inode,
+                offset,
+                data,
+                ..
+            } => {
+                format!("write of {} at {offset} of {}", data.len(), path(inode))
+            }
+            Event::Sync { inode } => format!("sync of {}", path(inode)),
+            Event::SyncFailed { inode } => format!("failed sync of {}", path(inode)),
+            Event::Resize { inode, size } => format!("resize of {} to {size}", path(inode)),
+            other => format!("{other:?}"),
+        };
+    }
+    last
 }
 
 /// Reads all events of a journal. A last record that is incomplete is left away: the process was

@@ -47,7 +47,7 @@ pub struct Orders {
 }
 
 /// After this time a child is taken to hang.
-const CHILD_TIME_MAX: Duration = Duration::from_secs(60);
+const CHILD_TIME_MAX: Duration = Duration::from_secs(30);
 
 impl Programs {
     /// The programs, given the path of the workload binary, which cargo tells tests.

@@ -17,7 +17,7 @@ use durum_crash::suite::Suite;
 fn suite(engine: &str, points: usize) -> Suite {
     let is_exhaustive = std::env::var("DURUM_CRASH").is_ok_and(|value| value == "exhaustive");
     let (commits, points) = if is_exhaustive {
-        (60, None)
+        (40, None)
     } else {
         (14, Some(points))
     };
@@ -78,4 +78,4 @@ macro_rules! engines {
     )*};
 }
 
-engines!(lmdb);
+engines!(file lmdb sled sqlite);

@@ -25,18 +25,22 @@ impl Suite {
     /// Lets operations of the run fail, in six ways.
     pub fn fail(&self) -> Report {
         let mut tries = Vec::new();
-        for (index, point) in self
-            .choose(self.record().operations)
-            .into_iter()
-            .enumerate()
-        {
+        let recording = self.record();
+        for (index, point) in self.choose(recording.operations).into_iter().enumerate() {
             for (number, (on, errno)) in FAULTS.into_iter().enumerate() {
                 if self.is_exhaustive() || number == index % FAULTS.len() {
-                    tries.push(format!("fail:{point}{on}:{errno}"));
+                    let operation = journal::describe(&recording.events, point);
+                    tries.push((format!("fail:{point}{on}:{errno}"), operation));
                 }
             }
         }
-        Suite::for_all(&tries, |fault, report| self.fail_at(fault, report))
+        Suite::for_all(&tries, |(fault, operation), report| {
+            let known = report.failures.len();
+            self.fail_at(fault, report);
+            for failure in &mut report.failures[known..] {
+                failure.push_str(&format!(" [the operation was: {operation}]"));
+            }
+        })
     }
 
     fn fail_at(&self, fault: &str, report: &mut Report) {

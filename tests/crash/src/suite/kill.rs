@@ -7,7 +7,7 @@ use crate::acks::Heard;
 use crate::journal;
 use crate::process::{End, Orders};
 
-/// Out of how many kills one is followed by kills of the recovery, unless everything is tried.
+/// Out of how many kills one is followed by kills of the recovery.
 const RECOVERY_STEP: u64 = 6;
 /// How many kills of a recovery are tried, unless everything is.
 const RECOVERY_POINTS_MAX: usize = 3;
@@ -38,7 +38,7 @@ impl Suite {
         let mut scratch = self.scratch();
         let orders = Orders {
             fault: Some(fault.to_owned()),
-            record: None,
+            record: Some(scratch.path("journal")),
         };
         let outcome = self
             .programs
@@ -49,11 +49,14 @@ impl Suite {
             return;
         }
         let known = report.failures.len();
-        if again || self.is_exhaustive() {
+        if again {
             self.kill_recovery(&scratch, fault, report);
         }
         let checked = self.check(&scratch, Durability::Process, 2);
-        report.expect_success(&checked, || fault.to_owned());
+        report.expect_success(&checked, || {
+            let events = journal::read(&scratch.path("journal")).unwrap_or_default();
+            format!("{fault}, after {}", journal::describe(&events, u64::MAX))
+        });
         if report.failures.len() > known && self.is_kept() {
             println!("{fault}: kept {}", scratch.keep());
         }

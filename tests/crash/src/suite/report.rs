@@ -31,7 +31,7 @@ impl Report {
     }
 
     pub(super) fn failure(&mut self, outcome: &Outcome, what: String) {
-        let said: Vec<&str> = outcome.said.lines().take(6).collect();
+        let said: Vec<&str> = outcome.said.lines().take(5).collect();
         self.failures
             .push(format!("{what}: {:?}: {}", outcome.end, said.join(" / ")));
     }

@@ -60,8 +60,5 @@ pub fn is_present(root: &Path) -> bool {
 }
 
 fn backend(name: &str) -> Option<Arc<dyn Backend>> {
-    let backends: [Arc<dyn Backend>; 1] = [Arc::new(durum_lmdb::LmdbBackend)];
-    backends
-        .into_iter()
-        .find(|backend| backend.capabilities().name == name)
+    durum_backends::registry().get(name).ok()
 }
