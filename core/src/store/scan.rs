@@ -9,7 +9,7 @@ use super::snapshot::LocalSnapshot;
 use super::{Scan, ScanStored, Snapshot as _};
 use crate::engine::{Key, Table};
 use crate::error::Result;
-use crate::id::Oid;
+use crate::id::{Oid, Tid};
 use crate::record::Record;
 
 /// Rows in the first chunk, so that short walks are cheap; following chunks are larger.
@@ -70,14 +70,15 @@ impl<'a> LocalScan<'a> {
         let tid = self.snapshot.tid();
         let older = self.snapshot.shared.superseded.find_range(first, last, tid)?;
         let bytes = &self.bytes;
-        // What a later commit created is left out; what cannot be read is kept, to be reported.
         self.rows.retain(|(oid, range)| {
             let stored = bytes.get(range.clone()).unwrap_or_default();
             let replaced = older.binary_search_by_key(oid, |(oid, _)| *oid).is_ok();
-            let later = Record::parse(*oid, stored).is_ok_and(|record| record.tid > tid);
-            !replaced && !later
+            !replaced && !written_after(tid, *oid, stored)
         });
         for (oid, stored) in older {
+            if written_after(tid, oid, &stored) {
+                continue;
+            }
             let start = self.bytes.len();
             self.bytes.extend_from_slice(&stored);
             self.rows.push((oid, start..self.bytes.len()));
@@ -85,6 +86,12 @@ impl<'a> LocalScan<'a> {
         self.rows.sort_unstable_by_key(|(oid, _)| *oid);
         Ok(())
     }
+}
+
+/// Whether a record is of a later commit than `tid`. One that cannot be read is not, so that it is
+/// reported and not left out.
+fn written_after(tid: Tid, oid: Oid, stored: &[u8]) -> bool {
+    Record::parse(oid, stored).is_ok_and(|record| record.tid > tid)
 }
 
 impl ScanStored for LocalScan<'_> {

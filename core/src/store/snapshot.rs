@@ -83,10 +83,12 @@ impl Snapshot for LocalSnapshot {
             None if exact => return Ok(false),
             None => {}
         }
-        match self.shared.superseded.find(oid, self.tid)? {
-            Some(bytes) => visit(Record::parse(oid, &bytes)?).map(|()| true),
-            None => Ok(false),
+        let Some(bytes) = self.shared.superseded.find(oid, self.tid)? else { return Ok(false) };
+        let record = Record::parse(oid, &bytes)?;
+        if record.tid > self.tid {
+            return Ok(false);
         }
+        visit(record).map(|()| true)
     }
 
     fn scan(&self, from: Oid) -> Result<Box<dyn Scan + '_>> {

@@ -4,7 +4,8 @@
 //! object that it updates or deletes *before* it writes to the engine; a snapshot of commit `t` reads
 //! the engine first, and where the record that it finds is newer than `t`, or missing, looks here for
 //! the first record superseded after `t`. Since publishing comes before writing and reading the engine
-//! before looking here, it cannot miss one. An object of which there is no such record did not exist.
+//! before looking here, it cannot miss one. An object of which there is no such record, or one that is
+//! itself newer than `t`, did not exist.
 //!
 //! The records are bounded in bytes; beyond, the oldest snapshots are given up.
 
@@ -115,8 +116,8 @@ impl Superseded {
         }
     }
 
-    /// The record of `oid` as commit `tid` left it, where a later commit replaced or deleted it.
-    /// `None`: no later commit did.
+    /// The record of `oid` that the first commit after `tid` replaced or deleted; `None` where none did.
+    /// It is that of `tid`, unless it is newer: then there was none.
     pub(super) fn find(&self, oid: Oid, tid: Tid) -> Result<Option<Vec<u8>>> {
         let inner = self.lock();
         inner.check(tid)?;

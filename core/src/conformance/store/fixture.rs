@@ -1,0 +1,185 @@
+//! What the cases run on: a store with a model beside it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::check::check;
+use crate::digest::Digest;
+use crate::engine::{Backend, Capabilities, Durability, Options};
+use crate::error::Result;
+use crate::id::{Oid, SessionId};
+use crate::store::{Batch, LocalStore, Receipt, Snapshot, SnapshotExt as _, StagedStore};
+use crate::store::{Store as _, StoreOptions};
+
+/// The objects that a store should hold: references and data.
+pub type Model = BTreeMap<Oid, (Vec<Oid>, Vec<u8>)>;
+
+/// A backend, its options and a directory for one case.
+#[derive(Debug)]
+pub struct Fixture {
+    backend: Arc<dyn Backend>,
+    options: Options,
+    place: tempfile::TempDir,
+}
+
+impl Fixture {
+    /// A fixture with a new directory.
+    pub fn new(backend: impl Backend + 'static, options: &[(&str, &str)]) -> Fixture {
+        let name = backend.capabilities().name;
+        let options = Options::check(name, backend.options(), options.iter().copied());
+        Fixture {
+            options: options.expect("the backend takes these options"),
+            backend: Arc::new(backend),
+            place: tempfile::tempdir().expect("a temporary directory"),
+        }
+    }
+
+    /// What the backend declares.
+    pub fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        self.backend.clone()
+    }
+
+    /// Where the store lies.
+    pub fn path(&self) -> PathBuf {
+        self.place.path().join("store")
+    }
+
+    /// The options of a store that commits at the engine's weakest level, for cases that are about
+    /// something else.
+    pub fn options(&self) -> StoreOptions {
+        let weakest = self.capabilities().durability.first().copied();
+        StoreOptions {
+            engine: self.options.clone(),
+            durability: weakest.unwrap_or(Durability::Relaxed),
+            ..StoreOptions::default()
+        }
+    }
+
+    /// A new store, with an empty model beside it.
+    pub fn create(&self) -> Subject<'_> {
+        self.create_with(self.options())
+    }
+
+    /// A new store with these options.
+    pub fn create_with(&self, options: StoreOptions) -> Subject<'_> {
+        let store = LocalStore::create(self.backend(), &self.path(), &options);
+        let store = Some(store.expect("the store is created"));
+        Subject { fixture: self, options, store, model: Model::new() }
+    }
+
+    /// A store that is to be filled by an import.
+    pub fn stage(&self) -> StagedStore {
+        StagedStore::create(self.backend(), &self.path(), &self.options())
+            .expect("the store is begun")
+    }
+}
+
+/// An open store and the objects that it should hold.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    fixture: &'a Fixture,
+    options: StoreOptions,
+    store: Option<LocalStore>,
+    /// The objects that the store should hold.
+    pub model: Model,
+}
+
+impl Subject<'_> {
+    /// The store.
+    pub fn store(&self) -> &LocalStore {
+        self.store.as_ref().expect("the store is open")
+    }
+
+    /// The durability that the store commits at.
+    pub fn durability(&self) -> Durability {
+        self.options.durability
+    }
+
+    /// New OIDs of the process's own session.
+    pub fn oids(&self, count: u32) -> Vec<Oid> {
+        self.store().new_oids(SessionId::EMBEDDED, count).expect("new OIDs")
+    }
+
+    /// Commits the objects, those that exist as updates, and notes them in the model.
+    pub fn put(&mut self, objects: &[(Oid, &[u8], &[Oid])]) -> Receipt {
+        let mut batch = Batch::new();
+        for (oid, data, refs) in objects {
+            match self.model.contains_key(oid) {
+                true => batch.update(*oid, *data, refs.iter().copied()),
+                false => batch.create(*oid, *data, refs.iter().copied()),
+            };
+        }
+        let receipt = self.commit(batch).expect("the commit is valid");
+        for (oid, data, refs) in objects {
+            let mut refs = refs.to_vec();
+            crate::record::normalize_refs(*oid, &mut refs);
+            self.model.insert(*oid, (refs, data.to_vec()));
+        }
+        receipt
+    }
+
+    /// Commits a batch; the model is the caller's.
+    pub fn commit(&self, batch: Batch) -> Result<Receipt> {
+        self.store().commit(batch, self.durability())
+    }
+
+    /// Compares all objects with the model.
+    pub fn compare(&self) {
+        let snapshot = self.store().snapshot().expect("a snapshot");
+        assert_snapshot(&*snapshot, &self.model);
+    }
+
+    /// Closes the store and opens it again, where it outlives that at all.
+    pub fn reopen(&mut self) {
+        if !self.fixture.capabilities().persistent {
+            return;
+        }
+        self.store = None;
+        let store = LocalStore::open(self.fixture.backend(), &self.fixture.path(), &self.options);
+        self.store = Some(store.expect("the store opens"));
+    }
+
+    /// As [`Subject::reopen`], with other options from then on.
+    pub fn reopen_with(&mut self, options: StoreOptions) {
+        self.options = options;
+        self.reopen();
+    }
+
+    /// Compares with the model, has the store checked, reopens it, and does both again.
+    pub fn finish(mut self) {
+        for _ in 0..2 {
+            self.compare();
+            let report = check(self.store(), false).expect("a check");
+            assert_eq!((report.errors, report.objects), (vec![], self.model.len() as u64));
+            self.reopen();
+        }
+    }
+}
+
+/// Compares all objects of a snapshot with a model, by scan, by loads and by digest.
+pub fn assert_snapshot(snapshot: &dyn Snapshot, model: &Model) {
+    let mut expected = Digest::default();
+    let mut objects = model.iter();
+    let mut scan = snapshot.scan(Oid::ROOT).expect("a scan");
+    while let Some(record) = scan.next().expect("the next record") {
+        let object = record.to_object(snapshot.codecs()).expect("its data");
+        let (oid, (refs, data)) = objects.next().expect("no more objects than the model has");
+        assert_eq!((object.oid, &object.refs), (*oid, refs));
+        assert!(object.data == *data, "the data of object {oid}");
+        expected.add(*oid, refs.iter().copied(), data);
+    }
+    assert_eq!(objects.next(), None, "the scan ends too early");
+    for (oid, (refs, data)) in model {
+        let object = snapshot.load(*oid).expect("a load").expect("the object is there");
+        assert!((&object.refs, &object.data) == (refs, data), "object {oid}");
+    }
+    let absent = model.last_key_value().map_or(Oid(7), |(oid, _)| Oid(oid.0 + 1));
+    assert_eq!(snapshot.load(absent).expect("a load"), None);
+    assert_eq!(Digest::of(snapshot).expect("a digest"), expected);
+}

@@ -1,0 +1,51 @@
+//! Where stores lie: open once, created whole, never over something else.
+
+use super::Fixture;
+use crate::error::ErrorKind;
+use crate::id::Oid;
+use crate::place::Place;
+use crate::store::LocalStore;
+
+/// A second opening is refused while the first lasts.
+pub fn a_store_is_open_once(fixture: &Fixture) {
+    let mut subject = fixture.create();
+    subject.put(&[(Oid(0), b"root", &[])]);
+    let again = || LocalStore::open(fixture.backend(), &fixture.path(), &fixture.options());
+    if fixture.capabilities().persistent {
+        assert_eq!(again().unwrap_err().kind(), ErrorKind::InUse);
+        subject.compare();
+    } else {
+        // Stores in memory are apart.
+        again().unwrap();
+    }
+    subject.finish();
+}
+
+/// A store is not opened as one of another engine.
+pub fn another_engine_is_refused(fixture: &Fixture) {
+    let mut subject = fixture.create();
+    subject.put(&[(Oid(0), b"root", &[])]);
+    let error = Place::open(&fixture.path(), "another").unwrap_err();
+    if fixture.capabilities().persistent {
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains(fixture.capabilities().name), "{error}");
+    } else {
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+    subject.finish();
+}
+
+/// Creation needs a free place, and a failed one leaves nothing behind.
+pub fn nothing_is_created_over_something(fixture: &Fixture) {
+    let mut subject = fixture.create();
+    subject.put(&[(Oid(0), b"root", &[])]);
+    subject.reopen();
+    if fixture.capabilities().persistent {
+        let again = LocalStore::create(fixture.backend(), &fixture.path(), &fixture.options());
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::Exists);
+        let home = fixture.path();
+        let entries = std::fs::read_dir(home.parent().unwrap()).unwrap().count();
+        assert_eq!(entries, 1, "only the store itself");
+    }
+    subject.finish();
+}
