@@ -51,7 +51,7 @@ use durum_core::engine::{Backend, Capabilities, Durability, Engine, OptionSpec, 
 /// let key = Key::from(7);
 /// let put = Op::Put { table: Table::Objects, key, value: b"seven" };
 /// assert_eq!(engine.apply(&[put], Durability::Power)?, Durability::Power);
-/// let mut found = Vec::new();
+/// let mut found: Vec<u8> = Vec::new();
 /// let there = engine.snapshot()?.get(Table::Objects, key, &mut |value| found.extend(value))?;
 /// assert!(there && found == b"seven");
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -29,27 +29,39 @@ struct Cleaning<'a> {
 }
 
 impl Writer {
-    /// Gives up to about `bytes_max` bytes of the log back to the system.
+    /// Gives space of the log back to the system. Reads at most about `bytes_max` bytes, and so takes
+    /// bounded time: a segment may take several calls, of which the last one gives it back.
     pub(crate) fn reclaim(&mut self, bytes_max: u64) -> Result<Reclaimed> {
         self.log.check()?;
-        self.roll_dead_head()?;
         let mut cleaned = Vec::new();
-        let mut bytes = 0;
-        while bytes < bytes_max
-            && let Some((number, used)) = self.next_candidate(&cleaned)
+        let result = self.clean_some(bytes_max, &mut cleaned);
+        let result = result.and_then(|()| self.unlink(&cleaned));
+        if result.is_err() {
+            // What was to go stays for now, and the segment in between has to say what it knows of it.
+            self.cleaning = None;
+        }
+        Ok(Reclaimed {
+            bytes: result?,
+            more: self.next_candidate(&[]).is_some() || self.head_is_dead(),
+        })
+    }
+
+    fn clean_some(&mut self, bytes_max: u64, cleaned: &mut Vec<u32>) -> Result<()> {
+        self.roll_dead_head()?;
+        let mut bytes_left = bytes_max;
+        while bytes_left > 0
+            && let Some(number) = self.next_candidate(cleaned)
         {
             if self.state.delta_bytes() >= self.config.checkpoint_bytes {
                 self.checkpoint()?;
             }
-            self.clean(number, &cleaned)?;
-            cleaned.push(number);
-            bytes += used;
+            let (read, done) = self.clean(number, cleaned, bytes_left)?;
+            bytes_left = bytes_left.saturating_sub(read);
+            if done {
+                cleaned.push(number);
+            }
         }
-        self.unlink(&cleaned)?;
-        Ok(Reclaimed {
-            bytes,
-            more: self.next_candidate(&[]).is_some() || self.head_is_dead(),
-        })
+        Ok(())
     }
 
     /// Bytes that cleaning would give back, the segments above half live included.
@@ -64,21 +76,24 @@ impl Writer {
     /// The segment that is best cleaned next: the oldest of those that are dead, else the one of which
     /// least is needed, if that is less than half. Old ones first saves copying what newer ones say
     /// about them.
-    fn next_candidate(&self, cleaned: &[u32]) -> Option<(u32, u64)> {
+    fn next_candidate(&self, cleaned: &[u32]) -> Option<u32> {
+        let begun = self.cleaning.map(|at| at.segment);
+        if let Some(number) = begun.filter(|number| self.accounts.contains(*number)) {
+            return Some(number);
+        }
         let head = self.log.head().number;
         let candidates = self.accounts.iter().filter(|(number, account)| {
             *number != head && !cleaned.contains(number) && is_mostly_dead(account)
         });
-        candidates
-            .min_by_key(|(number, account)| {
-                (account.needed() * 1000 / account.used.max(1), *number)
-            })
-            .map(|(number, account)| (number, account.used))
+        let best = candidates.min_by_key(|(number, account)| {
+            (account.needed() * 1000 / account.used.max(1), *number)
+        });
+        best.map(|(number, _)| number)
     }
 
     /// Whether the head is mostly dead, and large enough to end it for that.
     fn head_is_dead(&self) -> bool {
-        let worth = self.config.segment_bytes / 8;
+        let worth = (self.config.segment_bytes / 8).min(HEAD_WORTH_BYTES);
         let account = self.accounts.get(self.log.head().number);
         account.is_some_and(|account| account.used >= worth && is_mostly_dead(account))
     }
@@ -92,18 +107,25 @@ impl Writer {
         self.note_roll(&head)
     }
 
-    fn clean(&mut self, number: u32, cleaned: &[u32]) -> Result<()> {
+    /// Cleans a segment, or goes on with it, for about `bytes_max` bytes; returns how many they were,
+    /// and whether it is done.
+    fn clean(&mut self, number: u32, cleaned: &[u32], bytes_max: u64) -> Result<(u64, bool)> {
         let Some(used) = self.accounts.get(number).map(|account| account.used) else {
-            return Ok(());
+            return Ok((0, true));
         };
         let path = self.segment_path(number)?;
         let file = self.fs.open(&path).during("clean a segment", &path)?;
-        let mut front = [0; SEGMENT_HEADER_BYTES as usize];
-        file.read_at(&mut front, 0)
-            .during("clean a segment", &path)?;
         let damaged = |what: &str| log_damage("clean a segment", what).with_path(&path);
-        let header = SegmentHeader::parse(&front, number)
-            .ok_or_else(|| damaged("its header is not intact"))?;
+        let from = match self.cleaning.take() {
+            Some(at) if at.segment == number => at,
+            _ => {
+                let mut front = [0; SEGMENT_HEADER_BYTES as usize];
+                let read = file.read_at(&mut front, 0);
+                read.during("clean a segment", &path)?;
+                let header = SegmentHeader::parse(&front, number);
+                Position::start_of(&header.ok_or_else(|| damaged("its header is not intact"))?)
+            }
+        };
         self.frame.clear();
         let mut cleaning = Cleaning {
             writer: self,
@@ -115,17 +137,21 @@ impl Writer {
         };
         let scan = Scan {
             file: &file,
-            from: Position::start_of(&header),
+            from,
             end: used,
+            stop: used.min(from.offset.saturating_add(bytes_max)),
         };
         let (end, _) = scan_segment(&scan, &mut cleaning)?;
-        if end.offset < used {
+        if end.offset < scan.stop {
             return Err(damaged(&format!(
                 "the frame at offset {} is not intact",
                 end.offset
             )));
         }
-        cleaning.flush()
+        cleaning.flush()?;
+        let done = end.offset >= used;
+        self.cleaning = (!done).then_some(end);
+        Ok((end.offset - from.offset, done))
     }
 
     fn segment_path(&self, number: u32) -> Result<std::path::PathBuf> {
@@ -133,11 +159,13 @@ impl Writer {
         Ok(self.state.segment(entry)?.path().to_path_buf())
     }
 
-    /// Forgets segments and unlinks them, once no index on the disk needs them.
-    fn unlink(&mut self, cleaned: &[u32]) -> Result<()> {
+    /// Forgets segments and unlinks them, once no index on the disk needs them; returns their bytes.
+    fn unlink(&mut self, cleaned: &[u32]) -> Result<u64> {
         if cleaned.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
+        let used = |number: &u32| self.accounts.get(*number).map_or(0, |account| account.used);
+        let bytes = cleaned.iter().map(used).sum();
         let before = self.accounts.clone();
         for number in cleaned {
             self.accounts.remove(*number);
@@ -164,7 +192,7 @@ impl Writer {
                 self.fs.remove(segment.path())?;
                 self.fs.sync_dir(self.log_dir())
             });
-        removed.map_err(|error| {
+        removed.map(|()| bytes).map_err(|error| {
             self.log.poison();
             Error::io(error, "remove a segment").with_kind(durum_core::ErrorKind::Io)
         })
@@ -271,3 +299,6 @@ fn is_mostly_dead(account: &Account) -> bool {
 
 /// Bytes that are copied in one frame.
 const COPY_BYTES: u64 = 256 << 10;
+
+/// A smaller head is not ended for being dead.
+const HEAD_WORTH_BYTES: u64 = 1 << 20;

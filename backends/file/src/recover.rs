@@ -112,6 +112,7 @@ impl Opening {
             state,
             frame: Default::default(),
             priors: Vec::new(),
+            cleaning: None,
         }
     }
 
@@ -150,6 +151,7 @@ impl Opening {
             file: &file,
             from,
             end: bytes,
+            stop: u64::MAX,
         };
         let tail = crate::log::tail_from_begin(&scan)?;
         Ok(tail == Tail::Clean)
@@ -270,6 +272,7 @@ impl Opening {
             file,
             from,
             end: bytes,
+            stop: u64::MAX,
         };
         let scanned = scan_segment(&scan, replay);
         let (end, tail) = scanned.map_err(|error| error.with_path(self.path(from.segment)))?;

@@ -10,7 +10,7 @@ use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::delta::Delta;
 use crate::index::{Index, TREES};
-use crate::log::{Content, Entry, FrameBuilder, Log, Placed, Segment};
+use crate::log::{Content, Entry, FrameBuilder, Log, Placed, Position, Segment};
 use crate::seam::FileSystem;
 use crate::state::State;
 
@@ -28,6 +28,8 @@ pub(crate) struct Writer {
     pub(crate) frame: FrameBuilder,
     /// What the operations of the batch supersede, one for each.
     pub(crate) priors: Vec<Option<Entry>>,
+    /// How far the segment is cleaned that is being cleaned in slices.
+    pub(crate) cleaning: Option<Position>,
 }
 
 impl Writer {
@@ -61,7 +63,7 @@ impl Writer {
         } else if power {
             self.log.sync()?;
         }
-        Ok(durability.max(Durability::Process))
+        Ok(durability)
     }
 
     /// Writes the frame to the log, and keeps the list of segments.
@@ -102,7 +104,7 @@ impl Writer {
         }
         Ok(EngineStats {
             disk_bytes,
-            reclaimable_bytes: self.dead_bytes() + self.index.free_bytes(),
+            reclaimable_bytes: (self.dead_bytes() + self.index.free_bytes()).min(disk_bytes),
         })
     }
 

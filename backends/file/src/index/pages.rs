@@ -133,8 +133,7 @@ impl Index {
     /// Bytes of pages that hold nothing that is needed.
     pub(crate) fn free_bytes(&self) -> u64 {
         let retired: usize = self.retired.iter().map(|(_, pages)| pages.len()).sum();
-        let unused = self.file_pages.saturating_sub(self.header.pages) as usize;
-        ((self.free.len() + retired + unused) * PAGE_BYTES) as u64
+        ((self.free.len() + retired) * PAGE_BYTES) as u64
     }
 
     /// Bytes that the file occupies on the disk.

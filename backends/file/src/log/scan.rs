@@ -41,6 +41,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) from: Position,
     /// Where the file ends, or the segment's frames if that is known.
     pub(crate) end: u64,
+    /// Begin no frame at or after this offset.
+    pub(crate) stop: u64,
 }
 
 /// What a scan calls.
@@ -61,7 +63,9 @@ pub(crate) fn scan_segment(scan: &Scan<'_>, visitor: &mut dyn Visitor) -> Result
     let failed = |error| Error::io(error, "read the log");
     let view = View::new(scan.file, scan.end, scan.end).map_err(failed)?;
     let mut at = scan.from;
-    while let Some(header) = header_at(&view, at.segment, at.offset)? {
+    while at.offset < scan.stop
+        && let Some(header) = header_at(&view, at.segment, at.offset)?
+    {
         let follows = header.sequence == at.sequence + 1 && header.chain == at.chain;
         let end = at.offset + u64::from(header.bytes);
         if !follows || end > scan.end {
@@ -81,6 +85,9 @@ pub(crate) fn scan_segment(scan: &Scan<'_>, visitor: &mut dyn Visitor) -> Result
         at.chain = header.crc;
         at.offset = end.next_multiple_of(FRAME_ALIGN);
         visitor.frame_end(at)?;
+    }
+    if at.offset >= scan.stop {
+        return Ok((at, Tail::Clean));
     }
     let tail = tail_from(&view, at)?;
     Ok((at, tail))

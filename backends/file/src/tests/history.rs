@@ -34,7 +34,7 @@ fn equals_a_map_in_memory_with_tiny_segments() {
                 check(&survivor, &model, &mut random);
             }
             2 => {
-                engine.reclaim(1 << 14).unwrap();
+                engine.reclaim(1 << random.u32(9..15)).unwrap();
             }
             3 => engine.checkpoint().unwrap(),
             // The index is lost.

@@ -1,5 +1,6 @@
 //! Loss of power at every call, with every subset of what was not synced.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use durum_core::engine::{Durability, Engine};
@@ -36,7 +37,7 @@ fn run(fs: &FaultyFileSystem, random: &mut Rng, commits: usize) -> (Vec<Model>, 
         }
         let more = match random.u32(..10) {
             0 => engine.checkpoint(),
-            1 => engine.reclaim(1 << 13).map(|_| ()),
+            1 | 2 => engine.reclaim(1 << random.u32(9..14)).map(|_| ()),
             _ => Ok(()),
         };
         if more.is_err() {
@@ -75,8 +76,17 @@ fn cases(count: usize, random: &mut Rng) -> Vec<Vec<Part>> {
     cases
 }
 
-/// What is wrong with an image, if anything is.
+/// What is wrong with an image, if anything is: as it is, and without its index.
 fn judge(image: &MemoryFileSystem, states: &[Model], promised: usize) -> Result<(), String> {
+    let bare = image.synced_copy();
+    judge_one(image, states, promised)?;
+    if bare.remove(Path::new("/db/index/rows.idx")).is_ok() {
+        judge_one(&bare, states, promised).map_err(|error| format!("without index: {error}"))?;
+    }
+    Ok(())
+}
+
+fn judge_one(image: &MemoryFileSystem, states: &[Model], promised: usize) -> Result<(), String> {
     let engine = open(image, TINY).map_err(|error| format!("does not open: {error}"))?;
     let found = dump(&*engine.snapshot().unwrap()).map_err(|error| error.to_string())?;
     let Some(reached) = states.iter().rposition(|model| *model == found) else {
@@ -100,10 +110,15 @@ fn judge(image: &MemoryFileSystem, states: &[Model], promised: usize) -> Result<
 }
 
 /// Runs a history up to each call in turn; returns how many images were tried, and the first complaint.
-fn lose_power_everywhere(seed: u64, commits: usize, fault: Fault) -> (usize, Option<String>) {
+fn lose_power_everywhere(
+    seed: u64,
+    commits: usize,
+    step: usize,
+    fault: Fault,
+) -> (usize, Option<String>) {
     let mut images = 0;
     let mut random = Rng::with_seed(seed + 1);
-    for call in 0.. {
+    for call in (seed as usize % step..).step_by(step) {
         let disk = MemoryFileSystem::default();
         let under: Arc<dyn FileSystem> = match fault {
             Fault::IgnoreSyncs => Arc::new(FaultyFileSystem::new(Arc::new(disk.clone()), fault, 0)),
@@ -129,7 +144,7 @@ fn lose_power_everywhere(seed: u64, commits: usize, fault: Fault) -> (usize, Opt
 fn no_acknowledged_commit_is_lost() {
     let mut images = 0;
     for seed in 0..3 {
-        let (tried, complaint) = lose_power_everywhere(seed, 24, Fault::Stop);
+        let (tried, complaint) = lose_power_everywhere(seed, 24, 1, Fault::Stop);
         assert_eq!(complaint, None, "seed {seed}");
         images += tried;
     }
@@ -137,8 +152,19 @@ fn no_acknowledged_commit_is_lost() {
     assert!(images > 1000);
 }
 
+/// Longer histories, in which more is cleaned; calls by sample. `DURUM_TEST_ROUNDS` makes it a soak.
+#[test]
+fn no_acknowledged_commit_is_lost_in_longer_histories() {
+    let rounds = std::env::var("DURUM_TEST_ROUNDS").ok();
+    let rounds = rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(2);
+    for seed in 100..100 + rounds {
+        let (_, complaint) = lose_power_everywhere(seed, 150, 61, Fault::Stop);
+        assert_eq!(complaint, None, "seed {seed}");
+    }
+}
+
 #[test]
 fn the_control_that_ignores_syncs_fails() {
-    let (_, complaint) = lose_power_everywhere(0, 24, Fault::IgnoreSyncs);
+    let (_, complaint) = lose_power_everywhere(0, 24, 1, Fault::IgnoreSyncs);
     assert!(complaint.is_some());
 }
