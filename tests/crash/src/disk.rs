@@ -7,6 +7,10 @@
 //! synchronized itself. Changes that a program makes through a memory map are invisible here.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use crate::journal::Event;
 
@@ -76,6 +80,33 @@ impl Disk {
         }
     }
 
+    /// A disk that holds what the directory `root` holds, all of it durable.
+    pub fn load(root: &Path) -> io::Result<Disk> {
+        let mut disk = Disk::default();
+        disk.load_node(root)?;
+        Ok(disk)
+    }
+
+    fn load_node(&mut self, path: &Path) -> io::Result<NodeId> {
+        let metadata = fs::symlink_metadata(path)?;
+        if !metadata.is_dir() {
+            let file = Node::File(fs::read(path)?, Vec::new());
+            return Ok(self.insert(metadata.ino(), file));
+        }
+        let id = self.insert(metadata.ino(), empty_dir());
+        let mut names = Names::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let name = entry
+                .file_name()
+                .into_string()
+                .expect("tests use paths in UTF-8");
+            names.insert(name, self.load_node(&entry.path())?);
+        }
+        self.nodes[id] = Node::Dir(names.clone(), Vec::new(), names);
+        Ok(id)
+    }
+
     /// The root directory.
     pub const ROOT: NodeId = 0;
 
@@ -112,10 +143,11 @@ impl Disk {
             }
             Event::Create { path, inode } => self.create(path, *inode, empty_file()),
             Event::MakeDir { path, inode } => self.create(path, *inode, empty_dir()),
-            Event::Root { inode } => {
-                let id = self.insert(*inode, empty_dir());
-                assert_eq!(id, Disk::ROOT, "one recording has one root");
+            // A disk that was loaded has its root already.
+            Event::Root { inode } if self.nodes.is_empty() => {
+                self.insert(*inode, empty_dir());
             }
+            Event::Root { inode } => assert_eq!(self.by_inode[inode], Disk::ROOT),
             Event::Rename { from, to } => self.rename(from, to),
             Event::Link { from, to } => {
                 let id = self.find(from);

@@ -55,6 +55,16 @@ macro_rules! modes {
         }
 
         #[test]
+        fn power_loss_twice() {
+            suite($subject, 60).power_loss_twice().assert_clean();
+        }
+
+        #[test]
+        fn power_loss_after_kill() {
+            suite($subject, 60).power_loss_after_kill().assert_clean();
+        }
+
+        #[test]
         fn control() {
             let mut suite = suite($subject, 20);
             // A sample shows it; there is no more to learn from the rest.

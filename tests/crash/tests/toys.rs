@@ -19,8 +19,12 @@ fn suite(subject: &str) -> Suite {
 fn correct_logs_are_found_correct() {
     suite("toy-log").kill().assert_clean();
     suite("toy-log").power_loss().assert_clean();
+    suite("toy-log").power_loss_twice().assert_clean();
+    suite("toy-log").power_loss_after_kill().assert_clean();
     suite("toy-swap").kill().assert_clean();
     suite("toy-swap").power_loss().assert_clean();
+    suite("toy-swap").power_loss_twice().assert_clean();
+    suite("toy-swap").power_loss_after_kill().assert_clean();
 }
 
 #[test]
@@ -82,4 +86,13 @@ fn going_on_after_a_failed_sync_is_found() {
             .all(|failure| failure.contains("a loss of power"))
     );
     assert!(!report.failures.is_empty());
+}
+
+#[test]
+fn relying_on_what_is_not_durable_is_found_by_a_loss_of_power_after_a_kill() {
+    let suite = Suite {
+        commits: 60,
+        ..suite("toy-log-trusting")
+    };
+    assert!(!suite.power_loss_after_kill().failures.is_empty());
 }

@@ -4,6 +4,7 @@ mod fail;
 mod kill;
 mod power;
 mod report;
+mod twice;
 
 use std::path::Path;
 use std::sync::Mutex;

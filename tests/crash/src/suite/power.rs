@@ -59,12 +59,7 @@ impl Suite {
 
     fn lose_power(&self, deaf: bool) -> PowerReport {
         let recording = self.record();
-        let points = self.choose(recording.operations);
-        let parts = std::thread::available_parallelism().map_or(2, usize::from);
-        // Each thread plays the recording for itself and stops at its share of the points.
-        let shares: Vec<Vec<u64>> = (0..parts)
-            .map(|part| points.iter().copied().skip(part).step_by(parts).collect())
-            .collect();
+        let shares = shares(&self.choose(recording.operations));
         let strict = Suite::for_all(&shares, |share, report| {
             self.images(&recording, share, deaf, &|_| vec![Survivors::None], report);
         });
@@ -92,26 +87,18 @@ impl Suite {
         survivors: &dyn Fn(u64) -> Vec<Survivors>,
         report: &mut Report,
     ) {
-        let (mut disk, mut heard, mut number) = (Disk::new(deaf), Heard::default(), 0);
-        let mut events = recording.events.iter().peekable();
-        let mut points = points.iter().copied().peekable();
-        while let Some(event) = events.next() {
-            disk.play(event);
-            number += u64::from(event.is_numbered());
-            if let Event::Ack(lines) = event {
-                heard.hear(lines, Durability::Power);
-            }
-            // The power fails just before the next operation: acknowledgements count until then.
-            if events.peek().is_some_and(|next| !next.is_numbered()) {
-                continue;
-            }
-            if points.next_if_eq(&number).is_some() {
+        let disk = Disk::new(deaf);
+        play_to(
+            &recording.events,
+            disk,
+            points,
+            &mut |disk, heard, number| {
                 for survivors in survivors(number) {
                     let bounds = heard.bounds(self.commits);
-                    self.image(&disk, number, survivors, bounds, report);
+                    self.image(disk, number, survivors, bounds, report);
                 }
-            }
-        }
+            },
+        );
     }
 
     fn image(
@@ -142,4 +129,37 @@ impl Suite {
             );
         }
     }
+}
+
+/// Plays a recording on `disk` and calls `visit` after the operations `points`, which ascend.
+pub(super) fn play_to(
+    events: &[Event],
+    mut disk: Disk,
+    points: &[u64],
+    visit: &mut dyn FnMut(&Disk, &Heard, u64),
+) {
+    let (mut heard, mut number) = (Heard::default(), 0);
+    let mut events = events.iter().peekable();
+    let mut points = points.iter().copied().peekable();
+    while let Some(event) = events.next() {
+        disk.play(event);
+        number += u64::from(event.is_numbered());
+        if let Event::Ack(lines) = event {
+            heard.hear(lines, Durability::Power);
+        }
+        // The power fails just before the next operation: acknowledgements count until then.
+        if events.peek().is_some_and(|next| !next.is_numbered()) {
+            continue;
+        }
+        if points.next_if_eq(&number).is_some() {
+            visit(&disk, &heard, number);
+        }
+    }
+}
+
+/// Shares out points among threads: each plays the recording for itself and stops at its own.
+pub(super) fn shares(points: &[u64]) -> Vec<Vec<u64>> {
+    let parts = std::thread::available_parallelism().map_or(2, usize::from);
+    let share = |part| points.iter().copied().skip(part).step_by(parts).collect();
+    (0..parts).map(share).collect()
 }

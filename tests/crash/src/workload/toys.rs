@@ -6,6 +6,8 @@
 //!   - `toy-log-unnamed` does not synchronize the directory after creating it;
 //!   - `toy-log-unchecked` does not check the frames;
 //!   - `toy-log-careless` goes on after a failed synchronization, as if the next one made it good;
+//!   - `toy-log-trusting` notes at opening how many frames it could read, without synchronizing them,
+//!     and insists on them from then on;
 //!   - `toy-log-buffered` acknowledges commits that are still in the process.
 //! - `toy-swap`: writes everything to a new file each time and renames it. Correct.
 //!   - `toy-swap-unsynced` does not synchronize the file before the renaming;
@@ -63,6 +65,7 @@ impl Log {
             "unnamed",
             "unchecked",
             "careless",
+            "trusting",
             "buffered",
         ];
         assert!(
@@ -85,7 +88,11 @@ impl Log {
         if whole < bytes.len() {
             file.set_len(whole as u64)?;
         }
-        file.sync_all()?;
+        if mistake == "trusting" {
+            insist(path, frames.len())?;
+        } else {
+            file.sync_all()?;
+        }
         // Not only when it is new: whoever created it may have been killed before this.
         if mistake != "unnamed" {
             sync_parent(path)?;
@@ -99,6 +106,23 @@ impl Log {
             buffer: Vec::new(),
         })
     }
+}
+
+/// Checks that there are as many frames as were noted, and notes how many there are.
+fn insist(path: &Path, frames: usize) -> io::Result<()> {
+    let note = path.with_extension("note");
+    let noted = fs::read(&note).unwrap_or_default();
+    let noted = noted
+        .first_chunk()
+        .map_or(0, |number| u64::from_le_bytes(*number));
+    if noted > frames as u64 {
+        return Err(io::Error::other("frames are missing"));
+    }
+    let mut file = File::create(note.with_extension("new"))?;
+    file.write_all(&(frames as u64).to_le_bytes())?;
+    file.sync_all()?;
+    fs::rename(note.with_extension("new"), note)?;
+    sync_parent(path)
 }
 
 fn read_frame(bytes: &[u8], is_checked: bool) -> Option<Vec<u8>> {
