@@ -19,7 +19,7 @@ pub enum FindingKind {
     Damaged,
     /// A reference from an object that is in use to one that does not exist.
     Dangling,
-    /// A record of a commit that the store does not know of.
+    /// Records of commits that the store does not know of.
     Tid,
     /// The store's counters are not those of its objects.
     Counters,
@@ -53,9 +53,6 @@ pub struct Report {
     pub dangling: u64,
     /// What was mended, in sentences.
     pub repaired: Vec<String>,
-    /// Findings of [`FindingKind::Tid`].
-    #[serde(skip)]
-    newer_records: u64,
 }
 
 impl Report {
@@ -82,49 +79,41 @@ pub(crate) struct Counted {
 /// counters and the OID mark are mended where they are wrong; damaged objects and dangling references
 /// cannot be, and stay errors.
 ///
-/// Commits may go on meanwhile, except with `repair`, where the result would be that of another state.
+/// Commits may go on meanwhile; counters are compared only where there were none.
 ///
 /// # Errors
 /// Those of reading that are not findings, and of writing the repair.
 pub fn check(store: &LocalStore, repair: bool) -> Result<Report> {
     let mut report = Report::default();
-    let snapshot = store.snapshot()?;
-    let counters = store.counters();
-    let counted = check_records(&*snapshot, &mut report)?;
-    check_references(&*snapshot, &mut report)?;
-    // The counters are those of the snapshot unless somebody committed in between.
-    if counters.tid == snapshot.tid() {
-        check_counters(store, counters, counted, repair, &mut report)?;
+    let before = store.counters();
+    let counted = check_records(store, &mut report)?;
+    let kept = store.counters();
+    if before == kept {
+        check_counters(store, kept, counted, repair, &mut report)?;
     }
+    check_references(&*store.snapshot()?, &mut report)?;
     Ok(report)
 }
 
-fn check_records(snapshot: &dyn Snapshot, report: &mut Report) -> Result<Counted> {
+/// Reads every record as the engine has it now, newer ones than the store knows of included.
+fn check_records(store: &LocalStore, report: &mut Report) -> Result<Counted> {
     let mut counted = Counted::default();
     let mut data = Vec::new();
-    let mut scan = snapshot.scan_stored(Oid::ROOT)?;
-    while let Some((oid, bytes)) = scan.next()? {
+    store.for_each_newest(&mut |oid, bytes, codecs| {
         counted.objects += 1;
         counted.live_bytes += bytes.len() as u64;
         counted.oids_end = oid.0 + 1;
         data.clear();
         let read = Record::parse(oid, bytes).and_then(|record| {
-            record.read_data(snapshot.codecs(), &mut data)?;
+            record.read_data(codecs, &mut data)?;
             Ok(record.tid)
         });
         match read {
-            Ok(tid) => {
-                counted.tid = counted.tid.max(tid);
-                if tid > snapshot.tid() {
-                    let last = snapshot.tid();
-                    let message = format!("written by commit {tid}, but the last one is {last}");
-                    report.add(Some(oid), FindingKind::Tid, message);
-                    report.newer_records += 1;
-                }
-            }
+            Ok(tid) => counted.tid = counted.tid.max(tid),
             Err(error) => report.add(Some(oid), FindingKind::Damaged, error.to_string()),
         }
-    }
+        Ok(())
+    })?;
     report.objects = counted.objects;
     Ok(counted)
 }
@@ -163,18 +152,17 @@ fn check_counters(
         let message = format!("OIDs from {mark} on would be handed out, and {} is used", end - 1);
         wrong.push((FindingKind::Oids, message));
     }
-    if wrong.is_empty() && kept.tid >= counted.tid {
+    if kept.tid < counted.tid {
+        let (last, newest) = (kept.tid, counted.tid);
+        let message = format!("commit {newest} wrote a record, but the last one is {last}");
+        wrong.push((FindingKind::Tid, message));
+    }
+    if wrong.is_empty() {
         return Ok(());
     }
     if repair {
         store.repair_counters(counted)?;
         report.repaired.extend(wrong.into_iter().map(|(_, message)| format!("mended: {message}")));
-        if kept.tid < counted.tid {
-            report.errors.retain(|finding| finding.kind != FindingKind::Tid);
-            report.error_count -= report.newer_records;
-            let number = counted.tid;
-            report.repaired.push(format!("mended: commits are counted from {number} on"));
-        }
     } else {
         wrong.into_iter().for_each(|(kind, message)| report.add(None, kind, message));
     }

@@ -26,18 +26,26 @@ pub(super) struct LocalScan<'a> {
     bytes: Vec<u8>,
     rows: Vec<(Oid, Range<usize>)>,
     position: usize,
+    /// Whether rows are shown as the engine has them now, and not as the snapshot does.
+    newest: bool,
 }
 
 impl<'a> LocalScan<'a> {
     pub(super) fn new(snapshot: &'a LocalSnapshot, from: Oid) -> LocalScan<'a> {
         LocalScan {
             snapshot,
+            newest: false,
             from: from.is_valid().then_some(from),
             rows_max: ROWS_FIRST,
             bytes: Vec::new(),
             rows: Vec::new(),
             position: 0,
         }
+    }
+
+    /// A walk over all rows as the engine has them, which needs a snapshot only to read through.
+    pub(super) fn newest(snapshot: &'a LocalSnapshot) -> LocalScan<'a> {
+        LocalScan { newest: true, ..LocalScan::new(snapshot, Oid::ROOT) }
     }
 
     /// Reads the chunk that begins at `from`.
@@ -57,7 +65,7 @@ impl<'a> LocalScan<'a> {
             }
             Ok((view.exact, None))
         })?;
-        if !exact {
+        if !exact && !self.newest {
             self.restore(from, last.unwrap_or(Oid::MAX))?;
         }
         self.rows_max = (self.rows_max * 4).min(ROWS_MAX);

@@ -2,14 +2,17 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use super::changes;
 use super::local::LocalStore;
+use super::scan::LocalScan;
+use super::snapshot::LocalSnapshot;
 use super::write_set::WriteSet;
 use super::writer::Writer;
+use super::{ScanStored, changes};
 use crate::check::Counted;
 use crate::engine::{Key, Table};
 use crate::error::Result;
 use crate::id::Oid;
+use crate::record::Codecs;
 
 /// Holds commits back while it lives, so that nothing links to what is about to be deleted.
 #[derive(Debug)]
@@ -61,6 +64,19 @@ impl LocalStore {
             oids_end: state.high_water,
             tid: state.tid,
         }
+    }
+
+    /// Calls `visit` with every object's stored bytes as the engine has them now.
+    pub(crate) fn for_each_newest(
+        &self,
+        visit: &mut dyn FnMut(Oid, &[u8], &Codecs) -> Result<()>,
+    ) -> Result<()> {
+        let snapshot = LocalSnapshot::new(self.shared.clone());
+        let mut scan = LocalScan::newest(&snapshot);
+        while let Some((oid, bytes)) = ScanStored::next(&mut scan)? {
+            visit(oid, bytes, &self.shared.codecs)?;
+        }
+        Ok(())
     }
 
     /// Sets the counters to what was found; the OID mark and the tid are only ever raised.

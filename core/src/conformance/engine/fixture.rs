@@ -13,12 +13,16 @@ pub type Model = BTreeMap<(Table, Key), Vec<u8>>;
 /// How often a batch is applied again after room was made for it.
 const ROOM_TRIES_MAX: usize = 40;
 
+/// Enough for copies on write and half-full pages; less than any number of cycles of a case.
+const SPACE_FACTOR_MAX: u64 = 4;
+
 /// A backend, its options and a directory for one case.
 #[derive(Debug)]
 pub struct Fixture {
     backend: Box<dyn Backend>,
     options: Vec<(&'static str, &'static str)>,
     place: tempfile::TempDir,
+    space_factor_max: u64,
 }
 
 impl Fixture {
@@ -33,7 +37,21 @@ impl Fixture {
             backend: Box::new(backend),
             options: options.to_vec(),
             place,
+            space_factor_max: SPACE_FACTOR_MAX,
         }
+    }
+
+    /// Allows files this many times the size of what they ever held at once, for an engine that is
+    /// known to be slow in using deleted space again.
+    #[must_use]
+    pub fn with_space_factor_max(mut self, factor: u64) -> Fixture {
+        self.space_factor_max = factor;
+        self
+    }
+
+    /// How many times the size of what was ever stored at once the files may grow to.
+    pub fn space_factor_max(&self) -> u64 {
+        self.space_factor_max
     }
 
     /// The backend.

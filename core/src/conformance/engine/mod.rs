@@ -21,10 +21,16 @@ pub use fixture::{Batch, Fixture, Model, Subject, apply, value};
 /// Registers every engine case as a test in a module `engine`.
 ///
 /// Takes a backend and, optionally, option values with which all cases run:
-/// `engine_conformance!(LmdbBackend, options: [("map_size", "8MiB")])`.
+/// `engine_conformance!(LmdbBackend, options: [("map_size", "8MiB")])`. An engine that is known to
+/// waste space says how much: `space_factor_max: 60`; see [`Fixture::with_space_factor_max`].
 #[macro_export]
 macro_rules! engine_conformance {
-    ($backend:expr $(, options: [$(($name:expr, $value:expr)),* $(,)?])? $(,)?) => {
+    (
+        $backend:expr
+        $(, options: [$(($name:expr, $value:expr)),* $(,)?])?
+        $(, space_factor_max: $factor:expr)?
+        $(,)?
+    ) => {
         mod engine {
             #[allow(unused_imports, reason = "the backend may be named by its full path")]
             use super::*;
@@ -34,6 +40,7 @@ macro_rules! engine_conformance {
                     $backend,
                     &[$($(($name, $value)),*)?],
                 )
+                $(.with_space_factor_max($factor))?
             }
 
             $crate::engine_conformance_cases! {

@@ -26,7 +26,9 @@ pub fn cyclic_garbage_is_deleted_and_nothing_else(fixture: &Fixture) {
     let collected = subject.store().collect().unwrap();
     assert_eq!(collected.objects, 3);
     assert!(collected.bytes > 0);
-    [c, d, e].iter().for_each(|oid| drop(subject.model.remove(oid)));
+    [c, d, e]
+        .iter()
+        .for_each(|oid| drop(subject.model.remove(oid)));
     assert_eq!(subject.store().collect().unwrap().objects, 0);
     assert_eq!(subject.store().stats().unwrap().objects, 3);
     subject.finish();
@@ -48,7 +50,10 @@ pub fn a_deleted_object_is_gone_for_commits(fixture: &Fixture) {
     link.update(oids[0], b"root".as_slice(), [oids[1]]);
     for batch in [update, create, link] {
         let error = subject.commit(batch).unwrap_err();
-        assert_eq!((error.kind(), error.oids()), (ErrorKind::Gone, [oids[1]].as_slice()));
+        assert_eq!(
+            (error.kind(), error.oids()),
+            (ErrorKind::Gone, [oids[1]].as_slice())
+        );
     }
     subject.finish();
 }

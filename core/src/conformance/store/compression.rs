@@ -15,11 +15,17 @@ pub fn records_of_all_codecs_lie_side_by_side(fixture: &Fixture) {
     let mut subject = fixture.create();
     subject.put(&[(Oid(0), b"root", &[])]);
     for (_, codec) in Codec::NAMES {
-        subject.reopen_with(StoreOptions { codec, ..fixture.options() });
+        subject.reopen_with(StoreOptions {
+            codec,
+            ..fixture.options()
+        });
         let oids = subject.oids(30);
         let texts: Vec<Vec<u8>> = oids.iter().map(|oid| text(oid.0).repeat(3)).collect();
-        let objects: Vec<(Oid, &[u8], &[Oid])> =
-            oids.iter().zip(&texts).map(|(oid, text)| (*oid, text.as_slice(), &[][..])).collect();
+        let objects: Vec<(Oid, &[u8], &[Oid])> = oids
+            .iter()
+            .zip(&texts)
+            .map(|(oid, text)| (*oid, text.as_slice(), &[][..]))
+            .collect();
         subject.put(&objects);
         // A batch can choose for itself.
         let mut batch = Batch::new();
@@ -33,19 +39,28 @@ pub fn records_of_all_codecs_lie_side_by_side(fixture: &Fixture) {
 
 /// A store set to `zstd-dict` learns from its objects, and needs no setting to read them later.
 pub fn a_dictionary_is_trained_and_stays(fixture: &Fixture) {
-    let options = StoreOptions { codec: Codec::ZstdDict, ..fixture.options() };
+    let options = StoreOptions {
+        codec: Codec::ZstdDict,
+        ..fixture.options()
+    };
     let mut subject = fixture.create_with(options);
     let mut stored = Vec::new();
     for _ in 0..3 {
         let oids = subject.oids(2500);
         let texts: Vec<Vec<u8>> = oids.iter().map(|oid| text(oid.0)).collect();
-        let objects: Vec<(Oid, &[u8], &[Oid])> =
-            oids.iter().zip(&texts).map(|(oid, text)| (*oid, text.as_slice(), &[][..])).collect();
+        let objects: Vec<(Oid, &[u8], &[Oid])> = oids
+            .iter()
+            .zip(&texts)
+            .map(|(oid, text)| (*oid, text.as_slice(), &[][..]))
+            .collect();
         let before = subject.store().stats().unwrap().live_bytes;
         subject.put(&objects);
         stored.push(subject.store().stats().unwrap().live_bytes - before);
     }
     assert!(stored[1] < stored[0] * 2 / 3, "{stored:?}");
-    subject.reopen_with(StoreOptions { codec: Codec::None, ..fixture.options() });
+    subject.reopen_with(StoreOptions {
+        codec: Codec::None,
+        ..fixture.options()
+    });
     subject.finish();
 }

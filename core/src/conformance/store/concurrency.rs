@@ -26,10 +26,18 @@ pub fn counters_are_never_lost(fixture: &Fixture) {
 
 fn increment(subject: &super::Subject<'_>) {
     loop {
-        let object = subject.store().snapshot().unwrap().load(Oid(0)).unwrap().unwrap();
+        let object = subject
+            .store()
+            .snapshot()
+            .unwrap()
+            .load(Oid(0))
+            .unwrap()
+            .unwrap();
         let number = u64::from_le_bytes(object.data.try_into().unwrap());
         let mut batch = Batch::new();
-        batch.update(Oid(0), (number + 1).to_le_bytes(), []).expect(Oid(0), object.tid);
+        batch
+            .update(Oid(0), (number + 1).to_le_bytes(), [])
+            .expect(Oid(0), object.tid);
         match subject.commit(batch) {
             Ok(_) => return,
             Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict),
@@ -42,8 +50,10 @@ pub fn many_committers_and_readers(fixture: &Fixture) {
     const ROUNDS: u8 = 40;
     let mut subject = fixture.create();
     let oids = subject.oids(1 + 2 * THREADS as u32);
-    let objects: Vec<(Oid, &[u8], &[Oid])> =
-        oids.iter().map(|oid| (*oid, [0; 50].as_slice(), &[][..])).collect();
+    let objects: Vec<(Oid, &[u8], &[Oid])> = oids
+        .iter()
+        .map(|oid| (*oid, [0; 50].as_slice(), &[][..]))
+        .collect();
     subject.put(&objects);
     let done = AtomicBool::new(false);
     let (pairs, _) = oids[1..].as_chunks::<2>();
@@ -55,7 +65,9 @@ pub fn many_committers_and_readers(fixture: &Fixture) {
                 scope.spawn(move || {
                     for round in 1..=ROUNDS {
                         let mut batch = Batch::new();
-                        batch.update(*first, [round; 50], []).update(*second, [round; 50], []);
+                        batch
+                            .update(*first, [round; 50], [])
+                            .update(*second, [round; 50], []);
                         let new = subject.store().new_oids(SessionId::EMBEDDED, 1).unwrap()[0];
                         batch.create(new, [round; 9], [*first]);
                         subject.commit(batch).unwrap();
@@ -68,7 +80,10 @@ pub fn many_committers_and_readers(fixture: &Fixture) {
                 let snapshot = subject.store().snapshot().unwrap();
                 for [first, second] in pairs {
                     let found = snapshot.load_many(&[*first, *second]).unwrap();
-                    assert_eq!(found[0].as_ref().unwrap().data, found[1].as_ref().unwrap().data);
+                    assert_eq!(
+                        found[0].as_ref().unwrap().data,
+                        found[1].as_ref().unwrap().data
+                    );
                 }
                 let mut scan = snapshot.scan(Oid::ROOT).unwrap();
                 while let Some(record) = scan.next().unwrap() {

@@ -10,22 +10,36 @@ use crate::store::{SnapshotExt as _, Store as _};
 fn stored(subject: &Subject<'_>, table: Table, key: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let view = subject.store().raw_engine().snapshot().unwrap();
-    assert!(view.get(table, Key::from(key), &mut |value| bytes = value.to_vec()).unwrap());
+    assert!(
+        view.get(table, Key::from(key), &mut |value| bytes = value.to_vec())
+            .unwrap()
+    );
     bytes
 }
 
 fn overwrite(fixture: &Fixture, subject: &Subject<'_>, table: Table, key: u64, value: &[u8]) {
     let level = fixture.capabilities().durability.first().copied();
-    let op = Op::Put { table, key: Key::from(key), value };
+    let op = Op::Put {
+        table,
+        key: Key::from(key),
+        value,
+    };
     let level = level.unwrap_or(Durability::Relaxed);
-    subject.store().while_quiet(|engine| engine.apply(&[op], level)).unwrap();
+    subject
+        .store()
+        .while_quiet(|engine| engine.apply(&[op], level))
+        .unwrap();
 }
 
 /// A changed byte anywhere in a record makes it an error that names the object; others stay readable.
 pub fn a_damaged_record_is_never_handed_out(fixture: &Fixture) {
     let mut subject = fixture.create();
     let oids = subject.oids(3);
-    subject.put(&[(oids[0], b"root", &oids[1..]), (oids[1], b"one", &[]), (oids[2], b"two", &[])]);
+    subject.put(&[
+        (oids[0], b"root", &oids[1..]),
+        (oids[1], b"one", &[]),
+        (oids[2], b"two", &[]),
+    ]);
     let good = stored(&subject, Table::Objects, oids[1].0);
     for position in 0..good.len() {
         let mut bad = good.clone();
@@ -33,16 +47,28 @@ pub fn a_damaged_record_is_never_handed_out(fixture: &Fixture) {
         overwrite(fixture, &subject, Table::Objects, oids[1].0, &bad);
         let snapshot = subject.store().snapshot().unwrap();
         let error = snapshot.load(oids[1]).unwrap_err();
-        assert_eq!((error.kind(), error.oids()), (ErrorKind::Damaged, [oids[1]].as_slice()));
+        assert_eq!(
+            (error.kind(), error.oids()),
+            (ErrorKind::Damaged, [oids[1]].as_slice())
+        );
         assert_eq!(snapshot.load(oids[2]).unwrap().unwrap().data, b"two");
         let mut scan = snapshot.scan(Oid::ROOT).unwrap();
         assert!(scan.next().unwrap().is_some());
-        assert_eq!(scan.next().map(drop).unwrap_err().kind(), ErrorKind::Damaged);
+        assert_eq!(
+            scan.next().map(drop).unwrap_err().kind(),
+            ErrorKind::Damaged
+        );
     }
     let report = check(subject.store(), false).unwrap();
     let finding = &report.errors[0];
-    assert_eq!((finding.oid, finding.kind), (Some(oids[1].0), FindingKind::Damaged));
-    assert_eq!(subject.store().collect().unwrap_err().kind(), ErrorKind::Damaged);
+    assert_eq!(
+        (finding.oid, finding.kind),
+        (Some(oids[1].0), FindingKind::Damaged)
+    );
+    assert_eq!(
+        subject.store().collect().unwrap_err().kind(),
+        ErrorKind::Damaged
+    );
     overwrite(fixture, &subject, Table::Objects, oids[1].0, &good);
     subject.finish();
 }
@@ -55,7 +81,12 @@ pub fn a_record_under_a_wrong_key_is_damage(fixture: &Fixture) {
     let other = stored(&subject, Table::Objects, oids[0].0);
     let good = stored(&subject, Table::Objects, oids[1].0);
     overwrite(fixture, &subject, Table::Objects, oids[1].0, &other);
-    let error = subject.store().snapshot().unwrap().load(oids[1]).unwrap_err();
+    let error = subject
+        .store()
+        .snapshot()
+        .unwrap()
+        .load(oids[1])
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Damaged);
     overwrite(fixture, &subject, Table::Objects, oids[1].0, &good);
     subject.finish();

@@ -70,7 +70,12 @@ impl Fixture {
     pub fn create_with(&self, options: StoreOptions) -> Subject<'_> {
         let store = LocalStore::create(self.backend(), &self.path(), &options);
         let store = Some(store.expect("the store is created"));
-        Subject { fixture: self, options, store, model: Model::new() }
+        Subject {
+            fixture: self,
+            options,
+            store,
+            model: Model::new(),
+        }
     }
 
     /// A store that is to be filled by an import.
@@ -103,7 +108,9 @@ impl Subject<'_> {
 
     /// New OIDs of the process's own session.
     pub fn oids(&self, count: u32) -> Vec<Oid> {
-        self.store().new_oids(SessionId::EMBEDDED, count).expect("new OIDs")
+        self.store()
+            .new_oids(SessionId::EMBEDDED, count)
+            .expect("new OIDs")
     }
 
     /// Commits the objects, those that exist as updates, and notes them in the model.
@@ -156,7 +163,10 @@ impl Subject<'_> {
         for _ in 0..2 {
             self.compare();
             let report = check(self.store(), false).expect("a check");
-            assert_eq!((report.errors, report.objects), (vec![], self.model.len() as u64));
+            assert_eq!(
+                (report.errors, report.objects),
+                (vec![], self.model.len() as u64)
+            );
             self.reopen();
         }
     }
@@ -176,10 +186,15 @@ pub fn assert_snapshot(snapshot: &dyn Snapshot, model: &Model) {
     }
     assert_eq!(objects.next(), None, "the scan ends too early");
     for (oid, (refs, data)) in model {
-        let object = snapshot.load(*oid).expect("a load").expect("the object is there");
+        let object = snapshot
+            .load(*oid)
+            .expect("a load")
+            .expect("the object is there");
         assert!((&object.refs, &object.data) == (refs, data), "object {oid}");
     }
-    let absent = model.last_key_value().map_or(Oid(7), |(oid, _)| Oid(oid.0 + 1));
+    let absent = model
+        .last_key_value()
+        .map_or(Oid(7), |(oid, _)| Oid(oid.0 + 1));
     assert_eq!(snapshot.load(absent).expect("a load"), None);
     assert_eq!(Digest::of(snapshot).expect("a digest"), expected);
 }

@@ -66,7 +66,8 @@ impl History {
                 subject.reopen();
                 subject.compare();
                 if persistent {
-                    self.gone.extend(self.free.drain(..).filter(|oid| *oid != Oid::ROOT));
+                    self.gone
+                        .extend(self.free.drain(..).filter(|oid| *oid != Oid::ROOT));
                 }
             }
         }
@@ -108,7 +109,8 @@ impl History {
         let (mut conflict, mut gone) = (BTreeSet::new(), BTreeSet::new());
         for (oid, (create, refs, data)) in &writes {
             let exists = subject.model.contains_key(oid);
-            let known = |target: &Oid| subject.model.contains_key(target) || writes.contains_key(target);
+            let known =
+                |target: &Oid| subject.model.contains_key(target) || writes.contains_key(target);
             gone.extend(refs.iter().copied().filter(|target| !known(target)));
             match (create, exists) {
                 (true, true) => drop(conflict.insert(*oid)),
@@ -160,7 +162,8 @@ impl History {
         }
         let garbage = subject.model.len() - live.len();
         assert_eq!(subject.store().collect().unwrap().objects, garbage as u64);
-        self.gone.extend(subject.model.keys().filter(|oid| !live.contains(oid)));
+        self.gone
+            .extend(subject.model.keys().filter(|oid| !live.contains(oid)));
         subject.model.retain(|oid, _| live.contains(oid));
         subject.compare();
     }

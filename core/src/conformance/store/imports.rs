@@ -13,11 +13,15 @@ pub fn an_import_keeps_oids_and_tids(fixture: &Fixture) {
     let mut model = super::Model::new();
     let codecs = Codecs::default();
     // More than one of the importer's batches, with holes, up to the largest OID.
-    let oids = (0..3000).map(|number| Oid(number * 5)).chain([Oid(1 << 62), Oid(Oid::MAX.0 - 1)]);
+    let oids = (0..3000)
+        .map(|number| Oid(number * 5))
+        .chain([Oid(1 << 62), Oid(Oid::MAX.0 - 1)]);
     for oid in oids {
         let (refs, data) = (vec![Oid(oid.0 + 1)], vec![oid.0 as u8; 2000]);
         let tid = Tid(1 + oid.0 % 50);
-        importer.push(oid, tid, &refs, Payload::plain(&data), &codecs).unwrap();
+        importer
+            .push(oid, tid, &refs, Payload::plain(&data), &codecs)
+            .unwrap();
         model.insert(oid, (refs, data));
     }
     let summary = importer.finish(Tid(80), Oid(7)).unwrap();
@@ -39,11 +43,22 @@ pub fn an_unpublished_store_leaves_nothing(fixture: &Fixture) {
     let staged = fixture.stage();
     let mut importer = staged.importer().unwrap();
     let data = [3; 100];
-    importer.push(Oid(0), Tid(1), &[], Payload::plain(&data), &Codecs::default()).unwrap();
+    importer
+        .push(
+            Oid(0),
+            Tid(1),
+            &[],
+            Payload::plain(&data),
+            &Codecs::default(),
+        )
+        .unwrap();
     drop(importer);
     drop(staged);
     let home = fixture.path();
-    assert_eq!(std::fs::read_dir(home.parent().unwrap()).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(home.parent().unwrap()).unwrap().count(),
+        0
+    );
     fixture.create().finish();
 }
 
@@ -53,9 +68,13 @@ pub fn an_import_must_ascend_and_begin_empty(fixture: &Fixture) {
     let codecs = Codecs::default();
     let mut importer = staged.importer().unwrap();
     let payload = Payload::plain(b"x");
-    importer.push(Oid(5), Tid(1), &[], payload, &codecs).unwrap();
+    importer
+        .push(Oid(5), Tid(1), &[], payload, &codecs)
+        .unwrap();
     for oid in [5, 4, 1 << 63] {
-        let error = importer.push(Oid(oid), Tid(1), &[], payload, &codecs).unwrap_err();
+        let error = importer
+            .push(Oid(oid), Tid(1), &[], payload, &codecs)
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
     }
     importer.finish(Tid(1), Oid(0)).unwrap();

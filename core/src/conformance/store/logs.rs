@@ -9,7 +9,9 @@ use crate::store::{Batch, Change, Store as _};
 pub fn changes_are_logged_by_commit(fixture: &Fixture) {
     let mut subject = fixture.create();
     let oids = subject.oids(3);
-    let first = subject.put(&[(oids[0], b"root", &[oids[1]]), (oids[1], b"leaf", &[])]).tid;
+    let first = subject
+        .put(&[(oids[0], b"root", &[oids[1]]), (oids[1], b"leaf", &[])])
+        .tid;
     let second = subject.put(&[(oids[0], b"root", &[])]).tid;
     subject.store().collect().unwrap();
     subject.model.remove(&oids[1]);
@@ -23,7 +25,10 @@ pub fn changes_are_logged_by_commit(fixture: &Fixture) {
     ];
     for _ in 0..2 {
         let all = subject.store().changes_since(Tid::ZERO).unwrap();
-        assert_eq!((all.tid, all.changes.as_slice()), (third, expected.as_slice()));
+        assert_eq!(
+            (all.tid, all.changes.as_slice()),
+            (third, expected.as_slice())
+        );
         let later = subject.store().changes_since(first).unwrap();
         assert_eq!(later.changes, expected[2..]);
         assert_eq!(subject.store().changes_since(third).unwrap().changes, []);
@@ -37,11 +42,15 @@ pub fn the_outcome_of_a_commit_is_known(fixture: &Fixture) {
     let mut subject = fixture.create();
     let mut identity = [7; 16];
     let mut batch = Batch::new();
-    batch.create(Oid(0), b"root".as_slice(), []).identify(identity);
+    batch
+        .create(Oid(0), b"root".as_slice(), [])
+        .identify(identity);
     let tid = subject.commit(batch).unwrap().tid;
     subject.model.insert(Oid(0), (vec![], b"root".to_vec()));
     let mut refused = Batch::new();
-    refused.update(Oid(77), b"x".as_slice(), []).identify([8; 16]);
+    refused
+        .update(Oid(77), b"x".as_slice(), [])
+        .identify([8; 16]);
     assert_eq!(subject.commit(refused).unwrap_err().kind(), ErrorKind::Gone);
     subject.reopen();
     assert_eq!(subject.store().outcome(identity).unwrap(), Some(tid));

@@ -133,8 +133,9 @@ mod tests {
     /// A case that is written and not registered would never run.
     #[test]
     fn every_case_is_registered() {
-        let (_, list) =
-            include_str!("mod.rs").split_once("store_conformance_cases! {").unwrap();
+        let (_, list) = include_str!("mod.rs")
+            .split_once("store_conformance_cases! {")
+            .unwrap();
         let (list, _) = list.split_once("Turns the list").unwrap();
         let sources = [
             include_str!("collection.rs"),
@@ -153,7 +154,9 @@ mod tests {
             include_str!("snapshots.rs"),
         ];
         for line in sources.iter().flat_map(|source| source.lines()) {
-            let Some(rest) = line.strip_prefix("pub fn ") else { continue };
+            let Some(rest) = line.strip_prefix("pub fn ") else {
+                continue;
+            };
             let (name, _) = rest.split_once('(').unwrap();
             assert!(list.contains(name), "{name} is not registered");
         }

@@ -51,12 +51,18 @@ pub fn only_handed_out_oids_can_be_created(fixture: &Fixture) {
     let mut subject = fixture.create();
     subject.put(&[(Oid(0), b"root", &[])]);
     let other = subject.store().session(SessionKind::Client).unwrap();
-    let (mine, theirs) = (subject.oids(1)[0], subject.store().new_oids(other, 1).unwrap()[0]);
+    let (mine, theirs) = (
+        subject.oids(1)[0],
+        subject.store().new_oids(other, 1).unwrap()[0],
+    );
     for oid in [theirs, Oid(1 << 50)] {
         let mut batch = Batch::new();
         batch.create(oid, b"x".as_slice(), []);
         let error = subject.commit(batch).unwrap_err();
-        assert_eq!((error.kind(), error.oids()), (ErrorKind::Gone, [oid].as_slice()));
+        assert_eq!(
+            (error.kind(), error.oids()),
+            (ErrorKind::Gone, [oid].as_slice())
+        );
     }
     let late = subject.oids(1)[0];
     subject.put(&[(mine, b"mine", &[])]);

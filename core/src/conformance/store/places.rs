@@ -28,7 +28,10 @@ pub fn another_engine_is_refused(fixture: &Fixture) {
     let error = Place::open(&fixture.path(), "another").unwrap_err();
     if fixture.capabilities().persistent {
         assert_eq!(error.kind(), ErrorKind::Usage);
-        assert!(error.to_string().contains(fixture.capabilities().name), "{error}");
+        assert!(
+            error.to_string().contains(fixture.capabilities().name),
+            "{error}"
+        );
     } else {
         assert_eq!(error.kind(), ErrorKind::NotFound);
     }

@@ -16,7 +16,9 @@ pub fn every_declared_durability_is_given(fixture: &Fixture) {
         let receipt = subject.store().commit(batch, level).unwrap();
         assert!(receipt.durability >= level && receipt.tid > last);
         last = receipt.tid;
-        subject.model.insert(Oid(0), (vec![], level.name().as_bytes().to_vec()));
+        subject
+            .model
+            .insert(Oid(0), (vec![], level.name().as_bytes().to_vec()));
         subject.reopen();
         subject.compare();
     }
@@ -38,7 +40,10 @@ pub fn more_than_is_offered_is_refused(fixture: &Fixture) {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains(best.name()), "{error}");
         if capabilities.persistent {
-            let options = StoreOptions { durability: level, ..fixture.options() };
+            let options = StoreOptions {
+                durability: level,
+                ..fixture.options()
+            };
             let path = fixture.path().with_extension("other");
             let refused = LocalStore::create(fixture.backend(), &path, &options);
             assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);

@@ -16,14 +16,30 @@ pub fn a_scan_ascends_and_starts_anywhere(fixture: &Fixture) {
         .collect();
     subject.put(&objects);
     let snapshot = subject.store().snapshot().unwrap();
-    for from in [0, 1, 2, 31, 32, 33, 4000, 5999, 6000, 1 << 40, Oid::MAX.0, u64::MAX] {
+    for from in [
+        0,
+        1,
+        2,
+        31,
+        32,
+        33,
+        4000,
+        5999,
+        6000,
+        1 << 40,
+        Oid::MAX.0,
+        u64::MAX,
+    ] {
         let mut scan = snapshot.scan(Oid(from)).unwrap();
         let mut expected = chosen.iter().filter(|oid| oid.0 >= from);
         while let Some(record) = scan.next().unwrap() {
             assert_eq!(Some(&record.oid), expected.next());
         }
         assert_eq!(expected.next(), None);
-        assert!(scan.next().unwrap().is_none(), "a scan that has ended stays so");
+        assert!(
+            scan.next().unwrap().is_none(),
+            "a scan that has ended stays so"
+        );
     }
     drop(snapshot);
     subject.finish();
@@ -35,9 +51,19 @@ pub fn loads_of_many(fixture: &Fixture) {
     let oids = subject.oids(3);
     subject.put(&[(oids[0], b"0", &[]), (oids[2], b"2", &[])]);
     let snapshot = subject.store().snapshot().unwrap();
-    let found = snapshot.load_many(&[oids[2], oids[1], oids[0], oids[2]]).unwrap();
-    let data: Vec<_> = found.into_iter().map(|object| object.map(|object| object.data)).collect();
-    let expected = [Some(b"2".to_vec()), None, Some(b"0".to_vec()), Some(b"2".to_vec())];
+    let found = snapshot
+        .load_many(&[oids[2], oids[1], oids[0], oids[2]])
+        .unwrap();
+    let data: Vec<_> = found
+        .into_iter()
+        .map(|object| object.map(|object| object.data))
+        .collect();
+    let expected = [
+        Some(b"2".to_vec()),
+        None,
+        Some(b"0".to_vec()),
+        Some(b"2".to_vec()),
+    ];
     assert_eq!(data, expected);
     drop(snapshot);
     subject.finish();

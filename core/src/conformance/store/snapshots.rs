@@ -54,8 +54,10 @@ fn reached_from(model: &super::Model, roots: &[Oid]) -> std::collections::BTreeS
 pub fn a_scan_stays_fixed_while_others_commit(fixture: &Fixture) {
     let mut subject = fixture.create();
     let oids: Vec<Oid> = subject.oids(3000);
-    let objects: Vec<(Oid, &[u8], &[Oid])> =
-        oids.iter().map(|oid| (*oid, b"old".as_slice(), &[][..])).collect();
+    let objects: Vec<(Oid, &[u8], &[Oid])> = oids
+        .iter()
+        .map(|oid| (*oid, b"old".as_slice(), &[][..]))
+        .collect();
     subject.put(&objects);
     let snapshot = subject.store().snapshot().unwrap();
     let expected = subject.model.clone();
@@ -68,7 +70,11 @@ pub fn a_scan_stays_fixed_while_others_commit(fixture: &Fixture) {
         if seen.len() % 500 == 1 {
             let behind = oids[2999 - seen.len() / 500];
             let new = subject.oids(1)[0];
-            subject.put(&[(oids[0], b"new", &[]), (behind, b"new", &[]), (new, b"new", &[])]);
+            subject.put(&[
+                (oids[0], b"new", &[]),
+                (behind, b"new", &[]),
+                (new, b"new", &[]),
+            ]);
         }
     }
     assert!(seen.iter().eq(expected.keys()));
@@ -89,14 +95,20 @@ pub fn a_snapshot_outlives_the_deletion_of_its_objects(fixture: &Fixture) {
     subject.model.remove(&oids[1]);
     assert_eq!(before.load(oids[1]).unwrap().unwrap().data, b"leaf");
     assert_snapshot(&*before, &model);
-    assert_eq!(subject.store().snapshot().unwrap().load(oids[1]).unwrap(), None);
+    assert_eq!(
+        subject.store().snapshot().unwrap().load(oids[1]).unwrap(),
+        None
+    );
     drop(before);
     subject.finish();
 }
 
 /// What superseded records may take is bounded; a snapshot beyond fails, and says why.
 pub fn a_snapshot_that_grew_too_old_says_so(fixture: &Fixture) {
-    let options = StoreOptions { superseded_bytes_max: 10_000, ..fixture.options() };
+    let options = StoreOptions {
+        superseded_bytes_max: 10_000,
+        ..fixture.options()
+    };
     let mut subject = fixture.create_with(options);
     subject.put(&[(Oid(0), &[1; 4000], &[])]);
     let old = subject.store().snapshot().unwrap();
@@ -121,7 +133,9 @@ pub fn a_snapshot_that_grew_too_old_says_so(fixture: &Fixture) {
 pub fn idle_snapshots_do_not_hold_up_commits(fixture: &Fixture) {
     let mut subject = fixture.create();
     subject.put(&[(Oid(0), &[7; 5000], &[])]);
-    let snapshots: Vec<_> = (0..100).map(|_| subject.store().snapshot().unwrap()).collect();
+    let snapshots: Vec<_> = (0..100)
+        .map(|_| subject.store().snapshot().unwrap())
+        .collect();
     for snapshot in &snapshots {
         snapshot.load(Oid(0)).unwrap();
     }
@@ -131,8 +145,10 @@ pub fn idle_snapshots_do_not_hold_up_commits(fixture: &Fixture) {
     let oids = subject.oids(64);
     for oids in oids.chunks(8) {
         let data = vec![oids[0].0 as u8; 100_000];
-        let objects: Vec<(Oid, &[u8], &[Oid])> =
-            oids.iter().map(|oid| (*oid, data.as_slice(), &[][..])).collect();
+        let objects: Vec<(Oid, &[u8], &[Oid])> = oids
+            .iter()
+            .map(|oid| (*oid, data.as_slice(), &[][..]))
+            .collect();
         subject.put(&objects);
     }
     assert!(scan.next().unwrap().is_none());

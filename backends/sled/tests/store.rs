@@ -1,0 +1,3 @@
+//! The store conformance suite on this engine.
+
+durum_core::store_conformance!(durum_sled::SledBackend);
