@@ -1,0 +1,132 @@
+//! The arguments of all commands.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// A persistent object store on the engine of your choice.
+#[derive(Debug, Parser)]
+#[command(
+    name = "durum",
+    version,
+    arg_required_else_help = true,
+    after_help = "URLs: lmdb:PATH, sqlite:PATH, sled:PATH, file:PATH (see `durum engines`), memory:, \
+                  durus:PATH for a Durus file; options as ?compression=zstd&durability=process. \
+                  Without a URL the store of durum.toml is used.\n\n\
+                  Exit codes: 0 done, 1 other failure, 2 usage or configuration, 3 source missing or \
+                  unreadable, 4 destination exists or cannot be written, 5 busy or full (try again), \
+                  6 mismatch or findings, 7 source damaged, 8 interrupted, 9 finished with rejects."
+)]
+pub(crate) struct Cli {
+    /// The configuration file [default: $DURUM_CONFIG, else durum.toml in the working directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log more to standard error; twice for details (or set DURUM_LOG to a level)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Log errors only and show no progress
+    #[arg(long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a store without objects
+    Init(StoreArgs),
+    /// List the engines compiled in, with what each offers
+    Engines,
+    /// Show what is in a store
+    Stat(StoreArgs),
+    /// Show one object: tid, references, size
+    Get(GetArgs),
+    /// Print the digest of all objects, equal for equal contents on any engine
+    Digest(StoreArgs),
+    /// Verify checksums, references and counters
+    Check(CheckArgs),
+    /// Delete what the root cannot reach, and give the space back
+    Gc(GcArgs),
+    /// Copy everything from one place to a new one, and prove the copy equal
+    Migrate(MigrateArgs),
+    /// See Durum at work on a real database, on every engine
+    Tour(TourArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// The store [default: that of the configuration]
+    pub(crate) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "durum get [OPTIONS] [URL] OID")]
+pub(crate) struct GetArgs {
+    /// The store [default: that of the configuration], and the object's number
+    #[arg(num_args = 1..=2, required = true, value_names = ["URL", "OID"])]
+    pub(crate) what: Vec<String>,
+    /// Write the object's data to standard output, and nothing else; with --json, as `data_hex`
+    #[arg(long)]
+    pub(crate) data: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The store [default: that of the configuration]
+    pub(crate) url: Option<String>,
+    /// Mend what can be mended, and say what was
+    #[arg(long)]
+    pub(crate) repair: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// The store [default: that of the configuration]
+    pub(crate) url: Option<String>,
+    /// Rewrite the engine's files also where space can be given back without
+    #[arg(long)]
+    pub(crate) compact: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// Where to copy from: a store or a Durus file (durus:PATH)
+    #[arg(value_name = "SRC")]
+    pub(crate) source: String,
+    /// Where to copy to; nothing may be there yet
+    #[arg(value_name = "DST")]
+    pub(crate) destination: String,
+    /// How to verify the copy before it appears
+    #[arg(long, value_enum, default_value_t = VerifyArg::Digest)]
+    pub(crate) verify: VerifyArg,
+}
+
+/// How a copy is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerifyArg {
+    /// Not at all
+    None,
+    /// By the number of objects
+    Count,
+    /// By reading everything back
+    Digest,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TourArgs {
+    /// Where to leave the stores of the tour
+    #[arg(long, value_name = "DIR", default_value = "durum-tour")]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}

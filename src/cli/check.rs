@@ -1,0 +1,90 @@
+//! `durum check`.
+
+use durum_core::check::{Finding, FindingKind, Report, check};
+use durum_core::{Error, ErrorKind};
+use serde_json::json;
+
+use super::args::CheckArgs;
+use super::context::Context;
+use super::failure::{DONE, FINDINGS, Failure, Outcome, of_source};
+use super::output;
+
+/// Findings that are listed for people; `--json` has more.
+const SHOWN_MAX: usize = 50;
+
+pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
+    let settings = context.settings(args.url.as_deref())?;
+    let progress = context.progress();
+    progress.begin("check", None);
+    let checked = context
+        .registry
+        .open(&settings)
+        .and_then(|store| check(&store, args.repair));
+    drop(progress);
+    let (report, complete) = match checked {
+        Ok(report) => (report, true),
+        Err(error) => (unreadable(error)?, false),
+    };
+    let object = json!({
+        "objects": report.objects,
+        "errors": report.errors,
+        "error_count": report.error_count,
+        "unreachable": report.unreachable,
+        "dangling": report.dangling,
+        "repaired": report.repaired,
+        "complete": complete,
+    });
+    context.print(&object, || text(&report, complete))?;
+    Ok(if report.error_count == 0 {
+        DONE
+    } else {
+        FINDINGS
+    })
+}
+
+/// Damage that keeps the store from being opened or read to its end is a finding like any other.
+fn unreadable(error: Error) -> Result<Report, Failure> {
+    if error.kind() != ErrorKind::Damaged {
+        return Err(of_source(error));
+    }
+    let oid = error.oids().first().map(|oid| oid.0);
+    let finding = Finding {
+        oid,
+        kind: FindingKind::Damaged,
+        message: error.to_string(),
+    };
+    Ok(Report {
+        errors: vec![finding],
+        error_count: 1,
+        ..Report::default()
+    })
+}
+
+fn text(report: &Report, complete: bool) -> String {
+    let mut out = String::new();
+    for finding in report.errors.iter().take(SHOWN_MAX) {
+        out.push_str(&format!("{}\n", finding.message));
+    }
+    let hidden = report.error_count.saturating_sub(SHOWN_MAX as u64);
+    if hidden > 0 {
+        out.push_str(&format!("... and {hidden} more.\n"));
+    }
+    report
+        .repaired
+        .iter()
+        .for_each(|mended| out.push_str(&format!("{mended}\n")));
+    if complete {
+        out.push_str(&output::pairs(&[
+            ("objects", output::number(report.objects)),
+            ("unreachable", output::number(report.unreachable)),
+            ("dangling", output::number(report.dangling)),
+        ]));
+    } else {
+        out.push_str("The store could not be read to its end: the check is not complete.\n");
+    }
+    out.push_str(&match report.error_count {
+        0 => "No errors.\n".to_owned(),
+        number => format!("{}.\n", output::count(number, "error")),
+    });
+    out
+}

@@ -1,0 +1,78 @@
+//! What all commands share: the engines, the configuration, the output.
+
+use std::path::PathBuf;
+
+use durum_core::Result;
+use durum_core::config::{Config, StoreSettings};
+use durum_core::engine::Registry;
+use durum_core::store::LocalStore;
+use serde_json::Value;
+
+use super::args::Cli;
+use super::failure::{Failure, of_source};
+use super::output;
+use super::progress::Progress;
+
+/// What a command works with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The engines compiled in.
+    pub(crate) registry: Registry,
+    config: Option<PathBuf>,
+    json: bool,
+    quiet: bool,
+}
+
+impl Context {
+    pub(crate) fn new(cli: &Cli) -> Context {
+        Context {
+            registry: durum_backends::registry(),
+            config: cli.config.clone(),
+            json: cli.json,
+            quiet: cli.quiet,
+        }
+    }
+
+    /// Whether the result is to be one JSON object.
+    pub(crate) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// The store that `url` names, or else the configuration. The configuration is read in any case,
+    /// so that a mistake in it does not stay unnoticed.
+    pub(crate) fn settings(&self, url: Option<&str>) -> Result<StoreSettings> {
+        let config = Config::find(self.config.as_deref())?;
+        match url {
+            Some(url) => self.registry.parse_store(url),
+            None => Ok(config.store),
+        }
+    }
+
+    /// Reads the configuration for nothing but its mistakes.
+    pub(crate) fn check_config(&self) -> Result<()> {
+        Config::find(self.config.as_deref()).map(drop)
+    }
+
+    /// Opens the store to read from.
+    pub(crate) fn open(&self, url: Option<&str>) -> Result<LocalStore, Failure> {
+        self.registry.open(&self.settings(url)?).map_err(of_source)
+    }
+
+    /// Prints the result: the object with `--json`, else the text.
+    pub(crate) fn print(
+        &self,
+        object: &Value,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            output::line(&object.to_string())
+        } else {
+            output::text(&text())
+        }
+    }
+
+    /// Begins to show progress on standard error.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress::new(self.quiet)
+    }
+}

@@ -1,0 +1,219 @@
+//! Progress on standard error: a bar on a terminal, a plain line every ten seconds elsewhere.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::output;
+
+/// How often a plain line is printed.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a bar moves on by itself.
+const TICK_INTERVAL: Duration = Duration::from_millis(120);
+const BAR: &str = "{prefix:>8} [{bar:32}] {human_pos}/{human_len} objects, {per_sec}, {eta} left";
+const SPINNER: &str = "{prefix:>8} {spinner} {human_pos} objects, {elapsed}";
+
+/// Shows how far a command has come. Dropped, it vanishes from a terminal.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    shown: Shown,
+}
+
+#[derive(Debug)]
+enum Shown {
+    Nothing,
+    Bar(ProgressBar),
+    Lines {
+        state: Arc<State>,
+        stop: Option<Sender<()>>,
+        printer: Option<JoinHandle<()>>,
+    },
+}
+
+#[derive(Debug, Default)]
+struct State {
+    phase: Mutex<Option<Phase>>,
+    objects: AtomicU64,
+    bytes: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Phase {
+    name: &'static str,
+    total: Option<u64>,
+    since: Instant,
+}
+
+impl Progress {
+    pub(crate) fn new(quiet: bool) -> Progress {
+        let shown = if quiet {
+            Shown::Nothing
+        } else if std::io::stderr().is_terminal() {
+            let target = ProgressDrawTarget::stderr();
+            Shown::Bar(ProgressBar::with_draw_target(None, target))
+        } else {
+            lines(LINE_INTERVAL, |line| {
+                let _ = writeln!(std::io::stderr(), "{line}");
+            })
+        };
+        Progress { shown }
+    }
+
+    /// A phase begins, with so many objects to go if that is known.
+    pub(crate) fn begin(&self, name: &'static str, total: Option<u64>) {
+        match &self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => {
+                let template = if total.is_some() { BAR } else { SPINNER };
+                if let Ok(style) = ProgressStyle::with_template(template) {
+                    bar.set_style(style.progress_chars("=> "));
+                }
+                bar.set_prefix(name);
+                bar.reset();
+                if let Some(total) = total {
+                    bar.set_length(total);
+                }
+                bar.enable_steady_tick(TICK_INTERVAL);
+            }
+            Shown::Lines { state, .. } => {
+                state.objects.store(0, Relaxed);
+                state.bytes.store(0, Relaxed);
+                let phase = Phase {
+                    name,
+                    total,
+                    since: Instant::now(),
+                };
+                *state.phase.lock().unwrap_or_else(PoisonError::into_inner) = Some(phase);
+            }
+        }
+    }
+
+    /// So many more objects and bytes are done.
+    pub(crate) fn advance(&self, objects: u64, bytes: u64) {
+        match &self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => bar.inc(objects),
+            Shown::Lines { state, .. } => {
+                state.objects.fetch_add(objects, Relaxed);
+                state.bytes.fetch_add(bytes, Relaxed);
+            }
+        }
+    }
+}
+
+impl durum_migrate::Progress for Progress {
+    fn begin(&self, phase: &'static str, objects_total: Option<u64>) {
+        Progress::begin(self, phase, objects_total);
+    }
+
+    fn advance(&self, objects: u64, bytes: u64) {
+        Progress::advance(self, objects, bytes);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        match &mut self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => bar.finish_and_clear(),
+            Shown::Lines { stop, printer, .. } => {
+                drop(stop.take());
+                if let Some(printer) = printer.take() {
+                    let _ = printer.join();
+                }
+            }
+        }
+    }
+}
+
+/// Prints a line at every `interval` on a thread of its own, since a phase may not advance for long.
+fn lines(interval: Duration, print: impl Fn(&str) + Send + 'static) -> Shown {
+    let state = Arc::new(State::default());
+    let (stop, stopped) = channel::<()>();
+    let printed = state.clone();
+    let printer = std::thread::Builder::new()
+        .name("progress".to_owned())
+        .spawn(move || {
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                if let Some(line) = printed.line(Instant::now()) {
+                    print(&line);
+                }
+            }
+        });
+    Shown::Lines {
+        state,
+        stop: Some(stop),
+        printer: printer.ok(),
+    }
+}
+
+impl State {
+    fn line(&self, now: Instant) -> Option<String> {
+        let phase = (*self.phase.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let objects = self.objects.load(Relaxed);
+        let bytes = self.bytes.load(Relaxed);
+        let mut line = format!("{}: {}", phase.name, output::number(objects));
+        match phase.total {
+            Some(total) if total > 0 => {
+                let percent = objects.saturating_mul(100) / total;
+                line.push_str(&format!(
+                    " of {} ({percent} %)",
+                    output::count(total, "object")
+                ));
+            }
+            _ => line.push_str(" objects"),
+        }
+        if bytes > 0 {
+            line.push_str(&format!(", {}", durum_core::units::format_size(bytes)));
+        }
+        let elapsed = output::duration(now.saturating_duration_since(phase.since));
+        line.push_str(&format!(", {elapsed}"));
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_line_at_every_interval_until_it_is_dropped() {
+        let (sender, received) = channel();
+        let shown = lines(Duration::from_millis(5), move |line| {
+            let _ = sender.send(line.to_owned());
+        });
+        let progress = Progress { shown };
+        progress.begin("copy", Some(2000));
+        progress.advance(1000, 3 << 20);
+        let expected = "copy: 1,000 of 2,000 objects (50 %), 3.0 MiB, ";
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let line = received.recv_timeout(Duration::from_secs(30)).unwrap();
+            if line.starts_with(expected) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{line}");
+        }
+        drop(progress);
+        while received.try_recv().is_ok() {}
+        assert!(received.recv_timeout(Duration::from_millis(50)).is_err());
+    }
+
+    #[test]
+    fn an_unknown_total_is_left_out() {
+        let state = State::default();
+        assert_eq!(state.line(Instant::now()), None);
+        let since = Instant::now();
+        *state.phase.lock().unwrap() = Some(Phase {
+            name: "check",
+            total: None,
+            since,
+        });
+        assert_eq!(state.line(since), Some("check: 0 objects, 0 ms".to_owned()));
+    }
+}
