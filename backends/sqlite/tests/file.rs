@@ -1,0 +1,125 @@
+//! The file as others see it, and its log.
+
+use durum_core::ErrorKind;
+use durum_core::engine::{Backend, Durability, Engine, Key, Op, Options, Table};
+use durum_sqlite::SqliteBackend;
+use rusqlite::Connection;
+
+fn open(
+    dir: &std::path::Path,
+    options: &[(&'static str, &'static str)],
+) -> durum_core::Result<Box<dyn Engine>> {
+    let backend = SqliteBackend;
+    let options = Options::check("sqlite", backend.options(), options.iter().copied())?;
+    backend.open(dir, &options)
+}
+
+fn put(number: u64, value: &[u8]) -> Op<'_> {
+    Op::Put {
+        table: Table::Objects,
+        key: Key::from(number),
+        value,
+    }
+}
+
+#[test]
+fn the_schema_is_legible() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), &[]).unwrap();
+    let pin = Op::Put {
+        table: Table::Pins,
+        key: Key::pair(3, 4),
+        value: b"pin",
+    };
+    engine
+        .apply(&[put(1, b"one"), put(2, b"two"), pin], Durability::Process)
+        .unwrap();
+    // While it is in use, too.
+    let shell = Connection::open(dir.path().join("objects.sqlite")).unwrap();
+    let record: Vec<u8> = shell
+        .query_row("SELECT record FROM objects WHERE oid = 2", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert_eq!(record, b"two");
+    let pinned: i64 = shell
+        .query_row("SELECT oid FROM pins WHERE session = 3", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert_eq!(pinned, 4);
+    for (name, expected) in [("auto_vacuum", 2), ("application_id", 0x4475_7275)] {
+        let value: i64 = shell
+            .pragma_query_value(None, name, |row| row.get(0))
+            .unwrap();
+        assert_eq!(value, expected, "{name}");
+    }
+}
+
+#[test]
+fn another_sqlite_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = Connection::open(dir.path().join("objects.sqlite")).unwrap();
+    other
+        .execute_batch("CREATE TABLE objects (oid, record)")
+        .unwrap();
+    drop(other);
+    let error = open(dir.path(), &[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+}
+
+#[test]
+fn a_missing_table_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path(), &[]).unwrap());
+    let shell = Connection::open(dir.path().join("objects.sqlite")).unwrap();
+    shell.execute_batch("DROP TABLE orphans").unwrap();
+    drop(shell);
+    let error = open(dir.path(), &[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    assert!(error.to_string().contains("orphans"), "{error}");
+}
+
+#[test]
+fn a_key_from_2_to_the_63_on_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), &[]).unwrap();
+    let error = engine
+        .apply(
+            &[put(1, b"one"), put(1 << 63, b"large")],
+            Durability::Process,
+        )
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
+    let snapshot = engine.snapshot().unwrap();
+    for number in [1, 1 << 63, u64::MAX] {
+        let found = snapshot.get(Table::Objects, Key::from(number), &mut |_| ());
+        assert!(!found.unwrap());
+    }
+    let mut cursor = snapshot.cursor(Table::Objects, Key::from(1 << 63)).unwrap();
+    assert!(cursor.next().unwrap().is_none());
+}
+
+/// There is always a snapshot open here: SQLite alone would let the log grow for ever.
+#[test]
+fn the_log_stays_short_under_overlapping_snapshots() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), &[("wal_limit", "64KiB")]).unwrap();
+    let value = vec![7; 4000];
+    let mut snapshot = engine.snapshot().unwrap();
+    let log = dir.path().join("objects.sqlite-wal");
+    let mut longest = 0;
+    for number in 0..600 {
+        engine
+            .apply(&[put(number % 50, &value)], Durability::Process)
+            .unwrap();
+        if number % 10 == 0 {
+            let next = engine.snapshot().unwrap();
+            drop(std::mem::replace(&mut snapshot, next));
+        }
+        longest = longest.max(std::fs::metadata(&log).unwrap().len());
+    }
+    // 600 commits of some three pages each make 7 MB.
+    assert!(longest < 4 << 20, "{longest}");
+    drop(snapshot);
+}
