@@ -1,1 +1,78 @@
-//! Durum.
+//! Durum is a persistent object store: a graph of objects on disk, on the engine of your choice.
+//!
+//! An object has an OID, a state (bytes) and references to other objects. Commits are atomic, work
+//! concurrently and say what they conflict with; snapshots stay as they are; what the root no longer
+//! reaches is garbage. The engine underneath (LMDB, SQLite, sled, a flat file, ...) is chosen by a URL
+//! or a config file and can be changed by a migration.
+//!
+//! ```
+//! use durum::{Batch, Durability, Oid, SessionId, SnapshotExt as _, Store as _};
+//!
+//! # let home = tempfile::tempdir()?;
+//! # std::env::set_current_dir(&home)?;
+//! let store = durum::create("lmdb:library")?;
+//! let oids = store.new_oids(SessionId::EMBEDDED, 3)?;
+//! let (root, shelf, book) = (oids[0], oids[1], oids[2]);
+//!
+//! let mut batch = Batch::new();
+//! batch.create(root, b"the library", [shelf]);
+//! batch.create(shelf, b"first shelf", [book]);
+//! batch.create(book, b"a book", [shelf]); // cycles are fine
+//! let first = store.commit(batch, Durability::Power)?;
+//!
+//! let before = store.snapshot()?;
+//! let mut batch = Batch::new();
+//! batch.update(root, b"an empty library", []).expect(root, first.tid); // or it is a conflict
+//! store.commit(batch, Durability::Power)?;
+//! assert_eq!(store.collect()?.objects, 2); // the cycle is garbage
+//! assert_eq!(before.load(book)?.unwrap().data, b"a book"); // the snapshot still has it
+//! # drop(before); drop(store); std::env::set_current_dir("/")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The pieces are crates of their own: [`core`] has the store and the interface for engines, [`migrate`]
+//! copies between engines and foreign formats. The `durum` program does what its name says from the
+//! command line.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+pub use durum_core as core;
+pub use durum_core::config::{Config, Location, StoreSettings};
+pub use durum_core::engine::{Durability, Registry};
+pub use durum_core::record::{Codec, Object, Record};
+pub use durum_core::store::{
+    Batch, LocalStore, Receipt, Scan, SessionKind, Snapshot, SnapshotExt, Store,
+};
+pub use durum_core::{Error, ErrorKind, Oid, Result, SessionId, StoreId, Tid};
+pub use durum_migrate as migrate;
+
+pub use durum_backends::registry;
+
+/// Opens the store that a URL names: `lmdb:PATH`, `sqlite:PATH?durability=process`, ...
+///
+/// # Errors
+/// `Usage` for a bad URL, `NotFound`, `Unreadable` and `InUse` for the store, `Damaged`.
+pub fn open(url: &str) -> Result<LocalStore> {
+    let registry = registry();
+    registry.open(&registry.parse_store(url)?)
+}
+
+/// Creates the store that a URL names, crash-atomically, and opens it.
+///
+/// # Errors
+/// `Usage` for a bad URL, `Exists` where there is something already, `ReadOnly`, `Full`.
+pub fn create(url: &str) -> Result<LocalStore> {
+    let registry = registry();
+    registry.create(&registry.parse_store(url)?)
+}
+
+/// Opens the store that a config file names; without one, the file that the environment variable
+/// `DURUM_CONFIG` names, else `durum.toml` in the working directory, else the defaults.
+///
+/// # Errors
+/// `Usage` for a bad file, and as [`open`].
+pub fn open_config(file: Option<&Path>) -> Result<LocalStore> {
+    registry().open(&Config::find(file)?.store)
+}

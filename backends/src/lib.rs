@@ -9,6 +9,8 @@ use durum_core::engine::Registry;
 /// The engines that this build has.
 pub fn registry() -> Registry {
     let registry = Registry::new();
+    #[cfg(feature = "file")]
+    let registry = registry.with(durum_file::FileBackend);
     #[cfg(feature = "lmdb")]
     let registry = registry.with(durum_lmdb::LmdbBackend);
     #[cfg(feature = "memory")]
@@ -28,6 +30,7 @@ mod tests {
     fn a_feature_is_an_engine_of_that_name() {
         let names = registry().names();
         for (name, compiled_in) in [
+            ("file", cfg!(feature = "file")),
             ("lmdb", cfg!(feature = "lmdb")),
             ("memory", cfg!(feature = "memory")),
             ("sled", cfg!(feature = "sled")),
