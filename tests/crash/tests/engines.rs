@@ -8,18 +8,26 @@
 //! ```text
 //! DURUM_CRASH=exhaustive cargo test -p durum-crash --test engines
 //! ```
+//! and a sample of 500 of them by `DURUM_CRASH=500`.
+//!
 //! `DURUM_CRASH_KEEP=1` keeps the directories in which something went wrong and prints where.
 
 use durum_crash::process::Programs;
 use durum_crash::suite::Suite;
 
-/// A suite for `engine` that tries `points` operations.
+/// A suite for `engine` that tries `points` operations, or what `DURUM_CRASH` says.
 fn suite(engine: &str, points: usize) -> Suite {
-    let is_exhaustive = std::env::var("DURUM_CRASH").is_ok_and(|value| value == "exhaustive");
-    let (commits, points) = if is_exhaustive {
-        (40, None)
-    } else {
-        (14, Some(points))
+    let (commits, points) = match std::env::var("DURUM_CRASH").as_deref() {
+        Err(_) => (14, Some(points)),
+        Ok("exhaustive") => (40, None),
+        Ok(number) => (
+            40,
+            Some(
+                number
+                    .parse()
+                    .expect("DURUM_CRASH is a number or `exhaustive`"),
+            ),
+        ),
     };
     Suite {
         programs: Programs::find(env!("CARGO_BIN_EXE_crash_workload")),
