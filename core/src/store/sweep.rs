@@ -14,6 +14,9 @@ use crate::error::Result;
 use crate::id::Oid;
 use crate::record::Codecs;
 
+/// Takes an object's stored bytes, with what knows the dictionary that they may need.
+type VisitStored<'a> = dyn FnMut(Oid, &[u8], &Codecs) -> Result<()> + 'a;
+
 /// Holds commits back while it lives, so that nothing links to what is about to be deleted.
 #[derive(Debug)]
 pub(crate) struct Sweep<'a> {
@@ -69,7 +72,7 @@ impl LocalStore {
     /// Calls `visit` with every object's stored bytes as the engine has them now.
     pub(crate) fn for_each_newest(
         &self,
-        visit: &mut dyn FnMut(Oid, &[u8], &Codecs) -> Result<()>,
+        visit: &mut VisitStored<'_>,
     ) -> Result<()> {
         let snapshot = LocalSnapshot::new(self.shared.clone());
         let mut scan = LocalScan::newest(&snapshot);
