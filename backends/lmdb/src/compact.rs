@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use durum_core::engine::Compact;
-use durum_core::{Error, IoResultExt as _, Result};
+use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 use heed::CompactionOption;
 
 use crate::engine::{LmdbEngine, Writer};
@@ -64,3 +64,15 @@ pub(crate) fn remove_leftover(dir: &Path) -> Result<()> {
         Err(error) => Err(Error::io(error, COMPACT).with_path(copy)),
     }
 }
+
+/// Whether nothing more fits on the disk. LMDB reports a write that was cut short as an I/O error,
+/// and does not say that the disk is full.
+pub(crate) fn disk_is_full(dir: &Path) -> bool {
+    let probe = dir.join(COPY);
+    let written = fs::write(&probe, vec![0; PROBE_BYTES]);
+    let _left_for_the_next_opening = fs::remove_file(&probe);
+    written.is_err_and(|error| Error::io(error, COMPACT).kind() == ErrorKind::Full)
+}
+
+/// More than a full disk has left where the write of a page did not fit.
+const PROBE_BYTES: usize = 1 << 20;

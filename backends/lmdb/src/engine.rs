@@ -11,6 +11,7 @@ use durum_core::{Error, ErrorKind, Result};
 use heed::{EnvFlags, FlagSetMode, MdbError, PutFlags, RwTxn};
 
 use crate::NAME;
+use crate::compact;
 use crate::config::{self, Config};
 use crate::environment::{Environment, Rows};
 use crate::error::{closed, convert};
@@ -140,9 +141,16 @@ impl Engine for LmdbEngine {
             .map_err(|error| convert(error, APPLY))?;
         // An early return drops the transaction, which aborts it.
         write(&environment, &mut transaction, ops)?;
-        transaction
-            .commit()
-            .map_err(|error| convert(error, "commit a batch"))?;
+        transaction.commit().map_err(|error| {
+            let error = convert(error, "commit a batch");
+            let full = error.kind() == ErrorKind::Io && compact::disk_is_full(&self.dir);
+            // The meta page comes last, so that a commit without room for its pages changes nothing.
+            if full {
+                error.with_kind(ErrorKind::Full)
+            } else {
+                error
+            }
+        })?;
         if below_power {
             writer.unsynced = true;
         } else if writer.unsynced || ops.is_empty() {
