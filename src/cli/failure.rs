@@ -108,6 +108,8 @@ mod tests {
             code(of_destination(Error::new(ErrorKind::ReadOnly, "open"))),
             4
         );
+        assert_eq!(code(Error::new(ErrorKind::TooLarge, "import").into()), 1);
+        assert_eq!(code(of_source(Error::new(ErrorKind::Damaged, "read"))), 7);
         assert_eq!(kind_name(ErrorKind::InUse), "in_use");
         assert_eq!(kind_name(ErrorKind::Io), "io");
     }

@@ -1,0 +1,13 @@
+//! The real `durum` program, driven as its users do.
+
+// Clippy knows test functions, but not the helpers beside them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod bad_input;
+mod commands;
+mod configuration;
+mod damage;
+mod kit;
+mod migrate;
+mod output;
+mod tour;
