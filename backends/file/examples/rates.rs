@@ -110,7 +110,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     report("a snapshot for each read", ROWS, start);
 
-    value[0] = 8;
+    value = [8; 100];
+    update(&*engine, &value)?;
+    close_and_open(engine, dir.path(), &value)
+}
+
+fn update(engine: &dyn Engine, value: &[u8]) -> durum_core::Result<()> {
     let mut random = fastrand::Rng::with_seed(9);
     let mut slowest = 0.0_f64;
     let start = Instant::now();
@@ -119,7 +124,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         keys.sort_unstable();
         keys.dedup();
         let batch = Instant::now();
-        put(&*engine, &keys, &value, Durability::Relaxed);
+        put(engine, &keys, value, Durability::Relaxed);
         slowest = slowest.max(batch.processor().as_secs_f64());
     }
     engine.sync()?;
@@ -137,17 +142,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         engine.stats()?
     );
 
+    Ok(())
+}
+
+fn close_and_open(
+    engine: Box<dyn Engine>,
+    dir: &std::path::Path,
+    value: &[u8],
+) -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     for commit in 0..500 {
         let keys: Vec<u64> = (0..10).map(|key| ROWS + commit * 10 + key).collect();
-        put(&*engine, &keys, &value, Durability::Power);
+        put(&*engine, &keys, value, Durability::Power);
     }
     report("durable commits of 10", 500, start);
     let start = Instant::now();
     drop(engine);
     println!("close {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     let start = Instant::now();
-    let engine = durum_file::FileBackend.open(dir.path(), &Options::default())?;
+    let engine = durum_file::FileBackend.open(dir, &Options::default())?;
     println!(
         "open {:.1} ms, {:?}",
         start.elapsed().as_secs_f64() * 1e3,

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use durum_core::engine::{Key, Reclaimed, Table};
-use durum_core::{Error, IoResultExt, Result};
+use durum_core::{Error, ErrorKind, IoResultExt, Result};
 
 use crate::accounts::Account;
 use crate::error::log_damage;
+use crate::index::Shrunk;
 use crate::log::{
     Content, Entry, ParsedOp, Position, SEGMENT_HEADER_BYTES, Scan, Segment, SegmentHeader,
     Visitor, scan_segment,
@@ -33,6 +34,8 @@ impl Writer {
     /// bounded time: a segment may take several calls, of which the last one gives it back.
     pub(crate) fn reclaim(&mut self, bytes_max: u64) -> Result<Reclaimed> {
         self.log.check()?;
+        // First, since what was replaced before this call is no longer shown to new snapshots.
+        let shrunk = self.shrink_index()?;
         let mut cleaned = Vec::new();
         let result = self.clean_some(bytes_max, &mut cleaned);
         let result = result.and_then(|()| self.unlink(&cleaned));
@@ -40,10 +43,23 @@ impl Writer {
             // What was to go stays for now, and the segment in between has to say what it knows of it.
             self.cleaning = None;
         }
+        let bytes = result? + shrunk.bytes;
+        let more_index = (bytes > 0 || shrunk.more) && self.index.is_mostly_free();
         Ok(Reclaimed {
-            bytes: result?,
-            more: self.next_candidate(&[]).is_some() || self.head_is_dead(),
+            bytes,
+            more: more_index || self.next_candidate(&[]).is_some() || self.head_is_dead(),
         })
+    }
+
+    fn shrink_index(&mut self) -> Result<Shrunk> {
+        let shrunk = self.index.shrink();
+        self.state.base = Arc::clone(self.index.base());
+        if let Err(error) = &shrunk
+            && error.kind() != ErrorKind::Full
+        {
+            self.log.poison();
+        }
+        shrunk
     }
 
     fn clean_some(&mut self, bytes_max: u64, cleaned: &mut Vec<u32>) -> Result<()> {
@@ -194,7 +210,7 @@ impl Writer {
             });
         removed.map(|()| bytes).map_err(|error| {
             self.log.poison();
-            Error::io(error, "remove a segment").with_kind(durum_core::ErrorKind::Io)
+            Error::io(error, "remove a segment").with_kind(ErrorKind::Io)
         })
     }
 }

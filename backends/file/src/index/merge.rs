@@ -104,6 +104,29 @@ impl Merge<'_> {
         Ok(out)
     }
 
+    /// Copies the pages of a tree that are not below `limit`; returns what now stands for `page`.
+    pub(crate) fn relocate(&mut self, page: PageRef, height: u8, limit: u32) -> Result<PageRef> {
+        if height == 0 && page.number() < limit {
+            return Ok(page);
+        }
+        let base = self.base;
+        let mut entries: Vec<(Key, u64)> = base.page(self.tree, page, height)?.entries().collect();
+        let mut moved = page.number() >= limit;
+        if height > 0 {
+            for (_, child) in &mut entries {
+                let new = self.relocate(PageRef(*child), height - 1, limit)?;
+                moved |= new.0 != *child;
+                *child = new.0;
+            }
+        }
+        if !moved {
+            return Ok(page);
+        }
+        self.sink.retire(page);
+        self.sink
+            .write(&encode(&entries, tree_is_pair(self.tree), height))
+    }
+
     /// Writes `entries` as pages and adds these to `out`. At the right end of a tree, where ascending
     /// keys arrive, pages are filled; elsewhere their entries are divided evenly.
     fn flush(

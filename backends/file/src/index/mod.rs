@@ -6,6 +6,7 @@ mod header;
 mod merge;
 mod page;
 mod pages;
+mod shrink;
 mod walk;
 
 use durum_core::engine::Table;
@@ -13,6 +14,7 @@ use durum_core::engine::Table;
 pub(crate) use base::{Base, TreeCursor};
 pub(crate) use header::{Header, HeaderSlots};
 pub(crate) use pages::{Index, Loaded};
+pub(crate) use shrink::Shrunk;
 
 /// Trees of the index: one for each table, and two for the log's segments.
 pub(crate) const TREES: usize = TREE_DEAD + 1;

@@ -14,7 +14,6 @@ pub(crate) struct Page<'a> {
     bytes: Cow<'a, [u8]>,
     count: usize,
     key_bytes: usize,
-    values_at: usize,
 }
 
 impl<'a> Page<'a> {
@@ -23,16 +22,14 @@ impl<'a> Page<'a> {
     pub(crate) fn parse(bytes: Cow<'a, [u8]>, pair: bool, height: u8) -> Option<Page<'a>> {
         let count = usize::from(u16_at(&bytes, 2)?);
         let key_bytes = if pair { 16 } else { 8 };
-        let capacity = capacity(pair);
         let good = bytes.len() == PAGE_BYTES
             && bytes.first() == Some(&height)
             && bytes.get(1) == Some(&(key_bytes as u8))
-            && (1..=capacity).contains(&count);
+            && (1..=capacity(pair)).contains(&count);
         good.then_some(Page {
             bytes,
             count,
             key_bytes,
-            values_at: FRONT_BYTES + capacity * key_bytes,
         })
     }
 
@@ -44,7 +41,7 @@ impl<'a> Page<'a> {
     /// The key of entry `at`.
     #[inline]
     pub(crate) fn key(&self, at: usize) -> Option<Key> {
-        let offset = FRONT_BYTES + at * self.key_bytes;
+        let offset = FRONT_BYTES + at * (self.key_bytes + 8);
         let first = u64_at(&self.bytes, offset)?;
         let second = if self.key_bytes == 16 {
             u64_at(&self.bytes, offset + 8)?
@@ -57,7 +54,8 @@ impl<'a> Page<'a> {
     /// The number of entry `at`.
     #[inline]
     pub(crate) fn value(&self, at: usize) -> Option<u64> {
-        u64_at(&self.bytes, self.values_at + at * 8)
+        let offset = FRONT_BYTES + at * (self.key_bytes + 8);
+        u64_at(&self.bytes, offset + self.key_bytes)
     }
 
     /// The first entry whose key is `key` or larger, and whether it is that key.
@@ -103,14 +101,13 @@ pub(crate) fn encode(entries: &[(Key, u64)], pair: bool, height: u8) -> Vec<u8> 
     let mut out = vec![0; PAGE_BYTES];
     put_at(&mut out, 0, &[height, key_bytes as u8]);
     put_at(&mut out, 2, &(entries.len() as u16).to_le_bytes());
-    let values_at = FRONT_BYTES + capacity(pair) * key_bytes;
     for (at, (key, value)) in entries.iter().enumerate() {
-        let offset = FRONT_BYTES + at * key_bytes;
+        let offset = FRONT_BYTES + at * (key_bytes + 8);
         put_at(&mut out, offset, &key.first.to_le_bytes());
         if pair {
             put_at(&mut out, offset + 8, &key.second.to_le_bytes());
         }
-        put_at(&mut out, values_at + at * 8, &value.to_le_bytes());
+        put_at(&mut out, offset + key_bytes, &value.to_le_bytes());
     }
     out
 }

@@ -18,17 +18,17 @@ use crate::seam::{File, FileSystem, View};
 /// The index, for writing.
 #[derive(Debug)]
 pub(crate) struct Index {
-    file: Arc<dyn File>,
-    path: PathBuf,
-    header: Header,
-    base: Arc<Base>,
-    view: Arc<View>,
+    pub(super) file: Arc<dyn File>,
+    pub(super) path: PathBuf,
+    pub(super) header: Header,
+    pub(super) base: Arc<Base>,
+    pub(super) view: Arc<View>,
     /// Pages of the file, used or not.
-    file_pages: u32,
-    free: Vec<u32>,
+    pub(super) file_pages: u32,
+    pub(super) free: Vec<u32>,
     /// Pages that a checkpoint gave up, and the trees that it replaced: they become free when nobody
     /// holds those trees, nor any before them.
-    retired: VecDeque<(Weak<Base>, Vec<u32>)>,
+    pub(super) retired: VecDeque<(Weak<Base>, Vec<u32>)>,
 }
 
 /// An index that was found.
@@ -154,6 +154,18 @@ impl Index {
         changes: &[Vec<(Key, u64)>],
         covered: Position,
     ) -> Result<()> {
+        self.rewrite(covered, |merge, _| {
+            let changes = changes.get(merge.tree).map_or(&[][..], Vec::as_slice);
+            merge.run(changes)
+        })
+    }
+
+    /// Writes new trees, each as `tree` makes it of the old one.
+    pub(super) fn rewrite(
+        &mut self,
+        covered: Position,
+        mut tree: impl FnMut(&mut Merge<'_>, Option<Root>) -> Result<Option<Root>>,
+    ) -> Result<()> {
         self.release();
         let base = Arc::clone(&self.base);
         let mut pages = NewPages {
@@ -167,13 +179,13 @@ impl Index {
             buffer_page: 0,
         };
         let mut roots = base.roots;
-        for (tree, (root, changes)) in roots.iter_mut().zip(changes).enumerate() {
+        for (number, root) in roots.iter_mut().enumerate() {
             let mut merge = Merge {
                 base: &base,
-                tree,
+                tree: number,
                 sink: &mut pages,
             };
-            *root = merge.run(changes)?;
+            *root = tree(&mut merge, *root)?;
         }
         pages.flush()?;
         let NewPages {
@@ -190,7 +202,7 @@ impl Index {
     }
 
     /// Makes the pages durable, then the header that names them.
-    fn commit(
+    pub(super) fn commit(
         &mut self,
         roots: [Option<Root>; TREES],
         covered: Position,
@@ -224,7 +236,7 @@ impl Index {
     }
 
     /// Frees the pages of trees that nobody holds any more.
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         while let Some((base, _)) = self.retired.front() {
             if base.strong_count() > 0 {
                 break;
@@ -239,16 +251,16 @@ impl Index {
 }
 
 /// The pages of a checkpoint that is being written.
-struct NewPages<'a> {
-    file: &'a dyn File,
-    path: &'a Path,
-    file_pages: u32,
-    pages: u32,
-    free: Vec<u32>,
-    retired: Vec<u32>,
+pub(super) struct NewPages<'a> {
+    pub(super) file: &'a dyn File,
+    pub(super) path: &'a Path,
+    pub(super) file_pages: u32,
+    pub(super) pages: u32,
+    pub(super) free: Vec<u32>,
+    pub(super) retired: Vec<u32>,
     /// Pages that follow on each other and are not written yet, the first being `buffer_page`.
-    buffer: Vec<u8>,
-    buffer_page: u32,
+    pub(super) buffer: Vec<u8>,
+    pub(super) buffer_page: u32,
 }
 
 impl NewPages<'_> {
@@ -301,7 +313,7 @@ impl PageSink for NewPages<'_> {
     }
 }
 
-fn view_of(file: &Arc<dyn File>, pages: u32) -> std::io::Result<View> {
+pub(super) fn view_of(file: &Arc<dyn File>, pages: u32) -> std::io::Result<View> {
     let bytes = u64::from(pages) * PAGE_BYTES as u64;
     View::new(file, bytes, bytes)
 }

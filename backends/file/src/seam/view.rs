@@ -64,10 +64,11 @@ impl View {
         match &self.source {
             Source::Mapped(map) => {
                 // SAFETY: the file reaches to the limit (checked at the begin, then extended only
-                // after writes), and is never cut below it: the store's lock keeps other processes
-                // out, and this engine cuts segments only at or beyond their limit, the index never.
+                // after writes). The store's lock keeps other processes out. This engine cuts a
+                // segment only at its limit or beyond; it cuts the index only behind all pages of
+                // trees that anybody holds (see `index::shrink`), and only pages of trees are read.
                 // Bytes below a segment's limit are never written again; a page of the index is only
-                // written while no snapshot's tree holds it (see `index::pool`).
+                // written while no snapshot's tree holds it (see `index::pages`).
                 let slice = unsafe { map.slice(offset as usize, bytes) };
                 slice
                     .map(Cow::Borrowed)

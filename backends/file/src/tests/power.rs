@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use durum_core::engine::{Durability, Engine};
+use durum_core::engine::{Durability, Engine, Key, Table};
 use fastrand::Rng;
 
-use super::model::{Model, TINY, apply, apply_to_model, dump, open, ops, random_batch};
+use super::model::{Batch, Model, TINY, apply, apply_to_model, dump, open, ops, random_batch};
 use crate::seam::FileSystem;
 use crate::seam::faulty::{Fault, FaultyFileSystem};
 use crate::seam::memory::{MemoryFileSystem, Part};
@@ -162,6 +162,59 @@ fn no_acknowledged_commit_is_lost_in_longer_histories() {
         println!("seed {seed}: {images} images");
         assert_eq!(complaint, None, "seed {seed}");
     }
+}
+
+#[test]
+fn power_may_go_while_space_is_given_back() {
+    let start = MemoryFileSystem::default();
+    let engine = open(&start, TINY).unwrap();
+    let mut model = Model::new();
+    for keys in [0..1500, 0..2900, 1500..4000] {
+        // Puts, then deletes of most of them.
+        let row = |key: u64| (Table::Objects, Key::from(key));
+        let value = |key: u64| (key >= 4000 || model.is_empty()).then(|| vec![key as u8; 9]);
+        let batch: Batch = keys.map(|key| (row(key), value(key))).collect();
+        apply(&engine, &batch, Durability::Power).unwrap();
+        apply_to_model(&mut model, &batch);
+        engine.checkpoint().unwrap();
+        if model.len() == 1500 {
+            let more: Batch = (1500..4100)
+                .map(|key| (row(key), Some(vec![1; 9])))
+                .collect();
+            apply(&engine, &more, Durability::Power).unwrap();
+            apply_to_model(&mut model, &more);
+        }
+    }
+    drop(engine);
+    let (mut images, mut random) = (0, Rng::with_seed(1));
+    let pages = |fs: &MemoryFileSystem| {
+        let index = fs.open(Path::new("/db/index/rows.idx")).unwrap();
+        index.len().unwrap() / 4096
+    };
+    let before = pages(&start);
+    for call in (3..).step_by(37) {
+        let disk = start.synced_copy();
+        let fs = FaultyFileSystem::new(Arc::new(disk.clone()), Fault::Stop, call);
+        let given_back = open(&fs, TINY).and_then(|engine| {
+            while engine.reclaim(1 << 16)?.more {}
+            Ok(())
+        });
+        if given_back.is_ok() {
+            assert!(
+                pages(&disk) < before,
+                "{before} pages became {}",
+                pages(&disk)
+            );
+            break;
+        }
+        for case in cases(disk.unsynced(), &mut random) {
+            images += 1;
+            let complaint = judge(&disk.image(|at| case[at]), std::slice::from_ref(&model), 0);
+            assert_eq!(complaint, Ok(()), "call {call}, {case:?}");
+        }
+    }
+    println!("{images} images");
+    assert!(images > 20, "{images}");
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Space: what cleaning gives back, and what it leaves.
 
+use std::sync::Arc;
+
 use durum_core::engine::{Durability, Engine, Key, Op, Table};
 
 use super::model::{TINY, dump, open, seeded};
 use crate::engine::FileEngine;
-use crate::seam::FileSystem;
 use crate::seam::memory::MemoryFileSystem;
+use crate::seam::{FileSystem, RealFileSystem};
 
 fn put(engine: &FileEngine, keys: impl Iterator<Item = u64>, value: &[u8]) {
     let ops: Vec<_> = keys
@@ -85,6 +87,8 @@ fn a_store_that_was_emptied_gives_its_log_back() {
     engine.apply(&ops, Durability::Power).unwrap();
     assert!(engine.stats().unwrap().reclaimable_bytes > full.disk_bytes / 2);
     while engine.reclaim(u64::MAX).unwrap().more {}
+    let index = engine.stats().unwrap().disk_bytes - log_bytes(&fs);
+    assert!(index < 32 * 4096, "{index} bytes of index");
     assert!(
         log_bytes(&fs) < 2 * TINY.segment_bytes + 100,
         "{}",
@@ -117,4 +121,56 @@ fn sparse_keys_and_large_values_fit() {
     }
     let index = engine.stats().unwrap().disk_bytes - log_bytes(&fs);
     assert!(index < 1 << 20, "{index}");
+}
+
+#[test]
+fn the_index_shrinks_under_snapshots_that_stay_readable() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
+    let engine = FileEngine::open(&fs, dir.path(), TINY).unwrap();
+    for start in (0..20_000).step_by(1000) {
+        put(&engine, start..start + 1000, &[1; 8]);
+    }
+    engine.checkpoint().unwrap();
+    let index = || {
+        std::fs::metadata(dir.path().join("index/rows.idx"))
+            .unwrap()
+            .len()
+    };
+    let before = index();
+    let old = engine.snapshot().unwrap();
+    let ops: Vec<_> = (0..20_000)
+        .filter(|key| key % 100 > 0)
+        .map(|key| Op::Delete {
+            table: Table::Objects,
+            key: Key::from(key),
+        })
+        .collect();
+    engine.apply(&ops, Durability::Process).unwrap();
+    engine.checkpoint().unwrap();
+    let new = engine.snapshot().unwrap();
+    while engine.reclaim(1 << 16).unwrap().more {}
+    assert!(index() >= before, "{} bytes were {before}", index());
+    assert_eq!(dump(&*old).unwrap().len(), 20_000);
+    drop(old);
+    assert_eq!(dump(&*new).unwrap().len(), 200);
+    drop(new);
+    // What snapshots were in the way of comes with the next reclaim that frees anything.
+    put(&engine, 0..1000, &[2; 8]);
+    let ops: Vec<_> = ops.into_iter().take(990).collect();
+    engine.apply(&ops, Durability::Process).unwrap();
+    let during = engine.snapshot().unwrap();
+    let mut calls = 0;
+    while engine.reclaim(1 << 16).unwrap().more || calls < 5 {
+        calls += 1;
+    }
+    drop(during);
+    while engine.reclaim(1 << 16).unwrap().more || calls < 10 {
+        calls += 1;
+    }
+    assert!(index() < before / 3, "{} bytes were {before}", index());
+    assert_eq!(dump(&*engine.snapshot().unwrap()).unwrap().len(), 200);
+    drop(engine);
+    let engine = FileEngine::open(&fs, dir.path(), TINY).unwrap();
+    assert_eq!(dump(&*engine.snapshot().unwrap()).unwrap().len(), 200);
 }
