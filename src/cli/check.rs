@@ -13,12 +13,10 @@ use super::output;
 const SHOWN_MAX: usize = 50;
 
 pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
-    let settings = context.settings(args.url.as_deref())?;
     let progress = context.progress();
     progress.begin("check", None);
     let checked = context
-        .registry
-        .open(&settings)
+        .open(args.url.as_deref())
         .and_then(|store| check(&store, args.repair));
     drop(progress);
     let (report, complete) = match checked {

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use durum_core::Result;
 use durum_core::config::{Config, StoreSettings};
 use durum_core::engine::Registry;
 use durum_core::store::LocalStore;
+use durum_core::{ErrorKind, Result};
 use serde_json::Value;
 
 use super::args::Cli;
@@ -53,9 +53,23 @@ impl Context {
         Config::find(self.config.as_deref()).map(drop)
     }
 
-    /// Opens the store to read from.
-    pub(crate) fn open(&self, url: Option<&str>) -> Result<LocalStore, Failure> {
-        self.registry.open(&self.settings(url)?).map_err(of_source)
+    /// Opens the store that `url` names, or else the configuration.
+    pub(crate) fn open(&self, url: Option<&str>) -> Result<LocalStore> {
+        self.registry.open(&self.settings(url)?).map_err(|error| {
+            if url.is_none() && error.kind() == ErrorKind::NotFound {
+                error.hint(
+                    "This is the store of the configuration: give a URL to name another one, or \
+                     create it with `durum init`.",
+                )
+            } else {
+                error
+            }
+        })
+    }
+
+    /// As [`Context::open`], for commands that only read.
+    pub(crate) fn open_source(&self, url: Option<&str>) -> Result<LocalStore, Failure> {
+        self.open(url).map_err(of_source)
     }
 
     /// Prints the result: the object with `--json`, else the text.

@@ -15,7 +15,7 @@ use super::progress::Progress;
 const STEP: u64 = 256;
 
 pub(crate) fn run(context: &Context, args: &StoreArgs) -> Outcome {
-    let store = context.open(args.url.as_deref())?;
+    let store = context.open_source(args.url.as_deref())?;
     let progress = context.progress();
     let digest = of(&store, &progress)?;
     drop(progress);

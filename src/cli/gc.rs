@@ -20,10 +20,7 @@ const IDLE_CALLS_MAX: u32 = 1000;
 
 pub(crate) fn run(context: &Context, args: &GcArgs) -> Outcome {
     let begin = Instant::now();
-    // Not `Context::open`: a store that cannot be written to is a bad destination here.
-    let store = context
-        .registry
-        .open(&context.settings(args.url.as_deref())?)?;
+    let store = context.open(args.url.as_deref())?;
     let progress = context.progress();
     progress.begin("gc", None);
     let collected = store.collect()?;

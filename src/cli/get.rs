@@ -16,7 +16,7 @@ const REFS_SHOWN_MAX: usize = 24;
 
 pub(crate) fn run(context: &Context, args: &GetArgs) -> Outcome {
     let (url, oid) = parse(&args.what)?;
-    let store = context.open(url)?;
+    let store = context.open_source(url)?;
     let Some(object) = store.snapshot()?.load(oid)? else {
         return Err(absent(oid));
     };

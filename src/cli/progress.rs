@@ -15,8 +15,9 @@ use super::output;
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a bar moves on by itself.
 const TICK_INTERVAL: Duration = Duration::from_millis(120);
-const BAR: &str = "{prefix:>8} [{bar:32}] {human_pos}/{human_len} objects, {per_sec}, {eta} left";
-const SPINNER: &str = "{prefix:>8} {spinner} {human_pos} objects, {elapsed}";
+const BAR: &str = "{prefix:>8} [{bar:24}] {human_pos}/{human_len} objects, {eta} left";
+/// Where it is not known how many objects there are to go, their number says nothing.
+const SPINNER: &str = "{prefix:>8} {spinner} {elapsed}";
 
 /// Shows how far a command has come. Dropped, it vanishes from a terminal.
 #[derive(Debug)]
@@ -75,8 +76,9 @@ impl Progress {
                 }
                 bar.set_prefix(name);
                 bar.reset();
-                if let Some(total) = total {
-                    bar.set_length(total);
+                match total {
+                    Some(total) => bar.set_length(total),
+                    None => bar.unset_length(),
                 }
                 bar.enable_steady_tick(TICK_INTERVAL);
             }
@@ -157,22 +159,20 @@ impl State {
         let phase = (*self.phase.lock().unwrap_or_else(PoisonError::into_inner))?;
         let objects = self.objects.load(Relaxed);
         let bytes = self.bytes.load(Relaxed);
-        let mut line = format!("{}: {}", phase.name, output::number(objects));
-        match phase.total {
-            Some(total) if total > 0 => {
-                let percent = objects.saturating_mul(100) / total;
-                line.push_str(&format!(
-                    " of {} ({percent} %)",
-                    output::count(total, "object")
-                ));
-            }
-            _ => line.push_str(" objects"),
+        let mut line = format!("{}: ", phase.name);
+        if let Some(total) = phase.total {
+            let percent = objects
+                .saturating_mul(100)
+                .checked_div(total)
+                .unwrap_or(100);
+            let (done, total) = (output::number(objects), output::count(total, "object"));
+            line.push_str(&format!("{done} of {total} ({percent} %), "));
         }
         if bytes > 0 {
-            line.push_str(&format!(", {}", durum_core::units::format_size(bytes)));
+            line.push_str(&format!("{}, ", durum_core::units::format_size(bytes)));
         }
-        let elapsed = output::duration(now.saturating_duration_since(phase.since));
-        line.push_str(&format!(", {elapsed}"));
+        let elapsed = now.saturating_duration_since(phase.since);
+        line.push_str(&output::duration(elapsed));
         Some(line)
     }
 }
@@ -214,6 +214,6 @@ mod tests {
             total: None,
             since,
         });
-        assert_eq!(state.line(since), Some("check: 0 objects, 0 ms".to_owned()));
+        assert_eq!(state.line(since), Some("check: 0 ms".to_owned()));
     }
 }

@@ -10,7 +10,7 @@ use super::failure::{DONE, Outcome};
 use super::output;
 
 pub(crate) fn run(context: &Context, args: &StoreArgs) -> Outcome {
-    let store = context.open(args.url.as_deref())?;
+    let store = context.open_source(args.url.as_deref())?;
     let stats = store.stats()?;
     let engine = store.engine();
     let object = json!({

@@ -26,6 +26,15 @@ fn without_a_url_it_is_the_store_of_the_configuration() {
 }
 
 #[test]
+fn a_store_that_nobody_named_is_explained() {
+    let home = Home::new();
+    for command in ["stat", "digest", "check", "gc"] {
+        home.refused(&[command], 3, &["store of the configuration", "durum init"]);
+    }
+    home.refused(&["get", "0"], 3, &["store of the configuration"]);
+}
+
+#[test]
 fn the_file_is_found_by_argument_then_variable_then_directory() {
     let home = Home::new();
     let name = engines()[0].name;

@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context, args: &TourArgs) -> Outcome {
         "legs": legs.iter().map(journey::Leg::object).collect::<Vec<_>>(),
         "collected": garbage.collected,
         "bytes_freed": garbage.bytes_freed,
-        "engines": rows.iter().map(compare::Row::object).collect::<Vec<_>>(),
+        "rows": rows,
         "next": next,
         "seconds": output::seconds(time),
         "peak_memory": memory::peak(),
