@@ -1,0 +1,172 @@
+//! The main job: a Durus file through every engine and back, by the program.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use durum_core::Oid;
+use durum_migrate::durus::{DurusObject, DurusWriter, Format};
+use durum_testkit::{durus_python, run_python, seed};
+use serde_json::Value;
+
+use crate::sample::names;
+
+/// The engines on the way.
+const ENGINES: [&str; 4] = ["lmdb", "sqlite", "sled", "file"];
+/// What every step may need at its peak.
+const PEAK_BYTES_MAX: u64 = 100_000_000;
+
+/// Runs the program and reads what it prints.
+fn durum(arguments: &[&str]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_durum"));
+    let output = command.args(arguments).arg("--json").output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "durum {arguments:?}: {}: {errors}",
+        output.status
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Migrates in a process of its own, within the bound of memory.
+fn step(from: &str, to: &str) -> Value {
+    let told = durum(&["migrate", from, to]);
+    let number = |key: &str| {
+        told[key]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {key}: {told}"))
+    };
+    let (peak, seconds) = (number("peak_memory"), told["seconds"].as_f64().unwrap());
+    let scheme = |url: &str| url.split_once(':').unwrap().0.to_owned();
+    println!(
+        "{:>6} -> {:6} {:>9} objects {:>7.0}/s, peak {:>4} MB",
+        scheme(from),
+        scheme(to),
+        number("objects"),
+        number("objects") as f64 / seconds,
+        peak / 1_000_000
+    );
+    assert!(peak < PEAK_BYTES_MAX, "{from} to {to} took {peak} bytes");
+    assert_eq!(
+        (number("dangling"), number("torn_bytes")),
+        (0, 0),
+        "{from} to {to}"
+    );
+    told
+}
+
+fn contents(told: &Value) -> (u64, String) {
+    (
+        told["objects"].as_u64().unwrap(),
+        told["digest"].as_str().unwrap().to_owned(),
+    )
+}
+
+fn url(scheme: &str, directory: &Path, name: &str) -> String {
+    format!("{scheme}:{}", directory.join(name).display())
+}
+
+/// What the original Durus says of a file.
+struct Original {
+    python: PathBuf,
+}
+
+impl Original {
+    fn ask(&self, script: &str, file: &Path) -> Value {
+        serde_json::from_str(&run_python(&self.python, script, &[file])).unwrap()
+    }
+}
+
+/// durus → lmdb → sqlite → sled → file → durus: the digest is the same six times and the same as the
+/// original Durus's; it opens the result in both of its formats and walks through all of it.
+#[test]
+fn a_durus_file_through_every_engine_and_back() {
+    let Some(python) = durus_python() else { return };
+    let original = Original { python };
+    let objects = std::env::var("DURUM_TEST_OBJECTS").unwrap_or_else(|_| "100000".to_owned());
+    let directory = tempfile::tempdir().unwrap();
+    let [first, last, dfs20] =
+        ["first.durus", "last.durus", "dfs20.durus"].map(|name| directory.path().join(name));
+    let seed = seed().to_string();
+    let arguments = [
+        first.to_str().unwrap(),
+        "--objects",
+        &objects,
+        "--seed",
+        &seed,
+    ]
+    .map(str::to_owned);
+    run_python(&original.python, "make_graph.py", &arguments);
+    let expected = contents(&original.ask("durus_digest.py", &first));
+    assert_eq!(expected.0, objects.parse::<u64>().unwrap());
+
+    let mut source = url("durus", directory.path(), "first.durus");
+    for engine in ENGINES {
+        let destination = url(engine, directory.path(), engine);
+        assert_eq!(contents(&step(&source, &destination)), expected, "{engine}");
+        source = destination;
+    }
+    assert_eq!(
+        contents(&step(
+            &source,
+            &url("durus", directory.path(), "last.durus")
+        )),
+        expected
+    );
+    let other = url("durus", directory.path(), "dfs20.durus?format=dfs20");
+    assert_eq!(contents(&step(&source, &other)), expected);
+
+    // By processes that did not write them.
+    for engine in ENGINES {
+        let told = durum(&["digest", &url(engine, directory.path(), engine)]);
+        assert_eq!(contents(&told), expected, "{engine}");
+    }
+    let walked = original.ask("walk.py", &first);
+    for file in [&last, &dfs20] {
+        assert_eq!(contents(&original.ask("durus_digest.py", file)), expected);
+        assert_eq!(original.ask("walk.py", file), walked, "{}", file.display());
+    }
+    assert_eq!(
+        walked["objects"].as_u64(),
+        Some(expected.0),
+        "all can be reached"
+    );
+    let mut all = vec!["dfs20.durus", "first.durus", "last.durus"];
+    all.extend(ENGINES);
+    all.sort_unstable();
+    assert_eq!(names(directory.path()), all, "nothing else is left behind");
+}
+
+/// Ten thousand, a hundred thousand, a million objects: the peak stays below the same bound.
+/// `cargo test --release --test migration -- --ignored --nocapture memory`
+#[test]
+#[ignore = "takes minutes: a million objects through every engine"]
+fn memory_does_not_grow_with_the_store() {
+    for count in [10_000, 100_000, 1_000_000] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("first");
+        let mut writer = DurusWriter::create(&file, Format::Shelf).unwrap();
+        for oid in 0..count {
+            let refs = [(oid + 1) % count, oid * 7 % count].map(Oid);
+            let mut object = DurusObject {
+                oid: Oid(oid),
+                refs: refs.to_vec(),
+                data: vec![oid as u8; 120],
+            };
+            durum_core::record::normalize_refs(object.oid, &mut object.refs);
+            writer.push(&object).unwrap();
+        }
+        writer.finish().unwrap();
+        let mut source = url("durus", directory.path(), "first");
+        let mut digests = Vec::new();
+        for scheme in ENGINES.into_iter().chain(["durus"]) {
+            let destination = url(scheme, directory.path(), scheme);
+            digests.push(contents(&step(&source, &destination)));
+            source = destination;
+        }
+        assert!(
+            digests.iter().all(|found| *found == digests[0]),
+            "{digests:?}"
+        );
+    }
+}
