@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -148,8 +149,13 @@ fn unchanged(before: &Files, after: &Files, arguments: &[&str]) {
 /// Starts a program. A new process has our open files, locks of stores included, until it has become
 /// the other program: nobody may close a store meanwhile and expect it to be free.
 pub(crate) fn spawn(command: &mut Command) -> Child {
+    try_spawn(command).unwrap()
+}
+
+/// As [`spawn`], where it may be forbidden.
+pub(crate) fn try_spawn(command: &mut Command) -> io::Result<Child> {
     let _alone = alone();
-    command.spawn().unwrap()
+    command.spawn()
 }
 
 fn alone() -> MutexGuard<'static, ()> {

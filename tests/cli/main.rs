@@ -10,4 +10,6 @@ mod damage;
 mod kit;
 mod migrate;
 mod output;
+#[cfg(unix)]
+mod permissions;
 mod tour;
