@@ -59,7 +59,11 @@ impl Report {
     fn add(&mut self, oid: Option<Oid>, kind: FindingKind, message: String) {
         self.error_count += 1;
         if self.errors.len() < LISTED_MAX {
-            self.errors.push(Finding { oid: oid.map(|oid| oid.0), kind, message });
+            self.errors.push(Finding {
+                oid: oid.map(|oid| oid.0),
+                kind,
+                message,
+            });
         }
     }
 }
@@ -149,7 +153,10 @@ fn check_counters(
     }
     if kept.oids_end < counted.oids_end {
         let (mark, end) = (kept.oids_end, counted.oids_end);
-        let message = format!("OIDs from {mark} on would be handed out, and {} is used", end - 1);
+        let message = format!(
+            "OIDs from {mark} on would be handed out, and {} is used",
+            end - 1
+        );
         wrong.push((FindingKind::Oids, message));
     }
     if kept.tid < counted.tid {
@@ -162,9 +169,15 @@ fn check_counters(
     }
     if repair {
         store.repair_counters(counted)?;
-        report.repaired.extend(wrong.into_iter().map(|(_, message)| format!("mended: {message}")));
+        report.repaired.extend(
+            wrong
+                .into_iter()
+                .map(|(_, message)| format!("mended: {message}")),
+        );
     } else {
-        wrong.into_iter().for_each(|(kind, message)| report.add(None, kind, message));
+        wrong
+            .into_iter()
+            .for_each(|(kind, message)| report.add(None, kind, message));
     }
     Ok(())
 }

@@ -68,7 +68,10 @@ impl Digest {
 impl fmt::Display for Digest {
     /// 64 hexadecimal digits.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.limbs.iter().rev().try_for_each(|limb| write!(out, "{limb:016x}"))
+        self.limbs
+            .iter()
+            .rev()
+            .try_for_each(|limb| write!(out, "{limb:016x}"))
     }
 }
 
@@ -83,7 +86,11 @@ mod tests {
         let mut hasher = Sha256::new();
         hasher.update([0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2]);
         hasher.update(b"data");
-        let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = hasher
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         assert_eq!(one.to_string(), hex);
 
         let objects: Vec<(Oid, Vec<Oid>)> =

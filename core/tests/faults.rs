@@ -8,8 +8,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use durum_core::engine::{
-    Backend, Capabilities, Durability, Engine, EngineSnapshot, EngineStats, Op, OptionSpec, Options,
-    Reclaimed,
+    Backend, Capabilities, Durability, Engine, EngineSnapshot, EngineStats, Op, OptionSpec,
+    Options, Reclaimed,
 };
 use durum_core::store::{Batch, LocalStore, SnapshotExt as _, Store as _, StoreOptions};
 use durum_core::{Error, ErrorKind, Oid, Result, SessionId, Tid};
@@ -39,7 +39,10 @@ struct FaultyBackend(Arc<Control>);
 
 impl Backend for FaultyBackend {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durability: Durability::ALL.to_vec(), ..MemoryBackend.capabilities() }
+        Capabilities {
+            durability: Durability::ALL.to_vec(),
+            ..MemoryBackend.capabilities()
+        }
     }
 
     fn options(&self) -> &'static [OptionSpec] {
@@ -48,7 +51,10 @@ impl Backend for FaultyBackend {
 
     fn open(&self, dir: &Path, options: &Options) -> Result<Box<dyn Engine>> {
         let inner = MemoryBackend.open(dir, options)?;
-        Ok(Box::new(FaultyEngine { inner, control: self.0.clone() }))
+        Ok(Box::new(FaultyEngine {
+            inner,
+            control: self.0.clone(),
+        }))
     }
 }
 
@@ -61,7 +67,10 @@ struct FaultyEngine {
 impl Engine for FaultyEngine {
     fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>> {
         self.control.views.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::new(Counted { inner: self.inner.snapshot()?, control: self.control.clone() }))
+        Ok(Box::new(Counted {
+            inner: self.inner.snapshot()?,
+            control: self.control.clone(),
+        }))
     }
 
     fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
@@ -83,7 +92,11 @@ impl Engine for FaultyEngine {
     }
 
     fn make_room(&self, bytes: u64) -> Result<()> {
-        assert_eq!(self.control.views.load(Ordering::SeqCst), 0, "a snapshot is open");
+        assert_eq!(
+            self.control.views.load(Ordering::SeqCst),
+            0,
+            "a snapshot is open"
+        );
         assert!(bytes > 0);
         self.control.rooms.fetch_add(1, Ordering::SeqCst);
         Ok(())
@@ -143,11 +156,19 @@ fn store() -> (LocalStore, Arc<Control>) {
 fn update(store: &LocalStore, data: &str) -> Result<Tid> {
     let mut batch = Batch::new();
     batch.update(Oid::ROOT, data, []);
-    store.commit(batch, Durability::Power).map(|receipt| receipt.tid)
+    store
+        .commit(batch, Durability::Power)
+        .map(|receipt| receipt.tid)
 }
 
 fn root(store: &LocalStore) -> Vec<u8> {
-    store.snapshot().unwrap().load(Oid::ROOT).unwrap().unwrap().data
+    store
+        .snapshot()
+        .unwrap()
+        .load(Oid::ROOT)
+        .unwrap()
+        .unwrap()
+        .data
 }
 
 #[test]
@@ -171,7 +192,10 @@ fn a_full_disk_changes_nothing_and_the_store_goes_on() {
 fn after_a_failed_sync_writes_are_refused_and_reads_go_on() {
     let (store, control) = store();
     control.fault.lock().unwrap().push(Fault::FailAfter);
-    assert_eq!(update(&store, "uncertain").unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(
+        update(&store, "uncertain").unwrap_err().kind(),
+        ErrorKind::Io
+    );
     // Not acknowledged: snapshots do not show it, although the engine has it.
     assert_eq!(root(&store), b"zero");
     let applied = control.applied.load(Ordering::SeqCst);
@@ -198,7 +222,10 @@ fn room_is_made_while_no_snapshot_is_open_and_readers_never_notice() {
     for snapshot in &snapshots {
         snapshot.load(Oid::ROOT).unwrap();
     }
-    assert!(control.views.load(Ordering::SeqCst) > 0, "they keep their views");
+    assert!(
+        control.views.load(Ordering::SeqCst) > 0,
+        "they keep their views"
+    );
     let faults = [Fault::Fail(ErrorKind::NeedsRoom); 3];
     control.fault.lock().unwrap().extend(faults);
     assert_eq!(update(&store, "one").unwrap(), Tid(2));
@@ -212,7 +239,11 @@ fn room_is_made_while_no_snapshot_is_open_and_readers_never_notice() {
 #[test]
 fn an_engine_that_always_asks_for_room_is_given_up_on() {
     let (store, control) = store();
-    control.fault.lock().unwrap().extend([Fault::Fail(ErrorKind::NeedsRoom); 100]);
+    control
+        .fault
+        .lock()
+        .unwrap()
+        .extend([Fault::Fail(ErrorKind::NeedsRoom); 100]);
     assert!(update(&store, "never").unwrap_err().retry());
     control.fault.lock().unwrap().clear();
     update(&store, "one").unwrap();
@@ -223,7 +254,9 @@ fn commits_that_wait_for_a_sync_share_the_next_one() {
     const THREADS: usize = 16;
     const ROUNDS: usize = 10;
     let (store, control) = store();
-    let oids = store.new_oids(SessionId::EMBEDDED, (THREADS * ROUNDS) as u32).unwrap();
+    let oids = store
+        .new_oids(SessionId::EMBEDDED, (THREADS * ROUNDS) as u32)
+        .unwrap();
     *control.slow.lock().unwrap() = Duration::from_millis(2);
     let before = control.applied.load(Ordering::SeqCst);
     let start = Barrier::new(THREADS);
@@ -245,10 +278,17 @@ fn commits_that_wait_for_a_sync_share_the_next_one() {
     let mut tids = tids.into_inner().unwrap();
     tids.sort_unstable();
     let expected: Vec<Tid> = (2..2 + (THREADS * ROUNDS) as u64).map(Tid).collect();
-    assert_eq!(tids, expected, "every commit has a tid of its own, without gaps");
+    assert_eq!(
+        tids, expected,
+        "every commit has a tid of its own, without gaps"
+    );
     // How many share a write depends on the scheduler; that many do does not.
     let writes = control.applied.load(Ordering::SeqCst) - before;
-    assert!(writes <= THREADS * ROUNDS / 4, "{writes} writes for {} commits", THREADS * ROUNDS);
+    assert!(
+        writes <= THREADS * ROUNDS / 4,
+        "{writes} writes for {} commits",
+        THREADS * ROUNDS
+    );
 }
 
 #[test]

@@ -15,9 +15,13 @@ const SHOWN_MAX: usize = 50;
 pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
     let progress = context.progress();
     progress.begin("check", None);
-    let checked = context
-        .open(args.url.as_deref())
-        .and_then(|store| check(&store, args.repair));
+    let url = args.url.as_deref();
+    let checked = match context.open(url) {
+        Err(error) if args.repair && error.kind() == ErrorKind::Damaged => {
+            repair_opening(context, url, error)
+        }
+        opened => opened.and_then(|store| check(&store, args.repair)),
+    };
     drop(progress);
     let (report, complete) = match checked {
         Ok(report) => (report, true),
@@ -38,6 +42,17 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
     } else {
         FINDINGS
     })
+}
+
+/// Checks a store that does not open as it is, by having rebuilt what can be.
+fn repair_opening(context: &Context, url: Option<&str>, error: Error) -> Result<Report, Error> {
+    let Ok(store) = context.registry.open_rebuilding(&context.settings(url)?) else {
+        return Err(error);
+    };
+    let mut report = check(&store, true)?;
+    let mended = format!("mended: {error}");
+    report.repaired.insert(0, mended);
+    Ok(report)
 }
 
 /// Damage that keeps the store from being opened or read to its end is a finding like any other.

@@ -35,7 +35,8 @@ impl Frontier {
             Some(file) => file,
             none => none.insert(tempfile::tempfile().map_err(spill_error)?),
         };
-        file.write_all_at(&bytes, self.written).map_err(spill_error)?;
+        file.write_all_at(&bytes, self.written)
+            .map_err(spill_error)?;
         self.written += bytes.len() as u64;
         Ok(())
     }
@@ -54,13 +55,16 @@ impl Frontier {
         };
         let length = (self.written - self.read).min(END_MAX as u64 * 8) as usize;
         let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, self.read).map_err(spill_error)?;
+        file.read_exact_at(&mut bytes, self.read)
+            .map_err(spill_error)?;
         self.read += length as u64;
         if self.read == self.written {
             // All of it has been read: it begins anew, so that it does not grow without end.
             (self.read, self.written) = (0, 0);
         }
-        let numbers = bytes.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok());
+        let numbers = bytes
+            .chunks_exact(8)
+            .filter_map(|bytes| bytes.try_into().ok());
         self.front.extend(numbers.map(u64::from_ne_bytes));
         Ok(())
     }

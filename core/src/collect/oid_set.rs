@@ -27,7 +27,9 @@ pub struct OidSet {
 
 impl fmt::Debug for OidSet {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("OidSet").field("len", &self.len).finish_non_exhaustive()
+        out.debug_struct("OidSet")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,7 +81,10 @@ impl OidSet {
             return Ok(false);
         }
         let (byte, bit) = position(oid);
-        Ok(self.page(number)?.get(byte).is_some_and(|byte| byte & bit != 0))
+        Ok(self
+            .page(number)?
+            .get(byte)
+            .is_some_and(|byte| byte & bit != 0))
     }
 
     fn page(&mut self, number: u64) -> Result<&mut Page> {
@@ -89,19 +94,27 @@ impl OidSet {
             }
             let mut page = Box::new([0; PAGE_BYTES]);
             if let (Some(place), Some(file)) = (self.places.get(&number), &self.file) {
-                file.read_exact_at(&mut *page, *place).map_err(spill_error)?;
+                file.read_exact_at(&mut *page, *place)
+                    .map_err(spill_error)?;
             }
             self.pages.insert(number, page);
         }
-        self.pages.get_mut(&number).map(|page| &mut **page).ok_or_else(|| {
-            Error::new(crate::ErrorKind::Other, "look up an object in a set").because("no page")
-        })
+        self.pages
+            .get_mut(&number)
+            .map(|page| &mut **page)
+            .ok_or_else(|| {
+                Error::new(crate::ErrorKind::Other, "look up an object in a set").because("no page")
+            })
     }
 
     /// Moves some page out to the file. Which one hardly matters: walks jump about.
     fn move_out(&mut self) -> Result<()> {
-        let Some(number) = self.pages.keys().next().copied() else { return Ok(()) };
-        let Some(page) = self.pages.remove(&number) else { return Ok(()) };
+        let Some(number) = self.pages.keys().next().copied() else {
+            return Ok(());
+        };
+        let Some(page) = self.pages.remove(&number) else {
+            return Ok(());
+        };
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(tempfile::tempfile().map_err(spill_error)?),

@@ -70,10 +70,16 @@ pub fn reach(snapshot: &dyn Snapshot) -> Result<Reached> {
 }
 
 /// Finds which reached objects refer to the missing ones.
-fn find_sources(snapshot: &dyn Snapshot, missing: &mut OidSet, reached: &mut Reached) -> Result<()> {
+fn find_sources(
+    snapshot: &dyn Snapshot,
+    missing: &mut OidSet,
+    reached: &mut Reached,
+) -> Result<()> {
     let mut scan = snapshot.scan_stored(Oid::ROOT)?;
     while let Some((oid, bytes)) = scan.next()? {
-        let Ok(record) = crate::record::Record::parse(oid, bytes) else { continue };
+        let Ok(record) = crate::record::Record::parse(oid, bytes) else {
+            continue;
+        };
         if !reached.oids.contains(oid)? {
             continue;
         }

@@ -18,9 +18,11 @@ pub(crate) fn mark_and_sweep(store: &LocalStore) -> Result<Collected> {
     let snapshot = store.snapshot()?;
     let mut reached = reach(&*snapshot)?;
     if let Some(oid) = reached.damaged.first() {
-        return Err(Error::damaged("collect garbage", "an object that is in use cannot be read")
-            .with_oid(*oid)
-            .hint("Nothing was deleted. See `durum check`."));
+        return Err(
+            Error::damaged("collect garbage", "an object that is in use cannot be read")
+                .with_oid(*oid)
+                .hint("Nothing was deleted. See `durum check`."),
+        );
     }
     if let Some((target, source)) = reached.dangling.first() {
         let reason = format!("object {source} refers to object {target}, which does not exist");

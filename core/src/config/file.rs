@@ -39,7 +39,10 @@ pub struct ServerSettings {
 
 impl Default for ServerSettings {
     fn default() -> ServerSettings {
-        ServerSettings { listen: vec!["127.0.0.1:2972".to_owned()], allow_quit: false }
+        ServerSettings {
+            listen: vec!["127.0.0.1:2972".to_owned()],
+            allow_quit: false,
+        }
     }
 }
 
@@ -88,9 +91,15 @@ impl Config {
     pub fn parse(text: &str) -> Result<Config> {
         let table: Table = toml::from_str(text).map_err(|error| {
             let line = error.span().map(|span| {
-                1 + text.get(..span.start).unwrap_or_default().matches('\n').count()
+                1 + text
+                    .get(..span.start)
+                    .unwrap_or_default()
+                    .matches('\n')
+                    .count()
             });
-            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            let place = line
+                .map(|line| format!("line {line}: "))
+                .unwrap_or_default();
             Error::new(ErrorKind::Usage, DOING).because(format!("{place}{}", error.message()))
         })?;
         check_keys("", &table, TOP_KEYS)?;
@@ -153,11 +162,15 @@ fn check_keys(prefix: &str, table: &Table, valid: &[&str]) -> Result<()> {
 }
 
 fn as_table<'a>(key: &str, value: &'a Value) -> Result<&'a Table> {
-    value.as_table().ok_or_else(|| wrong_type(key, value, "a table"))
+    value
+        .as_table()
+        .ok_or_else(|| wrong_type(key, value, "a table"))
 }
 
 fn as_string<'a>(key: &str, value: &'a Value) -> Result<&'a str> {
-    value.as_str().ok_or_else(|| wrong_type(key, value, "a string"))
+    value
+        .as_str()
+        .ok_or_else(|| wrong_type(key, value, "a string"))
 }
 
 fn as_scalar(name: &str, value: &Value) -> Result<String> {
@@ -236,7 +249,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("durum.toml");
         std::fs::write(&path, "[store]\npath = \"objects\"").unwrap();
-        assert_eq!(Config::read(&path).unwrap().store.path, home.path().join("objects"));
+        assert_eq!(
+            Config::read(&path).unwrap().store.path,
+            home.path().join("objects")
+        );
         let missing = Config::read(&home.path().join("no.toml")).unwrap_err();
         assert_eq!((missing.kind(), missing.exit_code()), (ErrorKind::Usage, 2));
     }

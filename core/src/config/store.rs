@@ -44,7 +44,11 @@ impl Default for StoreSettings {
 impl StoreSettings {
     /// Settings for the engine `backend` at `path`.
     pub fn new(backend: impl Into<String>, path: impl Into<PathBuf>) -> StoreSettings {
-        StoreSettings { backend: backend.into(), path: path.into(), ..StoreSettings::default() }
+        StoreSettings {
+            backend: backend.into(),
+            path: path.into(),
+            ..StoreSettings::default()
+        }
     }
 
     /// Takes a setting that every engine has; false where `key` is not one of these.
@@ -69,7 +73,10 @@ impl StoreSettings {
         engine: &'static str,
         specs: &'static [OptionSpec],
     ) -> Result<StoreOptions> {
-        let given = self.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let given = self
+            .options
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         let defaults = StoreOptions::default();
         Ok(StoreOptions {
             engine: Options::check(engine, specs, given)?,
@@ -87,14 +94,18 @@ impl StoreSettings {
 
 fn parse_durability(value: &str) -> Result<Durability> {
     let names = Durability::ALL.map(Durability::name);
-    let found = Durability::ALL.into_iter().find(|level| level.name() == value);
+    let found = Durability::ALL
+        .into_iter()
+        .find(|level| level.name() == value);
     found.ok_or_else(|| bad_value("durability", value, &names))
 }
 
 fn parse_codec(value: &str) -> Result<Codec> {
     let names = Codec::NAMES.map(|(name, _)| name);
     let found = Codec::NAMES.into_iter().find(|(name, _)| *name == value);
-    found.map(|(_, codec)| codec).ok_or_else(|| bad_value("compression", value, &names))
+    found
+        .map(|(_, codec)| codec)
+        .ok_or_else(|| bad_value("compression", value, &names))
 }
 
 fn bad_value(key: &str, value: &str, valid: &[&str]) -> Error {

@@ -53,21 +53,26 @@ impl Location {
             return Err(without_scheme(url, engines));
         };
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (key, value) = pair.split_once('=').ok_or_else(|| {
-                Error::new(ErrorKind::Usage, DOING)
-                    .because(format!("the option `{pair}` of {url} has no value"))
-                    .hint("Write options as `?name=value&name=value`.")
-            })?;
-            Ok((decode(key)?, decode(value)?))
-        });
+        let pairs = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (key, value) = pair.split_once('=').ok_or_else(|| {
+                    Error::new(ErrorKind::Usage, DOING)
+                        .because(format!("the option `{pair}` of {url} has no value"))
+                        .hint("Write options as `?name=value&name=value`.")
+                })?;
+                Ok((decode(key)?, decode(value)?))
+            });
         let pairs: Vec<(String, String)> = pairs.collect::<Result<_>>()?;
         match scheme {
             DURUS => durus_file(url, path, &pairs),
             SERVER => server(url, path, &pairs),
             engine if engines.contains(&engine) => store(url, engine, path, pairs),
             _ => Err(Error::new(ErrorKind::Usage, DOING)
-                .because(format!("`{scheme}` in {url} is neither an engine nor another scheme"))
+                .because(format!(
+                    "`{scheme}` in {url} is neither an engine nor another scheme"
+                ))
                 .hint(suggest(scheme, &schemes(engines), "schemes"))),
         }
     }
@@ -106,7 +111,10 @@ fn without_scheme(url: &str, engines: &[&str]) -> Error {
 
 fn store(url: &str, engine: &str, path: &str, pairs: Vec<(String, String)>) -> Result<Location> {
     // `lmdb:///var/data` is the same as `lmdb:/var/data`.
-    let path = path.strip_prefix("//").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let path = path
+        .strip_prefix("//")
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(path);
     let mut settings = StoreSettings::new(engine, decode(path)?);
     // The memory engine has no path; every other says so itself when it is to be opened without one.
     if path.is_empty() && engine != "memory" {
@@ -137,14 +145,17 @@ fn durus_file(url: &str, path: &str, pairs: &[(String, String)]) -> Result<Locat
             _ => return Err(unknown_option(key, &["format"])),
         };
     }
-    Ok(Location::DurusFile { path: decode(path)?.into(), format })
+    Ok(Location::DurusFile {
+        path: decode(path)?.into(),
+        format,
+    })
 }
 
 fn server(url: &str, rest: &str, pairs: &[(String, String)]) -> Result<Location> {
     let address = rest.strip_prefix("//").filter(|address| {
-        address.rsplit_once(':').is_some_and(|(host, port)| {
-            !host.is_empty() && port.parse::<u16>().is_ok()
-        })
+        address
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
     });
     let Some(address) = address else {
         return Err(Error::new(ErrorKind::Usage, DOING)
@@ -153,7 +164,9 @@ fn server(url: &str, rest: &str, pairs: &[(String, String)]) -> Result<Location>
     };
     match pairs.first() {
         Some((key, _)) => Err(unknown_option(key, &[])),
-        None => Ok(Location::Server { address: address.to_owned() }),
+        None => Ok(Location::Server {
+            address: address.to_owned(),
+        }),
     }
 }
 
@@ -179,11 +192,17 @@ fn decode(text: &str) -> Result<String> {
             .filter(|hex| byte == b'%' && hex.bytes().all(|digit| digit.is_ascii_hexdigit()))
             .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         out.push(escaped.unwrap_or(byte));
-        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
+        rest = if escaped.is_some() {
+            after.get(2..).unwrap_or_default()
+        } else {
+            after
+        };
     }
     String::from_utf8(out).map_err(|error| {
         Error::new(ErrorKind::Usage, DOING)
-            .because(format!("`{text}` is not UTF-8 once its escapes are resolved"))
+            .because(format!(
+                "`{text}` is not UTF-8 once its escapes are resolved"
+            ))
             .caused_by(error)
     })
 }
@@ -199,12 +218,15 @@ mod tests {
     #[test]
     fn a_store_with_options() {
         let url = "lmdb:a%3Fb/c?compression=zstd&durability=process&map_size=1GiB";
-        let Location::Store(settings) = Location::parse(url, ENGINES).unwrap() else { panic!() };
+        let Location::Store(settings) = Location::parse(url, ENGINES).unwrap() else {
+            panic!()
+        };
         assert_eq!(settings.path, PathBuf::from("a?b/c"));
         assert_eq!(settings.compression, Codec::Zstd);
         assert_eq!(settings.durability, Some(Durability::Process));
         assert_eq!(settings.options["map_size"], "1GiB");
-        let Location::Store(settings) = Location::parse("sqlite:///x/100%", ENGINES).unwrap() else {
+        let Location::Store(settings) = Location::parse("sqlite:///x/100%", ENGINES).unwrap()
+        else {
             panic!()
         };
         assert_eq!(settings.path, PathBuf::from("/x/100%"));
@@ -215,10 +237,15 @@ mod tests {
     fn durus_files_and_servers() {
         assert_eq!(
             Location::parse("durus:old.durus?format=dfs20", ENGINES).unwrap(),
-            Location::DurusFile { path: "old.durus".into(), format: DurusFormat::Dfs20 }
+            Location::DurusFile {
+                path: "old.durus".into(),
+                format: DurusFormat::Dfs20
+            }
         );
         assert_eq!(
-            Location::parse("durus+tcp://localhost:2972", ENGINES).unwrap().to_string(),
+            Location::parse("durus+tcp://localhost:2972", ENGINES)
+                .unwrap()
+                .to_string(),
             "durus+tcp://localhost:2972"
         );
     }

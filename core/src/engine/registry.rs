@@ -27,7 +27,8 @@ impl Registry {
     #[must_use]
     pub fn with(mut self, backend: impl Backend + 'static) -> Registry {
         let name = backend.capabilities().name;
-        self.backends.retain(|other| other.capabilities().name != name);
+        self.backends
+            .retain(|other| other.capabilities().name != name);
         self.backends.push(Arc::new(backend));
         self
     }
@@ -39,7 +40,9 @@ impl Registry {
 
     /// Their names.
     pub fn names(&self) -> Vec<&'static str> {
-        self.iter().map(|backend| backend.capabilities().name).collect()
+        self.iter()
+            .map(|backend| backend.capabilities().name)
+            .collect()
     }
 
     /// The engine `name`.
@@ -47,7 +50,9 @@ impl Registry {
     /// # Errors
     /// `Usage` for an unknown one, with a suggestion.
     pub fn get(&self, name: &str) -> Result<Arc<dyn Backend>> {
-        let found = self.iter().find(|backend| backend.capabilities().name == name);
+        let found = self
+            .iter()
+            .find(|backend| backend.capabilities().name == name);
         found.cloned().ok_or_else(|| {
             Error::new(ErrorKind::Usage, "choose an engine")
                 .because(format!("there is no engine `{name}`"))
@@ -72,7 +77,9 @@ impl Registry {
             Location::Store(settings) => Ok(settings),
             other => Err(Error::new(ErrorKind::Usage, "read the URL")
                 .because(format!("{other} is not a store on one of our engines"))
-                .hint(format!("Migrate it first: `durum migrate {other} lmdb:PATH`."))),
+                .hint(format!(
+                    "Migrate it first: `durum migrate {other} lmdb:PATH`."
+                ))),
         }
     }
 
@@ -82,6 +89,19 @@ impl Registry {
     /// `Usage` for an unknown engine or option, and as [`LocalStore::open`].
     pub fn open(&self, settings: &StoreSettings) -> Result<LocalStore> {
         let (backend, options) = self.resolve(settings)?;
+        LocalStore::open(backend, &settings.path, &options)
+    }
+
+    /// As [`Registry::open`], but a damaged state row is rebuilt from the objects.
+    ///
+    /// # Errors
+    /// As [`Registry::open`], for what cannot be rebuilt.
+    pub fn open_rebuilding(&self, settings: &StoreSettings) -> Result<LocalStore> {
+        let (backend, options) = self.resolve(settings)?;
+        let options = StoreOptions {
+            rebuild_state: true,
+            ..options
+        };
         LocalStore::open(backend, &settings.path, &options)
     }
 

@@ -41,10 +41,16 @@ impl Identity {
         let metadata = fs::metadata(path).map_err(|error| {
             let missing = error.kind() == std::io::ErrorKind::NotFound;
             let error = Error::io(error, DOING).with_path(path);
-            if missing { error.because("there is nothing at this path") } else { error }
+            if missing {
+                error.because("there is nothing at this path")
+            } else {
+                error
+            }
         })?;
         let foreign = |why: &str| {
-            Error::new(ErrorKind::Unreadable, DOING).with_path(path).because(why.to_owned())
+            Error::new(ErrorKind::Unreadable, DOING)
+                .with_path(path)
+                .because(why.to_owned())
         };
         if !metadata.is_dir() {
             return Err(foreign("it is a file, and a store is a directory")
@@ -75,11 +81,19 @@ impl Identity {
         if text.format != FORMAT {
             let found = text.format;
             return Err(Error::new(ErrorKind::Unreadable, DOING)
-                .because(format!("its format is {found}, and this version reads format {FORMAT}"))
+                .because(format!(
+                    "its format is {found}, and this version reads format {FORMAT}"
+                ))
                 .hint("Use the version of Durum that wrote it, or a newer one."));
         }
-        let store_id = text.store_id.parse().map_err(|error: Error| bad(error.to_string()))?;
-        Ok(Identity { engine: text.engine, store_id })
+        let store_id = text
+            .store_id
+            .parse()
+            .map_err(|error: Error| bad(error.to_string()))?;
+        Ok(Identity {
+            engine: text.engine,
+            store_id,
+        })
     }
 
     /// Writes the identity into the directory `path` and makes the file durable.
@@ -101,12 +115,18 @@ mod tests {
     #[test]
     fn it_returns_and_damage_is_named() {
         let home = tempfile::tempdir().unwrap();
-        let identity = Identity { engine: "lmdb".to_owned(), store_id: StoreId([3; 16]) };
+        let identity = Identity {
+            engine: "lmdb".to_owned(),
+            store_id: StoreId([3; 16]),
+        };
         identity.write(home.path()).unwrap();
         assert_eq!(Identity::read(home.path()).unwrap(), identity);
         let text = fs::read_to_string(home.path().join(FILE)).unwrap();
         for (bad, kind) in [
-            (text.replace("format = 1", "format = 2"), ErrorKind::Unreadable),
+            (
+                text.replace("format = 1", "format = 2"),
+                ErrorKind::Unreadable,
+            ),
             (text.replace("# Durum", "# Duram"), ErrorKind::Damaged),
             (text.replace("0303", "zz"), ErrorKind::Damaged),
             (text[..text.len() - 20].to_owned(), ErrorKind::Damaged),

@@ -48,9 +48,10 @@ impl Lock {
             }
         }
         // The name is a help for people; a full disk must not keep a store from being opened.
-        let named = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| {
-            writeln!(file, "process {} ({})", std::process::id(), program_name())
-        });
+        let named = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "process {} ({})", std::process::id(), program_name()));
         if let Err(error) = named {
             tracing::debug!(%error, "could not write the holder's name into the lock file");
         }
@@ -65,7 +66,11 @@ impl Lock {
 }
 
 fn in_use(path: &Path, holder: &str) -> Error {
-    let holder = if holder.is_empty() { "another process" } else { holder };
+    let holder = if holder.is_empty() {
+        "another process"
+    } else {
+        holder
+    };
     Error::new(ErrorKind::InUse, "open the store")
         .with_path(path)
         .because(format!("{holder} has it open"))
@@ -75,5 +80,8 @@ fn in_use(path: &Path, holder: &str) -> Error {
 fn program_name() -> String {
     let program = std::env::current_exe().ok();
     let name = program.as_ref().and_then(|path| path.file_name());
-    name.map_or_else(|| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
+    name.map_or_else(
+        || "unknown".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }

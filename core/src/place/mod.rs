@@ -48,7 +48,11 @@ impl Place {
         let lock = Lock::take(path)?;
         // Read again now that nobody can replace it.
         let identity = Identity::read(path)?;
-        Ok(Place { path: path.to_path_buf(), identity, _lock: lock })
+        Ok(Place {
+            path: path.to_path_buf(),
+            identity,
+            _lock: lock,
+        })
     }
 
     /// What the store says of itself.
@@ -99,8 +103,17 @@ impl StagedPlace {
             Ok(lock)
         });
         let lock = built.inspect_err(|_| drop(fs::remove_dir_all(&staging)))?;
-        let identity = Identity { engine: engine.to_owned(), store_id: id };
-        Ok(StagedPlace { target, staging, identity, _lock: lock, published: false })
+        let identity = Identity {
+            engine: engine.to_owned(),
+            store_id: id,
+        };
+        Ok(StagedPlace {
+            target,
+            staging,
+            identity,
+            _lock: lock,
+            published: false,
+        })
     }
 
     /// What the store will say of itself.
@@ -129,12 +142,18 @@ impl StagedPlace {
                 std::io::ErrorKind::NotADirectory => ErrorKind::Exists,
                 _ => Error::io(std::io::Error::from(error.kind()), DOING).kind(),
             };
-            Error::io(error, DOING).with_path(&self.target).with_kind(kind)
+            Error::io(error, DOING)
+                .with_path(&self.target)
+                .with_kind(kind)
         })?;
         self.published = true;
         sync_directory(parent)?;
         let lock = Lock::again(&self.target, &self._lock)?;
-        Ok(Place { path: self.target.clone(), identity: self.identity.clone(), _lock: lock })
+        Ok(Place {
+            path: self.target.clone(),
+            identity: self.identity.clone(),
+            _lock: lock,
+        })
     }
 }
 
@@ -151,7 +170,10 @@ impl Drop for StagedPlace {
 /// Makes the entries of a directory durable.
 pub fn sync_directory(path: &Path) -> Result<()> {
     const DOING: &str = "sync the directory";
-    File::open(path).during(DOING, path)?.sync_all().during(DOING, path)
+    File::open(path)
+        .during(DOING, path)?
+        .sync_all()
+        .during(DOING, path)
 }
 
 fn staging_prefix(name: &str) -> String {
@@ -159,7 +181,9 @@ fn staging_prefix(name: &str) -> String {
 }
 
 fn parent_and_name(target: &Path) -> Result<(&Path, String)> {
-    let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = target
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     target.parent().zip(name).ok_or_else(|| {
         Error::new(ErrorKind::Usage, "create the store")
             .with_path(target)
@@ -204,10 +228,13 @@ fn creation_error(error: std::io::Error, parent: &Path) -> Error {
 
 /// Removes what killed creations left. Those that still run hold their lock and stay.
 fn remove_abandoned(parent: &Path, prefix: &str) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
     for entry in entries.flatten() {
         let ours = entry.file_name().to_str().is_some_and(|name| {
-            name.strip_prefix(prefix).is_some_and(|id| id.parse::<StoreId>().is_ok())
+            name.strip_prefix(prefix)
+                .is_some_and(|id| id.parse::<StoreId>().is_ok())
         });
         if ours && let Ok(lock) = Lock::take(&entry.path()) {
             tracing::info!(path = %entry.path().display(), "removing an unfinished store");
@@ -225,7 +252,10 @@ mod tests {
     fn a_place_appears_whole_and_is_open_once() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("store");
-        assert_eq!(Place::open(&path, "lmdb").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(
+            Place::open(&path, "lmdb").unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
         let staged = StagedPlace::create(&path, "lmdb").unwrap();
         assert!(!path.exists());
         let id = staged.identity().store_id;
@@ -233,13 +263,19 @@ mod tests {
         assert_eq!(place.identity().store_id, id);
         let busy = Place::open(&path, "lmdb").unwrap_err();
         assert_eq!(busy.kind(), ErrorKind::InUse);
-        assert!(busy.to_string().contains(&std::process::id().to_string()), "{busy}");
+        assert!(
+            busy.to_string().contains(&std::process::id().to_string()),
+            "{busy}"
+        );
         drop(place);
         let wrong = Place::open(&path, "sled").unwrap_err();
         assert_eq!(wrong.kind(), ErrorKind::Usage);
         assert!(wrong.to_string().contains("lmdb:"), "{wrong}");
         assert_eq!(Place::open(&path, "lmdb").unwrap().identity().store_id, id);
-        assert_eq!(StagedPlace::create(&path, "lmdb").unwrap_err().kind(), ErrorKind::Exists);
+        assert_eq!(
+            StagedPlace::create(&path, "lmdb").unwrap_err().kind(),
+            ErrorKind::Exists
+        );
     }
 
     #[test]
@@ -265,14 +301,26 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("file");
         fs::write(&file, b"SHELF-1\n").unwrap();
-        assert_eq!(StagedPlace::create(&file, "lmdb").unwrap_err().kind(), ErrorKind::Exists);
+        assert_eq!(
+            StagedPlace::create(&file, "lmdb").unwrap_err().kind(),
+            ErrorKind::Exists
+        );
         let error = Place::open(&file, "lmdb").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unreadable);
         let empty = home.path().join("empty");
         fs::create_dir(&empty).unwrap();
-        assert_eq!(Place::open(&empty, "lmdb").unwrap_err().kind(), ErrorKind::Unreadable);
-        StagedPlace::create(&empty, "lmdb").unwrap().publish().unwrap();
+        assert_eq!(
+            Place::open(&empty, "lmdb").unwrap_err().kind(),
+            ErrorKind::Unreadable
+        );
+        StagedPlace::create(&empty, "lmdb")
+            .unwrap()
+            .publish()
+            .unwrap();
         let orphan = home.path().join("no/parent");
-        assert_eq!(StagedPlace::create(&orphan, "lmdb").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(
+            StagedPlace::create(&orphan, "lmdb").unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
     }
 }

@@ -15,7 +15,9 @@ use super::varint;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A way to compress the data of a record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Codec {
     /// Stored as it is.
@@ -44,7 +46,10 @@ impl Codec {
     }
 
     pub(super) fn from_number(number: u8) -> Option<Codec> {
-        Codec::NAMES.into_iter().map(|(_, codec)| codec).find(|codec| codec.number() == number)
+        Codec::NAMES
+            .into_iter()
+            .map(|(_, codec)| codec)
+            .find(|codec| codec.number() == number)
     }
 }
 
@@ -60,7 +65,12 @@ pub struct Payload<'a> {
 impl<'a> Payload<'a> {
     /// Data that is stored as it is.
     pub fn plain(data: &'a [u8]) -> Payload<'a> {
-        Payload { codec: Codec::None, dictionary: 0, length: data.len() as u64, bytes: data }
+        Payload {
+            codec: Codec::None,
+            dictionary: 0,
+            length: data.len() as u64,
+            bytes: data,
+        }
     }
 
     /// The codec of the stored bytes.
@@ -94,13 +104,21 @@ impl<'a> Payload<'a> {
     }
 
     pub(super) fn take(codec: Codec, mut bytes: &'a [u8]) -> Option<Payload<'a>> {
-        let dictionary =
-            if codec == Codec::ZstdDict { varint::take(&mut bytes)? } else { 0 };
+        let dictionary = if codec == Codec::ZstdDict {
+            varint::take(&mut bytes)?
+        } else {
+            0
+        };
         let length = match codec {
             Codec::None => bytes.len() as u64,
             _ => varint::take(&mut bytes)?,
         };
-        Some(Payload { codec, dictionary, length, bytes })
+        Some(Payload {
+            codec,
+            dictionary,
+            length,
+            bytes,
+        })
     }
 }
 
@@ -132,7 +150,9 @@ pub struct Codecs {
 
 impl fmt::Debug for Codecs {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Codecs").field("newest_dictionary", &self.newest_dictionary()).finish()
+        out.debug_struct("Codecs")
+            .field("newest_dictionary", &self.newest_dictionary())
+            .finish()
     }
 }
 
@@ -162,8 +182,12 @@ impl Codecs {
         };
         if codec == Codec::Zlib {
             let mut encoder = flate2::write::ZlibEncoder::new(&mut *buffer, ZLIB_LEVEL);
-            encoder.write_all(data).map_err(|error| failed(&error.to_string()))?;
-            encoder.finish().map_err(|error| failed(&error.to_string()))?;
+            encoder
+                .write_all(data)
+                .map_err(|error| failed(&error.to_string()))?;
+            encoder
+                .finish()
+                .map_err(|error| failed(&error.to_string()))?;
         } else {
             buffer.reserve(zstd_safe::compress_bound(data.len()));
             COMPRESSOR
@@ -177,7 +201,12 @@ impl Codecs {
             return Ok(Payload::plain(data));
         }
         let dictionary = dictionary.map_or(0, |it| it.number);
-        Ok(Payload { codec, dictionary, length: data.len() as u64, bytes: buffer })
+        Ok(Payload {
+            codec,
+            dictionary,
+            length: data.len() as u64,
+            bytes: buffer,
+        })
     }
 
     /// Appends the data of `payload` to `out`.
@@ -186,7 +215,12 @@ impl Codecs {
     /// `Damaged` where the bytes do not decompress to data of the stated length.
     pub fn decompress(&self, payload: Payload<'_>, out: &mut Vec<u8>) -> Result<()> {
         let bad = |what: String| Error::damaged("decompress an object", what);
-        let Payload { codec, length, bytes, .. } = payload;
+        let Payload {
+            codec,
+            length,
+            bytes,
+            ..
+        } = payload;
         if codec == Codec::None {
             out.extend_from_slice(bytes);
             return Ok(());
@@ -245,7 +279,10 @@ impl Codecs {
             encoder: CDict::create(bytes, ZSTD_LEVEL),
             decoder: DDict::create(bytes),
         };
-        let mut map = self.dictionaries.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self
+            .dictionaries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         map.insert(number, Arc::new(dictionary));
     }
 
@@ -255,12 +292,19 @@ impl Codecs {
     }
 
     fn newest(&self) -> Option<Arc<Dictionary>> {
-        let map = self.dictionaries.read().unwrap_or_else(PoisonError::into_inner);
-        map.last_key_value().map(|(_, dictionary)| dictionary.clone())
+        let map = self
+            .dictionaries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        map.last_key_value()
+            .map(|(_, dictionary)| dictionary.clone())
     }
 
     fn numbered(&self, number: u64) -> Option<Arc<Dictionary>> {
-        let map = self.dictionaries.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self
+            .dictionaries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         map.get(&number).cloned()
     }
 }
@@ -271,7 +315,15 @@ mod tests {
 
     fn text(seed: u64, length: usize) -> Vec<u8> {
         let mut random = fastrand::Rng::with_seed(seed);
-        let words = ["name=", "version=", "depends on ", "maintainer ", "libc6 ", "1.0-2 ", "\n"];
+        let words = [
+            "name=",
+            "version=",
+            "depends on ",
+            "maintainer ",
+            "libc6 ",
+            "1.0-2 ",
+            "\n",
+        ];
         let mut out = Vec::new();
         while out.len() < length {
             out.extend_from_slice(words[random.usize(..words.len())].as_bytes());
@@ -284,11 +336,19 @@ mod tests {
     fn data_that_does_not_shrink_is_stored_plain() {
         let codecs = Codecs::default();
         let mut random = fastrand::Rng::with_seed(1);
-        let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(1000).collect();
+        let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
+            .take(1000)
+            .collect();
         for (_, codec) in Codec::NAMES {
             let mut buffer = Vec::new();
-            assert_eq!(codecs.compress(codec, &noise, &mut buffer).unwrap(), Payload::plain(&noise));
-            assert_eq!(codecs.compress(codec, b"", &mut buffer).unwrap(), Payload::plain(b""));
+            assert_eq!(
+                codecs.compress(codec, &noise, &mut buffer).unwrap(),
+                Payload::plain(&noise)
+            );
+            assert_eq!(
+                codecs.compress(codec, b"", &mut buffer).unwrap(),
+                Payload::plain(b"")
+            );
         }
     }
 
@@ -309,7 +369,9 @@ mod tests {
             codecs.decompress(payload, &mut out).unwrap();
             assert_eq!(out, [b"kept".as_slice(), &data].concat());
         }
-        let elsewhere = Codecs::default().decompress(after, &mut Vec::new()).unwrap_err();
+        let elsewhere = Codecs::default()
+            .decompress(after, &mut Vec::new())
+            .unwrap_err();
         assert_eq!(elsewhere.kind(), ErrorKind::Damaged);
         assert!(Codecs::train(&samples[..3]).is_none());
     }
@@ -323,7 +385,11 @@ mod tests {
             let good = codecs.compress(codec, &data, &mut buffer).unwrap();
             for length in [0, 1, good.length - 1, good.length + 1, 1 << 62] {
                 let error = codecs.decompress(Payload { length, ..good }, &mut Vec::new());
-                assert_eq!(error.unwrap_err().kind(), ErrorKind::Damaged, "{codec:?} {length}");
+                assert_eq!(
+                    error.unwrap_err().kind(),
+                    ErrorKind::Damaged,
+                    "{codec:?} {length}"
+                );
             }
         }
     }

@@ -79,12 +79,17 @@ impl<'a> Record<'a> {
         let (&kind, after) = rest.split_first().ok_or_else(shape)?;
         rest = after;
         if kind >> 4 != FORMAT {
-            return Err(damaged(oid, format!("the record's format is {}", kind >> 4))
-                .hint(format!("This version reads format {FORMAT}.")));
+            return Err(
+                damaged(oid, format!("the record's format is {}", kind >> 4))
+                    .hint(format!("This version reads format {FORMAT}.")),
+            );
         }
         let codec = Codec::from_number(kind & 0x0f).ok_or_else(shape)?;
         let tid = Tid(varint::take(&mut rest).ok_or_else(shape)?);
-        let anchor = varint::take(&mut rest).ok_or_else(shape)?.checked_sub(1).map(Oid);
+        let anchor = varint::take(&mut rest)
+            .ok_or_else(shape)?
+            .checked_sub(1)
+            .map(Oid);
         let ref_count = varint::take(&mut rest).ok_or_else(shape)?;
         let start = rest;
         for _ in 0..ref_count {
@@ -92,12 +97,23 @@ impl<'a> Record<'a> {
         }
         let refs = start.get(..start.len() - rest.len()).ok_or_else(shape)?;
         let payload = Payload::take(codec, rest).ok_or_else(shape)?;
-        Ok(Record { oid, tid, anchor, ref_count, refs, payload })
+        Ok(Record {
+            oid,
+            tid,
+            anchor,
+            ref_count,
+            refs,
+            payload,
+        })
     }
 
     /// The references, ascending, each once, without the object itself.
     pub fn refs(&self) -> Refs<'a> {
-        Refs { left: self.ref_count, rest: self.refs, last: None }
+        Refs {
+            left: self.ref_count,
+            rest: self.refs,
+            last: None,
+        }
     }
 
     /// The data as it is stored.
@@ -110,7 +126,9 @@ impl<'a> Record<'a> {
     /// # Errors
     /// `Damaged`, naming the object.
     pub fn read_data(&self, codecs: &Codecs, out: &mut Vec<u8>) -> Result<()> {
-        codecs.decompress(self.payload, out).map_err(|error| error.with_oid(self.oid))
+        codecs
+            .decompress(self.payload, out)
+            .map_err(|error| error.with_oid(self.oid))
     }
 
     /// The object, decompressed and owned.
@@ -120,7 +138,12 @@ impl<'a> Record<'a> {
     pub fn to_object(&self, codecs: &Codecs) -> Result<Object> {
         let mut data = Vec::new();
         self.read_data(codecs, &mut data)?;
-        Ok(Object { oid: self.oid, tid: self.tid, refs: self.refs().collect(), data })
+        Ok(Object {
+            oid: self.oid,
+            tid: self.tid,
+            refs: self.refs().collect(),
+            data,
+        })
     }
 }
 
@@ -228,7 +251,14 @@ mod tests {
         let mut buffer = Vec::new();
         let payload = codecs.compress(codec, &data, &mut buffer).unwrap();
         let mut record = Vec::new();
-        encode(Oid(9), Tid(77), Some(Oid::ROOT), &refs, payload, &mut record);
+        encode(
+            Oid(9),
+            Tid(77),
+            Some(Oid::ROOT),
+            &refs,
+            payload,
+            &mut record,
+        );
         (codecs, refs, data, record)
     }
 
@@ -240,7 +270,15 @@ mod tests {
             assert_eq!(record.payload().codec(), codec);
             assert_eq!(record.anchor, Some(Oid::ROOT));
             let object = record.to_object(&codecs).unwrap();
-            assert_eq!(object, Object { oid: Oid(9), tid: Tid(77), refs, data });
+            assert_eq!(
+                object,
+                Object {
+                    oid: Oid(9),
+                    tid: Tid(77),
+                    refs,
+                    data
+                }
+            );
         }
     }
 
@@ -256,7 +294,10 @@ mod tests {
                 assert_eq!(error.oids(), [Oid(9)]);
             }
         }
-        assert!(Record::parse(Oid(8), &bytes).is_err(), "a record under a wrong key");
+        assert!(
+            Record::parse(Oid(8), &bytes).is_err(),
+            "a record under a wrong key"
+        );
     }
 
     #[test]
@@ -279,10 +320,20 @@ mod tests {
         let mut early = Vec::new();
         let record = Record::parse(Oid(9), &bytes).unwrap();
         let refs: Vec<Oid> = record.refs().collect();
-        encode(Oid(9), Tid::ZERO, record.anchor, &refs, record.payload(), &mut early);
+        encode(
+            Oid(9),
+            Tid::ZERO,
+            record.anchor,
+            &refs,
+            record.payload(),
+            &mut early,
+        );
         assert_eq!(with_tid(Oid(9), &early, Tid(77)), bytes);
         let large = with_tid(Oid(9), &early, Tid(u64::MAX));
-        let object = Record::parse(Oid(9), &large).unwrap().to_object(&codecs).unwrap();
+        let object = Record::parse(Oid(9), &large)
+            .unwrap()
+            .to_object(&codecs)
+            .unwrap();
         assert_eq!((object.tid, object.refs), (Tid(u64::MAX), refs));
     }
 

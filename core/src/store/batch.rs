@@ -51,7 +51,13 @@ impl Batch {
 
     /// An empty batch of `session`.
     pub fn of(session: SessionId) -> Batch {
-        Batch { session, identity: None, codec: None, writes: Vec::new(), expects: Vec::new() }
+        Batch {
+            session,
+            identity: None,
+            codec: None,
+            writes: Vec::new(),
+            expects: Vec::new(),
+        }
     }
 
     /// Adds a new object. Its OID must have been handed out to the session and not been used; the
@@ -107,7 +113,12 @@ impl Batch {
 
     fn write(&mut self, oid: Oid, create: bool, data: Vec<u8>, mut refs: Vec<Oid>) -> &mut Batch {
         normalize_refs(oid, &mut refs);
-        self.writes.push(Write { oid, create, data, refs });
+        self.writes.push(Write {
+            oid,
+            create,
+            data,
+            refs,
+        });
         self
     }
 
@@ -119,14 +130,21 @@ impl Batch {
             _ => None,
         });
         let bad = |oid, why: &str| {
-            Err(Error::new(ErrorKind::Usage, "commit").because(why).with_oid(oid))
+            Err(Error::new(ErrorKind::Usage, "commit")
+                .because(why)
+                .with_oid(oid))
         };
         if let Some(oid) = repeated {
             return bad(oid, "the batch writes an object twice");
         }
         for write in &self.writes {
             // The references are sorted: the last is the largest.
-            let largest = write.refs.last().copied().unwrap_or_default().max(write.oid);
+            let largest = write
+                .refs
+                .last()
+                .copied()
+                .unwrap_or_default()
+                .max(write.oid);
             if !largest.is_valid() {
                 return bad(largest, "the OID is not below 2^63");
             }

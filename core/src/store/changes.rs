@@ -39,7 +39,10 @@ pub struct Changes {
 
 /// The rows that log one commit. Both slices are ascending.
 pub(super) fn rows(tid: Tid, written: &[Oid], deleted: &[Oid]) -> Vec<(Key, Vec<u8>)> {
-    let parts = written.len().div_ceil(PART_MAX).max(deleted.len().div_ceil(PART_MAX));
+    let parts = written
+        .len()
+        .div_ceil(PART_MAX)
+        .max(deleted.len().div_ceil(PART_MAX));
     let mut written = written.chunks(PART_MAX);
     let mut deleted = deleted.chunks(PART_MAX);
     (0..parts as u64)
@@ -87,7 +90,9 @@ pub(super) fn recent_row(identity: CommitId, tid: Tid) -> (Key, Vec<u8>) {
 
 /// The tid in a row of [`recent_row`].
 pub(super) fn recent_tid(value: &[u8]) -> Option<Tid> {
-    value.last_chunk::<8>().map(|tid| Tid(u64::from_be_bytes(*tid)))
+    value
+        .last_chunk::<8>()
+        .map(|tid| Tid(u64::from_be_bytes(*tid)))
 }
 
 /// Reads the changes of the commits after `since`, up to `until`.
@@ -102,7 +107,10 @@ pub(super) fn read(view: &dyn EngineSnapshot, since: Tid, until: Tid) -> Result<
         let mut rest = value;
         for deleted in [false, true] {
             let oids = take_oids(&mut rest).ok_or_else(|| {
-                Error::damaged("read the log of changes", format!("the row of commit {tid}"))
+                Error::damaged(
+                    "read the log of changes",
+                    format!("the row of commit {tid}"),
+                )
             })?;
             changes.extend(oids.into_iter().map(|oid| Change { tid, oid, deleted }));
         }
@@ -112,7 +120,9 @@ pub(super) fn read(view: &dyn EngineSnapshot, since: Tid, until: Tid) -> Result<
 
 pub(super) fn too_old(since: Tid, from: Tid) -> Error {
     Error::new(ErrorKind::TooOld, "read the log of changes")
-        .because(format!("it begins after commit {from}, and {since} was asked for"))
+        .because(format!(
+            "it begins after commit {from}, and {since} was asked for"
+        ))
         .hint("Read everything anew from a snapshot.")
 }
 
@@ -142,7 +152,12 @@ mod tests {
 
     #[test]
     fn commits_of_any_size_are_split_into_rows() {
-        for (written, deleted) in [(0, 1), (3, 0), (PART_MAX, 1), (2 * PART_MAX + 1, PART_MAX + 2)] {
+        for (written, deleted) in [
+            (0, 1),
+            (3, 0),
+            (PART_MAX, 1),
+            (2 * PART_MAX + 1, PART_MAX + 2),
+        ] {
             let oids = |count: usize, step: u64| -> Vec<Oid> {
                 (0..count as u64).map(|index| Oid(index * step)).collect()
             };

@@ -46,9 +46,9 @@ impl Samples {
 pub(super) fn load(view: &dyn EngineSnapshot, codecs: &Codecs) -> Result<()> {
     let mut cursor = view.cursor(Table::Dictionaries, Key::MIN)?;
     while let Some((key, value)) = cursor.next()? {
-        let checked = value.split_last_chunk::<4>().filter(|(body, checksum)| {
-            crc32fast::hash(body) == u32::from_le_bytes(**checksum)
-        });
+        let checked = value
+            .split_last_chunk::<4>()
+            .filter(|(body, checksum)| crc32fast::hash(body) == u32::from_le_bytes(**checksum));
         let Some((body, _)) = checked else {
             let which = format!("compression dictionary {} is damaged", key.first);
             return Err(Error::damaged("open the store", which)
@@ -102,7 +102,9 @@ impl Shared {
                 }
             }
         }
-        let Some(dictionary) = samples.train() else { return Ok(false) };
+        let Some(dictionary) = samples.train() else {
+            return Ok(false);
+        };
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.check()?;
         let mut rows = WriteSet::new(self.engine.snapshot()?);

@@ -53,14 +53,24 @@ pub struct ImportSummary {
 
 impl<'a> Importer<'a> {
     pub(super) fn new(shared: &'a Shared) -> Result<Importer<'a>> {
-        let state = shared.writer.lock().unwrap_or_else(PoisonError::into_inner).state;
+        let state = shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .state;
         if state.objects > 0 {
             return Err(Error::new(ErrorKind::Exists, "import into the store")
                 .because(format!("it has {} objects", state.objects)));
         }
         // At this level an engine hands its writes to the system batch by batch; below it they may pile
         // up in memory where the disk is slower than the source.
-        let best = shared.capabilities.durability.iter().max().copied().unwrap_or_default();
+        let best = shared
+            .capabilities
+            .durability
+            .iter()
+            .max()
+            .copied()
+            .unwrap_or_default();
         let durability = Durability::Process.min(best);
         let wanted = shared.codec == Codec::ZstdDict && shared.codecs.newest_dictionary().is_none();
         Ok(Importer {
@@ -101,18 +111,27 @@ impl<'a> Importer<'a> {
             return self.stage(oid, tid, refs, payload);
         }
         let mut data = Vec::new();
-        source.decompress(payload, &mut data).map_err(|error| error.with_oid(oid))?;
+        source
+            .decompress(payload, &mut data)
+            .map_err(|error| error.with_oid(oid))?;
         if let Some(waiting) = &mut self.waiting {
             let more = waiting.samples.add(data.clone());
             waiting.objects.push((oid, tid, refs.to_vec(), data));
-            return if more { Ok(()) } else { self.settle_dictionary() };
+            return if more {
+                Ok(())
+            } else {
+                self.settle_dictionary()
+            };
         }
         self.compress(oid, tid, refs, &data)
     }
 
     fn compress(&mut self, oid: Oid, tid: Tid, refs: &[Oid], data: &[u8]) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let payload = self.shared.codecs.compress(self.shared.codec, data, &mut buffer)?;
+        let payload = self
+            .shared
+            .codecs
+            .compress(self.shared.codec, data, &mut buffer)?;
         let result = self.stage(oid, tid, refs, payload);
         self.buffer = buffer;
         result
@@ -121,10 +140,16 @@ impl<'a> Importer<'a> {
     /// Trains the dictionary and lets the objects pass that waited for it.
     fn settle_dictionary(&mut self) -> Result<()> {
         const NUMBER: u64 = 1;
-        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        let Some(waiting) = self.waiting.take() else {
+            return Ok(());
+        };
         if let Some(bytes) = waiting.samples.train() {
             let (key, value) = dictionary::row(NUMBER, &bytes);
-            let op = Op::Put { table: Table::Dictionaries, key, value: &value };
+            let op = Op::Put {
+                table: Table::Dictionaries,
+                key,
+                value: &value,
+            };
             self.shared.engine.apply(&[op], self.durability)?;
             self.shared.codecs.add_dictionary(NUMBER, &bytes);
         }
@@ -141,7 +166,10 @@ impl<'a> Importer<'a> {
         if stored.len() as u64 > limit {
             return Err(Error::new(ErrorKind::TooLarge, "import an object")
                 .with_engine(self.shared.capabilities.name)
-                .because(format!("it takes {} bytes, the engine {limit}", stored.len()))
+                .because(format!(
+                    "it takes {} bytes, the engine {limit}",
+                    stored.len()
+                ))
                 .with_oid(oid));
         }
         self.state.objects += 1;
@@ -150,11 +178,19 @@ impl<'a> Importer<'a> {
         self.state.high_water = oid.0 + 1;
         self.batch_bytes += stored.len() + 64;
         self.batch.push((oid, stored));
-        if self.batch_bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        if self.batch_bytes >= BATCH_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<()> {
-        let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self
+            .shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let rows: Vec<Op<'_>> = self
             .batch
             .iter()
@@ -164,7 +200,8 @@ impl<'a> Importer<'a> {
                 value: stored,
             })
             .collect();
-        self.shared.apply_ops(&mut writer, &rows, self.batch_bytes as u64, self.durability)?;
+        self.shared
+            .apply_ops(&mut writer, &rows, self.batch_bytes as u64, self.durability)?;
         self.batch.clear();
         self.batch_bytes = 0;
         Ok(())
@@ -184,15 +221,27 @@ impl<'a> Importer<'a> {
         state.high_water = state.high_water.max(oids_from.0);
         // The log of changes knows nothing of what was before the import.
         state.changes_from = state.tid;
-        let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self
+            .shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         {
             let view = self.shared.engine.snapshot()?;
             let root = view.get(Table::Objects, Key::MIN, &mut |_| {})?;
-            let mut oids = self.shared.oids.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut oids = self
+                .shared
+                .oids
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             *oids = OidAllocator::new(state.high_water, root);
         }
         let rows = WriteSet::new(self.shared.engine.snapshot()?);
-        self.shared.write(&mut writer, rows, state, Vec::new(), self.durability)?;
-        Ok(ImportSummary { objects: state.objects, bytes: state.live_bytes })
+        self.shared
+            .write(&mut writer, rows, state, Vec::new(), self.durability)?;
+        Ok(ImportSummary {
+            objects: state.objects,
+            bytes: state.live_bytes,
+        })
     }
 }

@@ -74,9 +74,16 @@ impl LocalStore {
     /// # Errors
     /// Those of `work`; `InUse` where a load does not finish.
     pub fn while_quiet<T>(&self, work: impl FnOnce(&dyn Engine) -> Result<T>) -> Result<T> {
-        let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self
+            .shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         writer.check()?;
-        let result = self.shared.views.without_views(|| work(&*self.shared.engine));
+        let result = self
+            .shared
+            .views
+            .without_views(|| work(&*self.shared.engine));
         result.map_err(|error| self.shared.poison_by(&mut writer, error))
     }
 
@@ -110,7 +117,10 @@ impl Store for LocalStore {
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<Receipt> {
         let request = self.shared.prepare(batch, durability)?;
-        let receipt = self.shared.queue.submit(request, |group| self.shared.write_group(group))?;
+        let receipt = self
+            .shared
+            .queue
+            .submit(request, |group| self.shared.write_group(group))?;
         self.shared.train_when_due();
         Ok(receipt)
     }
@@ -118,7 +128,11 @@ impl Store for LocalStore {
     fn new_oids(&self, session: SessionId, count: u32) -> Result<Vec<Oid>> {
         loop {
             {
-                let mut oids = self.shared.oids.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut oids = self
+                    .shared
+                    .oids
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 if !oids.knows(session) {
                     return Err(unknown_session(session));
                 }
@@ -132,12 +146,20 @@ impl Store for LocalStore {
 
     fn session(&self, _kind: SessionKind) -> Result<SessionId> {
         let session = SessionId(self.shared.sessions.fetch_add(1, Ordering::Relaxed));
-        self.shared.oids.lock().unwrap_or_else(PoisonError::into_inner).begin(session);
+        self.shared
+            .oids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .begin(session);
         Ok(session)
     }
 
     fn end_session(&self, session: SessionId) -> Result<()> {
-        let mut oids = self.shared.oids.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut oids = self
+            .shared
+            .oids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if session == SessionId::EMBEDDED || !oids.end(session) {
             return Err(unknown_session(session));
         }
@@ -147,11 +169,14 @@ impl Store for LocalStore {
     fn outcome(&self, identity: CommitId) -> Result<Option<Tid>> {
         let (key, _) = changes::recent_row(identity, Tid::ZERO);
         let mut tid = None;
-        self.shared.engine.snapshot()?.get(Table::Recent, key, &mut |stored| {
-            if stored.starts_with(&identity) {
-                tid = changes::recent_tid(stored);
-            }
-        })?;
+        self.shared
+            .engine
+            .snapshot()?
+            .get(Table::Recent, key, &mut |stored| {
+                if stored.starts_with(&identity) {
+                    tid = changes::recent_tid(stored);
+                }
+            })?;
         Ok(tid)
     }
 
@@ -160,11 +185,18 @@ impl Store for LocalStore {
         let view = self.shared.engine.snapshot()?;
         let changes = changes::read(&*view, tid, until)?;
         // The log may have been shortened while it was read: its beginning is looked at afterwards.
-        let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self
+            .shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if tid < writer.state.changes_from {
             return Err(changes::too_old(tid, writer.state.changes_from));
         }
-        Ok(Changes { tid: until.max(tid), changes })
+        Ok(Changes {
+            tid: until.max(tid),
+            changes,
+        })
     }
 
     fn collect(&self) -> Result<Collected> {
@@ -173,7 +205,11 @@ impl Store for LocalStore {
 
     fn stats(&self) -> Result<StoreStats> {
         let engine = self.shared.engine.stats()?;
-        let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self
+            .shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let state = writer.state;
         Ok(StoreStats {
             objects: state.objects,
@@ -186,7 +222,11 @@ impl Store for LocalStore {
     }
 
     fn sync(&self) -> Result<Durability> {
-        let mut writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self
+            .shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         writer.check()?;
         let result = self.shared.engine.sync();
         result.map_err(|error| self.shared.poison_by(&mut writer, error))
@@ -194,6 +234,8 @@ impl Store for LocalStore {
 }
 
 fn unknown_session(session: SessionId) -> Error {
-    Error::new(ErrorKind::Usage, "use a session")
-        .because(format!("there is no session {}, or it has ended", session.0))
+    Error::new(ErrorKind::Usage, "use a session").because(format!(
+        "there is no session {}, or it has ended",
+        session.0
+    ))
 }

@@ -2,12 +2,14 @@
 
 use crate::engine::{EngineSnapshot, Key, Table};
 use crate::error::{Error, Result};
-use crate::id::{StoreId, Tid};
-use crate::record::varint;
+use crate::id::{Oid, StoreId, Tid};
+use crate::record::{Record, varint};
 
 /// Keys of the `meta` table.
 const STATE: u64 = 0;
 const STORE_ID: u64 = 1;
+/// How far a rebuilt OID mark lies above the largest OID in use.
+const HIGH_WATER_MARGIN: u64 = 2 << 20;
 /// The version of the state row's layout, its first byte.
 const LAYOUT: u8 = 1;
 
@@ -36,9 +38,13 @@ impl State {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = vec![LAYOUT];
-        for field in
-            [self.tid.0, self.high_water, self.objects, self.live_bytes, self.changes_from.0]
-        {
+        for field in [
+            self.tid.0,
+            self.high_water,
+            self.objects,
+            self.live_bytes,
+            self.changes_from.0,
+        ] {
             varint::put(&mut out, field);
         }
         let checksum = crc32fast::hash(&out);
@@ -63,17 +69,40 @@ impl State {
         (layout == LAYOUT && rest.is_empty()).then_some(state)
     }
 
-    /// Reads the state; `None` in a store that was never initialised.
-    pub(super) fn read(view: &dyn EngineSnapshot) -> Result<Option<State>> {
+    /// Reads the state, which every store has.
+    pub(super) fn require(view: &dyn EngineSnapshot) -> Result<State> {
         let (table, key) = State::key();
         let mut state = None;
-        let found = view.get(table, key, &mut |bytes| state = State::decode(bytes))?;
-        match (found, state) {
-            (false, _) => Ok(None),
-            (true, Some(state)) => Ok(Some(state)),
-            (true, None) => Err(Error::damaged("open the store", "its state row is damaged")
-                .hint("`durum check --repair` can rebuild it from the objects.")),
+        view.get(table, key, &mut |bytes| state = State::decode(bytes))?;
+        state.ok_or_else(|| {
+            Error::damaged("open the store", "its state row is damaged or missing")
+                .hint("`durum check --repair` can rebuild it from the objects.")
+        })
+    }
+
+    /// What the state has to be at least for the objects and the log of changes that are there.
+    pub(super) fn rebuild(view: &dyn EngineSnapshot) -> Result<State> {
+        let mut state = State::default();
+        let mut cursor = view.cursor(Table::Objects, Key::MIN)?;
+        while let Some((key, value)) = cursor.next()? {
+            state.objects += 1;
+            state.live_bytes += value.len() as u64;
+            state.high_water = key.first + 1;
+            // A damaged record is a finding of the check that follows.
+            if let Ok(record) = Record::parse(Oid(key.first), value) {
+                state.tid = state.tid.max(record.tid);
+            }
         }
+        drop(cursor);
+        let mut cursor = view.cursor(Table::Changes, Key::MIN)?;
+        while let Some((key, _)) = cursor.next()? {
+            state.tid = state.tid.max(Tid(key.first));
+        }
+        // OIDs that were handed out and are not stored cannot be known. Two of the largest blocks
+        // cover those of an application that does not hoard them.
+        state.high_water = (state.high_water + HIGH_WATER_MARGIN).min(Oid::MAX.0);
+        state.changes_from = state.tid;
+        Ok(state)
     }
 }
 

@@ -80,7 +80,11 @@ impl OidAllocator {
 
     /// Whether `session` may create `oid`; the root is free for all while there is none.
     pub(super) fn may_create(&self, session: SessionId, oid: Oid) -> bool {
-        oid == Oid::ROOT || self.unused.get(&session).is_some_and(|ranges| ranges.contains(oid.0))
+        oid == Oid::ROOT
+            || self
+                .unused
+                .get(&session)
+                .is_some_and(|ranges| ranges.contains(oid.0))
     }
 
     /// The object was created.
@@ -131,11 +135,16 @@ impl Ranges {
     }
 
     fn contains(&self, number: u64) -> bool {
-        self.0.range(..=number).next_back().is_some_and(|(_, end)| number < *end)
+        self.0
+            .range(..=number)
+            .next_back()
+            .is_some_and(|(_, end)| number < *end)
     }
 
     fn remove(&mut self, number: u64) {
-        let Some((&start, &end)) = self.0.range(..=number).next_back() else { return };
+        let Some((&start, &end)) = self.0.range(..=number).next_back() else {
+            return;
+        };
         if number >= end {
             return;
         }

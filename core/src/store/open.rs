@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dictionary;
 use super::import::Importer;
@@ -12,7 +12,8 @@ use super::oids::OidAllocator;
 use super::queue::Queue;
 use super::superseded::Superseded;
 use super::views::Gate;
-use super::writer::{Writer, read_state};
+use super::write_set::WriteSet;
+use super::writer::Writer;
 use crate::engine::{Backend, Durability, Engine, Key, Op, Options, Table};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::id::{SessionId, StoreId};
@@ -28,6 +29,9 @@ pub struct StoreOptions {
     pub codec: Codec,
     /// The durability that callers get who ask for none in particular.
     pub durability: Durability,
+    /// Whether a damaged state row is rebuilt from the objects, in place of an error. The last tid and
+    /// the OID mark are then only known to be large enough for what is still there.
+    pub rebuild_state: bool,
     /// The bytes of superseded records that are kept in memory for snapshots.
     pub superseded_bytes_max: u64,
 }
@@ -38,6 +42,7 @@ impl Default for StoreOptions {
             engine: Options::default(),
             codec: Codec::None,
             durability: Durability::Power,
+            rebuild_state: false,
             superseded_bytes_max: 64 << 20,
         }
     }
@@ -72,9 +77,11 @@ impl LocalStore {
         }
         let place = Place::open(path, capabilities.name)?;
         if !place.data().is_dir() {
-            return Err(Error::damaged("open the store", "its directory `data` is missing")
-                .with_path(path)
-                .hint("Restore the store from a backup."));
+            return Err(
+                Error::damaged("open the store", "its directory `data` is missing")
+                    .with_path(path)
+                    .hint("Restore the store from a backup."),
+            );
         }
         let engine = backend.open(&place.data(), &options.engine).at_path(path)?;
         let id = place.identity().store_id;
@@ -89,16 +96,30 @@ impl LocalStore {
         options: &StoreOptions,
     ) -> Result<LocalStore> {
         let codecs = Codecs::default();
-        let (state, root_exists) = {
+        let (state, rebuilt, root_exists) = {
             let view = engine.snapshot()?;
             check_store_id(&*view, id)?;
             dictionary::load(&*view, &codecs)?;
-            let state = read_state(&*view)?;
-            (state, view.get(Table::Objects, Key::MIN, &mut |_| {})?)
+            let (state, rebuilt) = match State::require(&*view) {
+                Err(error) if options.rebuild_state && error.kind() == ErrorKind::Damaged => {
+                    (State::rebuild(&*view)?, true)
+                }
+                state => (state?, false),
+            };
+            (
+                state,
+                rebuilt,
+                view.get(Table::Objects, Key::MIN, &mut |_| {})?,
+            )
         };
         let capabilities = backend.capabilities();
         // Where nothing outlives the process, the default durability can only be what there is.
-        let best = capabilities.durability.iter().max().copied().unwrap_or_default();
+        let best = capabilities
+            .durability
+            .iter()
+            .max()
+            .copied()
+            .unwrap_or_default();
         let durability = match capabilities.persistent {
             true => options.durability,
             false => options.durability.min(best),
@@ -112,7 +133,10 @@ impl LocalStore {
             superseded: Superseded::new(state.tid, options.superseded_bytes_max),
             views: Arc::new(Gate::default()),
             oids: Mutex::new(OidAllocator::new(state.high_water, root_exists)),
-            writer: Mutex::new(Writer { state, poisoned: None }),
+            writer: Mutex::new(Writer {
+                state,
+                poisoned: None,
+            }),
             queue: Queue::default(),
             training: AtomicBool::new(false),
             sessions: AtomicU64::new(SessionId::EMBEDDED.0 + 1),
@@ -120,8 +144,15 @@ impl LocalStore {
             place,
         };
         // A level that the engine cannot give is refused now, not at the first commit.
-        shared.offered_durability(durability)?;
-        Ok(LocalStore { shared: Arc::new(shared) })
+        let level = shared.offered_durability(durability)?;
+        if rebuilt {
+            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let rows = WriteSet::new(shared.engine.snapshot()?);
+            shared.write(&mut writer, rows, state, Vec::new(), level)?;
+        }
+        Ok(LocalStore {
+            shared: Arc::new(shared),
+        })
     }
 }
 
@@ -160,13 +191,31 @@ impl StagedStore {
         let state = State::default().encode();
         let ((meta, state_key), (_, id_key)) = (State::key(), store_id_key());
         let ops = [
-            Op::Put { table: meta, key: state_key, value: &state },
-            Op::Put { table: meta, key: id_key, value: &id.0 },
+            Op::Put {
+                table: meta,
+                key: state_key,
+                value: &state,
+            },
+            Op::Put {
+                table: meta,
+                key: id_key,
+                value: &id.0,
+            },
         ];
-        let best = capabilities.durability.iter().max().copied().unwrap_or_default();
+        let best = capabilities
+            .durability
+            .iter()
+            .max()
+            .copied()
+            .unwrap_or_default();
         engine.apply(&ops, best).at_path(path)?;
         let store = LocalStore::assemble(&*backend, engine, id, None, options).at_path(path)?;
-        Ok(StagedStore { store, place, backend, options: options.clone() })
+        Ok(StagedStore {
+            store,
+            place,
+            backend,
+            options: options.clone(),
+        })
     }
 
     /// The store while it is being filled.
@@ -187,18 +236,27 @@ impl StagedStore {
     /// # Errors
     /// As [`StagedPlace::publish`], and those of the engine.
     pub fn publish(self) -> Result<LocalStore> {
-        let StagedStore { store, place, backend, options } = self;
+        let StagedStore {
+            store,
+            place,
+            backend,
+            options,
+        } = self;
         let Some(place) = place else { return Ok(store) };
         super::Store::sync(&store)?;
         let Some(shared) = Arc::into_inner(store.shared) else {
-            return Err(Error::new(ErrorKind::InUse, "put the new store in its place")
-                .because("a snapshot of it is still in use"));
+            return Err(
+                Error::new(ErrorKind::InUse, "put the new store in its place")
+                    .because("a snapshot of it is still in use"),
+            );
         };
         // Engines open files by path while they run: it is closed before the directory is renamed.
         drop(shared);
         let place = place.publish()?;
         let path = place.path().to_path_buf();
-        let engine = backend.open(&place.data(), &options.engine).at_path(&path)?;
+        let engine = backend
+            .open(&place.data(), &options.engine)
+            .at_path(&path)?;
         let id = place.identity().store_id;
         LocalStore::assemble(&*backend, engine, id, Some(place), &options).at_path(&path)
     }

@@ -36,8 +36,14 @@ impl<R> Slot<R> {
 
 impl<T, R> Default for Queue<T, R> {
     fn default() -> Queue<T, R> {
-        let state = State { waiting: Vec::new(), led: false };
-        Queue { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State {
+            waiting: Vec::new(),
+            led: false,
+        };
+        Queue {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 }
 
@@ -57,7 +63,11 @@ impl<T, R> Drop for Lead<'_, T, R> {
                     .because("the thread that was writing the commit failed"))
             });
         }
-        self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).led = false;
+        self.queue
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .led = false;
         self.queue.changed.notify_all();
     }
 }
@@ -65,11 +75,7 @@ impl<T, R> Drop for Lead<'_, T, R> {
 impl<T, R> Queue<T, R> {
     /// Has `request` written, by `write` on this thread or another's on its own, and returns its
     /// result. `write` gets the requests in order of arrival and returns as many results.
-    pub(super) fn submit(
-        &self,
-        request: T,
-        write: impl Fn(Vec<T>) -> Vec<Result<R>>,
-    ) -> Result<R> {
+    pub(super) fn submit(&self, request: T, write: impl Fn(Vec<T>) -> Vec<Result<R>>) -> Result<R> {
         let slot = Arc::new(Slot(Mutex::new(None)));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.waiting.push((request, slot.clone()));
@@ -80,7 +86,10 @@ impl<T, R> Queue<T, R> {
             if !state.led {
                 break;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.led = true;
         let (requests, taken): (Vec<T>, Vec<_>) = state.waiting.drain(..).unzip();
@@ -121,7 +130,10 @@ mod tests {
                             groups.fetch_add(1, Ordering::Relaxed);
                             written.fetch_add(requests.len(), Ordering::Relaxed);
                             std::thread::sleep(Duration::from_micros(200));
-                            requests.into_iter().map(|request| Ok(request * 2)).collect()
+                            requests
+                                .into_iter()
+                                .map(|request| Ok(request * 2))
+                                .collect()
                         });
                         assert_eq!(answer.unwrap(), request * 2);
                     }
@@ -139,6 +151,11 @@ mod tests {
             let _ = queue.submit(1, |_| panic!("on purpose"));
         }));
         assert!(panicked.is_err());
-        assert_eq!(queue.submit(2, |requests| requests.into_iter().map(Ok).collect()).unwrap(), 2);
+        assert_eq!(
+            queue
+                .submit(2, |requests| requests.into_iter().map(Ok).collect())
+                .unwrap(),
+            2
+        );
     }
 }

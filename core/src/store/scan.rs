@@ -45,7 +45,10 @@ impl<'a> LocalScan<'a> {
 
     /// A walk over all rows as the engine has them, which needs a snapshot only to read through.
     pub(super) fn newest(snapshot: &'a LocalSnapshot) -> LocalScan<'a> {
-        LocalScan { newest: true, ..LocalScan::new(snapshot, Oid::ROOT) }
+        LocalScan {
+            newest: true,
+            ..LocalScan::new(snapshot, Oid::ROOT)
+        }
     }
 
     /// Reads the chunk that begins at `from`.
@@ -76,7 +79,11 @@ impl<'a> LocalScan<'a> {
     /// Brings the rows from `first` to `last` to the state that the snapshot shows.
     fn restore(&mut self, first: Oid, last: Oid) -> Result<()> {
         let tid = self.snapshot.tid();
-        let older = self.snapshot.shared.superseded.find_range(first, last, tid)?;
+        let older = self
+            .snapshot
+            .shared
+            .superseded
+            .find_range(first, last, tid)?;
         let bytes = &self.bytes;
         self.rows.retain(|(oid, range)| {
             let stored = bytes.get(range.clone()).unwrap_or_default();
@@ -120,7 +127,9 @@ pub(super) struct VerifiedScan<'a>(pub(super) LocalScan<'a>);
 
 impl Scan for VerifiedScan<'_> {
     fn next(&mut self) -> Result<Option<Record<'_>>> {
-        self.0.next()?.map(|(oid, bytes)| Record::parse(oid, bytes)).transpose()
+        self.0
+            .next()?
+            .map(|(oid, bytes)| Record::parse(oid, bytes))
+            .transpose()
     }
 }
-

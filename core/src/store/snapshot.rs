@@ -52,7 +52,9 @@ impl Drop for LocalSnapshot {
 
 impl fmt::Debug for LocalSnapshot {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("LocalSnapshot").field("tid", &self.tid).finish_non_exhaustive()
+        out.debug_struct("LocalSnapshot")
+            .field("tid", &self.tid)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,13 +71,14 @@ impl Snapshot for LocalSnapshot {
         // None: the engine's record, if there is one, is not that of this snapshot.
         let mut outcome = None;
         let exact = self.with_view(|view| {
-            view.engine()?.get(Table::Objects, Key::from(oid.0), &mut |bytes| {
-                outcome = match Record::parse(oid, bytes) {
-                    Ok(record) if view.exact || record.tid <= self.tid => Some(visit(record)),
-                    Ok(_) => None,
-                    Err(error) => Some(Err(error)),
-                };
-            })?;
+            view.engine()?
+                .get(Table::Objects, Key::from(oid.0), &mut |bytes| {
+                    outcome = match Record::parse(oid, bytes) {
+                        Ok(record) if view.exact || record.tid <= self.tid => Some(visit(record)),
+                        Ok(_) => None,
+                        Err(error) => Some(Err(error)),
+                    };
+                })?;
             Ok(view.exact)
         })?;
         match outcome {
@@ -83,7 +86,9 @@ impl Snapshot for LocalSnapshot {
             None if exact => return Ok(false),
             None => {}
         }
-        let Some(bytes) = self.shared.superseded.find(oid, self.tid)? else { return Ok(false) };
+        let Some(bytes) = self.shared.superseded.find(oid, self.tid)? else {
+            return Ok(false);
+        };
         let record = Record::parse(oid, &bytes)?;
         if record.tid > self.tid {
             return Ok(false);

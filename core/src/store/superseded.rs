@@ -43,8 +43,15 @@ struct Inner {
 
 impl Superseded {
     pub(super) fn new(visible: Tid, bytes_max: u64) -> Superseded {
-        let inner = Inner { visible, ..Inner::default() };
-        Superseded { bytes_max, newest: AtomicU64::new(visible.0), inner: Mutex::new(inner) }
+        let inner = Inner {
+            visible,
+            ..Inner::default()
+        };
+        Superseded {
+            bytes_max,
+            newest: AtomicU64::new(visible.0),
+            inner: Mutex::new(inner),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -121,7 +128,9 @@ impl Superseded {
     pub(super) fn find(&self, oid: Oid, tid: Tid) -> Result<Option<Vec<u8>>> {
         let inner = self.lock();
         inner.check(tid)?;
-        let mut later = inner.records.range((oid, tid.next())..=(oid, Tid(u64::MAX)));
+        let mut later = inner
+            .records
+            .range((oid, tid.next())..=(oid, Tid(u64::MAX)));
         Ok(later.next().map(|(_, bytes)| bytes.clone()))
     }
 
@@ -153,13 +162,18 @@ impl Inner {
             return Ok(());
         }
         Err(Error::new(ErrorKind::TooOld, "read from a snapshot")
-            .because(format!("the snapshot of commit {tid} grew too old under later commits"))
+            .because(format!(
+                "the snapshot of commit {tid} grew too old under later commits"
+            ))
             .hint("Take a new snapshot, and read faster or in smaller parts."))
     }
 
     /// Drops the records that no live snapshot can ask for.
     fn prune(&mut self) {
-        let oldest = self.live.first_key_value().map_or(self.visible, |(tid, _)| *tid);
+        let oldest = self
+            .live
+            .first_key_value()
+            .map_or(self.visible, |(tid, _)| *tid);
         while let Some(entry) = self.by_tid.first_entry() {
             let tid = *entry.key();
             if tid > oldest {
@@ -211,7 +225,10 @@ mod tests {
         let newer = kept.begin_snapshot();
         assert!(kept.find(Oid(1), old).is_ok());
         commit(&kept, 3, 1, &[0; 500]);
-        assert_eq!(kept.find(Oid(1), old).unwrap_err().kind(), ErrorKind::TooOld);
+        assert_eq!(
+            kept.find(Oid(1), old).unwrap_err().kind(),
+            ErrorKind::TooOld
+        );
         assert_eq!(kept.find(Oid(1), newer).unwrap().unwrap(), [0; 500]);
         kept.end_snapshot(old);
         kept.end_snapshot(newer);

@@ -26,7 +26,11 @@ pub(crate) struct Sweep<'a> {
 
 impl<'a> Sweep<'a> {
     pub(crate) fn begin(store: &'a LocalStore) -> Result<Sweep<'a>> {
-        let writer = store.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = store
+            .shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         writer.check()?;
         Ok(Sweep { store, writer })
     }
@@ -51,16 +55,26 @@ impl<'a> Sweep<'a> {
             rows.put(Table::Changes, key, value);
         }
         let tid = state.tid;
-        let superseded = objects.into_iter().map(|(oid, bytes)| (oid, tid, bytes)).collect();
+        let superseded = objects
+            .into_iter()
+            .map(|(oid, bytes)| (oid, tid, bytes))
+            .collect();
         let durability = shared.offered_durability(shared.durability)?;
-        shared.write(&mut self.writer, rows, state, superseded, durability).map(drop)
+        shared
+            .write(&mut self.writer, rows, state, superseded, durability)
+            .map(drop)
     }
 }
 
 impl LocalStore {
     /// What the store counts, for a check to compare with what is there.
     pub(crate) fn counters(&self) -> Counted {
-        let state = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).state;
+        let state = self
+            .shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .state;
         Counted {
             objects: state.objects,
             live_bytes: state.live_bytes,
@@ -70,10 +84,7 @@ impl LocalStore {
     }
 
     /// Calls `visit` with every object's stored bytes as the engine has them now.
-    pub(crate) fn for_each_newest(
-        &self,
-        visit: &mut VisitStored<'_>,
-    ) -> Result<()> {
+    pub(crate) fn for_each_newest(&self, visit: &mut VisitStored<'_>) -> Result<()> {
         let snapshot = LocalSnapshot::new(self.shared.clone());
         let mut scan = LocalScan::newest(&snapshot);
         while let Some((oid, bytes)) = ScanStored::next(&mut scan)? {
@@ -94,6 +105,8 @@ impl LocalStore {
         state.tid = state.tid.max(counted.tid);
         let rows = WriteSet::new(shared.engine.snapshot()?);
         let durability = shared.offered_durability(shared.durability)?;
-        shared.write(&mut writer, rows, state, Vec::new(), durability).map(drop)
+        shared
+            .write(&mut writer, rows, state, Vec::new(), durability)
+            .map(drop)
     }
 }

@@ -57,7 +57,11 @@ impl Slot {
 
     fn close_if(&self, condition: impl Fn(&View) -> bool) {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let closed = if slot.as_ref().is_some_and(condition) { slot.take() } else { None };
+        let closed = if slot.as_ref().is_some_and(condition) {
+            slot.take()
+        } else {
+            None
+        };
         drop(slot);
         drop(closed);
     }
@@ -106,13 +110,20 @@ impl Gate {
     ) -> Result<View> {
         let mut state = self.lock();
         while state.closing {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.open += 1;
         drop(state);
         // From here on the drop of the view undoes the count, also where the engine fails.
-        let mut view =
-            View { snapshot: None, exact: false, opened: Instant::now(), gate: self.clone() };
+        let mut view = View {
+            snapshot: None,
+            exact: false,
+            opened: Instant::now(),
+            gate: self.clone(),
+        };
         view.snapshot = Some(engine.snapshot()?);
         view.exact = fixed && !superseded.newer_than(tid);
         Ok(view)
@@ -161,7 +172,10 @@ impl Gate {
             }
             let slots = state.slots.clone();
             drop(state);
-            slots.iter().filter_map(Weak::upgrade).for_each(|slot| slot.close_if(|_| true));
+            slots
+                .iter()
+                .filter_map(Weak::upgrade)
+                .for_each(|slot| slot.close_if(|_| true));
             state = self.lock();
             if state.open > 0 {
                 let waited = self.changed.wait_timeout(state, Duration::from_millis(5));
@@ -172,8 +186,10 @@ impl Gate {
         let result = if quiet {
             work()
         } else {
-            Err(Error::new(ErrorKind::InUse, "close all snapshots of the engine")
-                .because("one of them is being read from and does not finish"))
+            Err(
+                Error::new(ErrorKind::InUse, "close all snapshots of the engine")
+                    .because("one of them is being read from and does not finish"),
+            )
         };
         self.closing.store(false, Ordering::Release);
         self.lock().closing = false;

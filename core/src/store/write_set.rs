@@ -13,16 +13,14 @@ pub(super) struct WriteSet {
 
 impl WriteSet {
     pub(super) fn new(view: Box<dyn EngineSnapshot>) -> WriteSet {
-        WriteSet { view: Some(view), rows: BTreeMap::new() }
+        WriteSet {
+            view: Some(view),
+            rows: BTreeMap::new(),
+        }
     }
 
     /// Calls `visit` with the row's value, if there is one, and says whether there was.
-    pub(super) fn get(
-        &self,
-        table: Table,
-        key: Key,
-        visit: &mut dyn FnMut(&[u8]),
-    ) -> Result<bool> {
+    pub(super) fn get(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
         match (self.rows.get(&(table, key)), &self.view) {
             (Some(Some(value)), _) => {
                 visit(value);
@@ -64,6 +62,10 @@ impl WriteSet {
 
     /// The bytes of all pending values, for making room.
     pub(super) fn value_bytes(&self) -> u64 {
-        self.rows.values().flatten().map(|value| value.len() as u64).sum()
+        self.rows
+            .values()
+            .flatten()
+            .map(|value| value.len() as u64)
+            .sum()
     }
 }

@@ -8,7 +8,7 @@ use super::local::Shared;
 use super::meta::State;
 use super::write_set::WriteSet;
 use crate::collect::Collected;
-use crate::engine::{Durability, EngineSnapshot, Key, Op, Table};
+use crate::engine::{Durability, Key, Op, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Oid, SessionId, Tid};
 use crate::record::{self, Record};
@@ -39,7 +39,9 @@ struct Replaced {
 
 impl Writer {
     pub(super) fn check(&self) -> Result<()> {
-        let Some(reason) = &self.poisoned else { return Ok(()) };
+        let Some(reason) = &self.poisoned else {
+            return Ok(());
+        };
         Err(Error::new(ErrorKind::Poisoned, "write to the store")
             .because(format!("an earlier write failed: {reason}"))
             .hint("Close the store and open it again: what was acknowledged is there."))
@@ -54,7 +56,10 @@ impl Shared {
         let codec = batch.codec.unwrap_or(self.codec);
         let mut buffer = Vec::new();
         let mut records = Vec::with_capacity(batch.writes.len());
-        for Write { oid, data, refs, .. } in &batch.writes {
+        for Write {
+            oid, data, refs, ..
+        } in &batch.writes
+        {
             let payload = self.codecs.compress(codec, data, &mut buffer)?;
             let mut encoded = Vec::with_capacity(data.len() + refs.len() + 32);
             record::encode(*oid, Tid::ZERO, None, refs, payload, &mut encoded);
@@ -63,12 +68,19 @@ impl Shared {
                 let limit = self.capabilities.value_bytes_max;
                 return Err(Error::new(ErrorKind::TooLarge, "commit")
                     .with_engine(self.capabilities.name)
-                    .because(format!("the object takes {} bytes, the engine {limit}", data.len()))
+                    .because(format!(
+                        "the object takes {} bytes, the engine {limit}",
+                        data.len()
+                    ))
                     .with_oid(*oid));
             }
             records.push(encoded);
         }
-        Ok(Request { batch, records, durability })
+        Ok(Request {
+            batch,
+            records,
+            durability,
+        })
     }
 
     /// The weakest level that the engine offers and that is at least `durability`.
@@ -80,7 +92,10 @@ impl Shared {
         let names: Vec<&str> = offered.iter().map(|level| level.name()).collect();
         Err(Error::new(ErrorKind::Unsupported, "commit")
             .with_engine(self.capabilities.name)
-            .because(format!("the engine does not offer the durability {}", durability.name()))
+            .because(format!(
+                "the engine does not offer the durability {}",
+                durability.name()
+            ))
             .hint(format!("It offers {}.", names.join(", "))))
     }
 
@@ -115,7 +130,10 @@ impl Shared {
                     results.push(Ok(tid));
                     state.live_bytes -= replaced.bytes;
                     superseded.extend(
-                        replaced.records.into_iter().map(|(oid, bytes)| (oid, tid, bytes)),
+                        replaced
+                            .records
+                            .into_iter()
+                            .map(|(oid, bytes)| (oid, tid, bytes)),
                     );
                     stage(&mut rows, &mut state, &mut created, request);
                 }
@@ -123,14 +141,25 @@ impl Shared {
             }
         }
         if results.iter().all(Result::is_err) {
-            return Ok(results.into_iter().map(|result| result.and(Err(unreached()))).collect());
+            return Ok(results
+                .into_iter()
+                .map(|result| result.and(Err(unreached())))
+                .collect());
         }
         let achieved = self.write(writer, rows, state, superseded, durability)?;
         let mut oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
-        created.iter().for_each(|(session, oid)| oids.created(*session, *oid));
-        let receipt =
-            |tid| Receipt { tid, durability: achieved, collected: Collected::default() };
-        Ok(results.into_iter().map(|result| result.map(receipt)).collect())
+        created
+            .iter()
+            .for_each(|(session, oid)| oids.created(*session, *oid));
+        let receipt = |tid| Receipt {
+            tid,
+            durability: achieved,
+            collected: Collected::default(),
+        };
+        Ok(results
+            .into_iter()
+            .map(|result| result.map(receipt))
+            .collect())
     }
 
     /// Writes prepared rows with the new state as one engine batch. On success snapshots show it.
@@ -142,11 +171,14 @@ impl Shared {
         superseded: Vec<(Oid, Tid, Vec<u8>)>,
         durability: Durability,
     ) -> Result<Durability> {
-        if let (Some(from), Some(view)) =
-            (changes::shortened(state.tid, state.changes_from), rows.view())
-        {
+        if let (Some(from), Some(view)) = (
+            changes::shortened(state.tid, state.changes_from),
+            rows.view(),
+        ) {
             let forgotten = changes::rows_until(view, from)?;
-            forgotten.into_iter().for_each(|(table, key)| rows.delete(table, key));
+            forgotten
+                .into_iter()
+                .for_each(|(table, key)| rows.delete(table, key));
             state.changes_from = from;
         }
         let limit = {
@@ -194,7 +226,10 @@ impl Shared {
     /// Notes that the disk is uncertain after `error`, unless that kind leaves everything as it was.
     pub(super) fn poison_by(&self, writer: &mut Writer, error: Error) -> Error {
         use ErrorKind::{Full, InUse, NeedsRoom, TooLarge, Unsupported};
-        if !matches!(error.kind(), Full | InUse | NeedsRoom | TooLarge | Unsupported) {
+        if !matches!(
+            error.kind(),
+            Full | InUse | NeedsRoom | TooLarge | Unsupported
+        ) {
             tracing::error!(%error, "a write failed; the store refuses writes until reopened");
             writer.poisoned = Some(error.to_string());
         }
@@ -212,13 +247,18 @@ impl Shared {
                 conflicts.push(*oid);
             }
         }
-        let mut replaced = Replaced { records: Vec::new(), bytes: 0 };
+        let mut replaced = Replaced {
+            records: Vec::new(),
+            bytes: 0,
+        };
         let (mut gone, mut added) = (Vec::new(), Vec::new());
         for write in &batch.writes {
             let mut old_bytes = None;
             let mut old_refs = Vec::new();
             let key = Key::from(write.oid.0);
-            rows.get(Table::Objects, key, &mut |bytes| old_bytes = Some(bytes.to_vec()))?;
+            rows.get(Table::Objects, key, &mut |bytes| {
+                old_bytes = Some(bytes.to_vec())
+            })?;
             match (old_bytes, write.create) {
                 (Some(_), true) => conflicts.push(write.oid),
                 (None, false) => gone.push(write.oid),
@@ -243,7 +283,10 @@ impl Shared {
         added.sort_unstable();
         added.dedup();
         for target in added {
-            let in_batch = batch.writes.binary_search_by_key(&target, |write| write.oid).is_ok();
+            let in_batch = batch
+                .writes
+                .binary_search_by_key(&target, |write| write.oid)
+                .is_ok();
             if !in_batch && !rows.get(Table::Objects, Key::from(target.0), &mut |_| {})? {
                 gone.push(target);
             }
@@ -261,9 +304,13 @@ impl Shared {
             oids.next_limit(count)
         };
         let rows = WriteSet::new(self.engine.snapshot()?);
-        let state = State { high_water: limit.max(writer.state.high_water), ..writer.state };
+        let state = State {
+            high_water: limit.max(writer.state.high_water),
+            ..writer.state
+        };
         let durability = self.offered_durability(self.durability)?;
-        self.write(&mut writer, rows, state, Vec::new(), durability).map(drop)
+        self.write(&mut writer, rows, state, Vec::new(), durability)
+            .map(drop)
     }
 }
 
@@ -327,12 +374,4 @@ fn refuse(mut conflicts: Vec<Oid>, mut gone: Vec<Oid>) -> Result<()> {
 
 fn unreached() -> Error {
     Error::new(ErrorKind::Other, "commit").because("no result")
-}
-
-/// The engine's state row, for those that open a store.
-pub(super) fn read_state(view: &dyn EngineSnapshot) -> Result<State> {
-    State::read(view)?.ok_or_else(|| {
-        Error::damaged("open the store", "the engine's files hold no store")
-            .hint("Restore the directory from a backup.")
-    })
 }

@@ -5,7 +5,7 @@ use crate::check::{FindingKind, check};
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::ErrorKind;
 use crate::id::Oid;
-use crate::store::{SnapshotExt as _, Store as _};
+use crate::store::{LocalStore, SnapshotExt as _, Store as _, StoreOptions};
 
 fn stored(subject: &Subject<'_>, table: Table, key: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -110,6 +110,33 @@ pub fn wrong_counters_are_found_and_mended(fixture: &Fixture) {
         let repaired = check(subject.store(), true).unwrap();
         assert_eq!(repaired.errors, []);
         assert!(!repaired.repaired.is_empty());
+    }
+    subject.finish();
+}
+
+/// A damaged state row keeps a store from being opened, and is rebuilt on request.
+pub fn a_damaged_state_row_is_rebuilt(fixture: &Fixture) {
+    let mut subject = fixture.create();
+    let oids = subject.oids(2);
+    subject.put(&[(oids[0], b"root", &[oids[1]]), (oids[1], b"leaf", &[])]);
+    let tid = subject.put(&[(oids[1], b"changed", &[])]).tid;
+    if fixture.capabilities().persistent {
+        let mut bad = stored(&subject, Table::Meta, 0);
+        bad[1] ^= 1;
+        overwrite(fixture, &subject, Table::Meta, 0, &bad);
+        subject.close();
+        let open = |options| LocalStore::open(fixture.backend(), &fixture.path(), &options);
+        let error = open(fixture.options()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged);
+        assert!(error.to_string().contains("--repair"), "{error}");
+        let rebuilt = StoreOptions {
+            rebuild_state: true,
+            ..fixture.options()
+        };
+        drop(open(rebuilt).unwrap());
+        subject.reopen();
+        assert_eq!(subject.store().stats().unwrap().tid, tid);
+        assert!(subject.oids(1)[0] > oids[1]);
     }
     subject.finish();
 }

@@ -142,6 +142,11 @@ impl Subject<'_> {
         assert_snapshot(&*snapshot, &self.model);
     }
 
+    /// Closes the store, until it is reopened.
+    pub fn close(&mut self) {
+        self.store = None;
+    }
+
     /// Closes the store and opens it again, where it outlives that at all.
     pub fn reopen(&mut self) {
         if !self.fixture.capabilities().persistent {

@@ -64,6 +64,7 @@ macro_rules! store_conformance {
                 ],
                 damage: [
                     a_damaged_record_is_never_handed_out,
+                    a_damaged_state_row_is_rebuilt,
                     a_record_under_a_wrong_key_is_damage,
                     wrong_counters_are_found_and_mended,
                 ],
