@@ -22,11 +22,9 @@ fn suite(engine: &str, points: usize) -> Suite {
         Ok("exhaustive") => (40, None),
         Ok(number) => (
             40,
-            Some(
-                number
-                    .parse()
-                    .expect("DURUM_CRASH is a number or `exhaustive`"),
-            ),
+            Some(number.parse().unwrap_or_else(|_| {
+                panic!("DURUM_CRASH is a number or `exhaustive`, not {number}")
+            })),
         ),
     };
     Suite {
