@@ -1,16 +1,16 @@
-//! The engine conformance suite on LMDB: with its defaults, with unsynced commits, and with a map so
+//! The conformance suite on LMDB: with its defaults, with unsynced commits, and with a map so
 //! small that it has to grow.
 
 mod defaults {
-    durum_core::engine_conformance!(durum_lmdb::LmdbBackend);
+    durum_core::conformance!(durum_lmdb::LmdbBackend);
 }
 
 mod fast {
-    durum_core::engine_conformance!(durum_lmdb::LmdbBackend, options: [("unsynced", "fast")]);
+    durum_core::conformance!(durum_lmdb::LmdbBackend, options: [("unsynced", "fast")]);
 }
 
 mod small_map {
-    durum_core::engine_conformance!(
+    durum_core::conformance!(
         durum_lmdb::LmdbBackend,
         options: [("map_size", "2MiB"), ("unsynced", "fast")]
     );

@@ -1,3 +1,3 @@
-//! The engine conformance suite on the in-memory engine.
+//! The conformance suite on the in-memory engine.
 
-durum_core::engine_conformance!(durum_memory::MemoryBackend);
+durum_core::conformance!(durum_memory::MemoryBackend);

@@ -3,7 +3,7 @@
 //! A backend's `tests/conformance.rs` registers all cases as tests of its own with one line:
 //!
 //! ```ignore
-//! durum_core::engine_conformance!(durum_memory::MemoryBackend);
+//! durum_core::conformance!(durum_memory::MemoryBackend);
 //! ```
 //!
 //! No case is skipped at run time for an engine that lacks a capability: there the case proves that
@@ -19,3 +19,16 @@
 
 pub mod engine;
 pub mod store;
+
+/// Registers every case, of the engine and of a store on it, as tests in modules `engine` and `store`.
+///
+/// Takes a backend and, optionally, option values with which all cases run:
+/// `conformance!(LmdbBackend, options: [("map_size", "8MiB")])`; and, for an engine that is known to
+/// waste space, by which factor: `space_factor_max: 100`.
+#[macro_export]
+macro_rules! conformance {
+    ($($arguments:tt)*) => {
+        $crate::engine_conformance!($($arguments)*);
+        $crate::store_conformance!($($arguments)*);
+    };
+}

@@ -26,7 +26,12 @@ pub use fixture::{Fixture, Model, Subject, assert_snapshot};
 /// [`engine_conformance`](crate::engine_conformance) takes.
 #[macro_export]
 macro_rules! store_conformance {
-    ($backend:expr $(, options: [$(($name:expr, $value:expr)),* $(,)?])? $(,)?) => {
+    (
+        $backend:expr
+        $(, options: [$(($name:expr, $value:expr)),* $(,)?])?
+        $(, space_factor_max: $factor:expr)?
+        $(,)?
+    ) => {
         mod store {
             #[allow(unused_imports, reason = "the backend may be named by its full path")]
             use super::*;

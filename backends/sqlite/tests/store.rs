@@ -1,3 +1,0 @@
-//! The store conformance suite on this engine.
-
-durum_core::store_conformance!(durum_sqlite::SqliteBackend);
