@@ -37,7 +37,7 @@ impl Default for MigrateOptions {
     fn default() -> MigrateOptions {
         MigrateOptions {
             verify: Verify::default(),
-            in_flight_bytes_max: 8 << 20,
+            in_flight_bytes_max: 2 << 20,
         }
     }
 }
