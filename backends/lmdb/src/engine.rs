@@ -143,9 +143,11 @@ impl Engine for LmdbEngine {
         write(&environment, &mut transaction, ops)?;
         transaction.commit().map_err(|error| {
             let error = convert(error, "commit a batch");
-            let full = error.kind() == ErrorKind::Io && compact::disk_is_full(&self.dir);
-            // The meta page comes last, so that a commit without room for its pages changes nothing.
-            if full {
+            // The meta page comes last, so that a commit without room for its pages changes nothing. But
+            // where the meta page itself could not be written, LMDB refuses everything from then on.
+            if environment.env.read_txn().is_err() {
+                error.with_kind(ErrorKind::Io)
+            } else if error.kind() == ErrorKind::Io && compact::disk_is_full(&self.dir) {
                 error.with_kind(ErrorKind::Full)
             } else {
                 error

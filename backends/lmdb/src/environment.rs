@@ -64,6 +64,8 @@ impl Environment {
             sync_dir(dir)?;
             return Ok(environment);
         }
+        // A compaction may have been killed between its rename and its sync.
+        sync_dir(dir)?;
         open_checked(env, &path).map_err(|error| error.with_engine(NAME).with_path(path))
     }
 

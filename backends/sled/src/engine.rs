@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +33,8 @@ pub(crate) struct SledEngine {
     synced: Mutex<Synced>,
     /// Batches that were applied; see [`generation`].
     count: AtomicU64,
+    /// Set by a failed write or sync: trying again could succeed without anything being written.
+    failed: AtomicBool,
 }
 
 /// What was made durable.
@@ -47,6 +49,9 @@ struct Synced {
 impl SledEngine {
     pub(crate) fn open(dir: &Path, options: &Options) -> Result<SledEngine> {
         let reached = generation::reached(dir)?;
+        // A killed process may have left writes in the system's cache. sled's recovery goes by what it
+        // reads, overwrites and deletes by it; a loss of power after that must not undo what it went by.
+        sync_all(dir)?;
         let tree = Tree::open(dir, options)?;
         let found = tree.run("open the database", |tree| tree.get(generation::ROW))?;
         let found = found.and_then(|bytes| generation::decode(&bytes));
@@ -54,13 +59,11 @@ impl SledEngine {
             count: AtomicU64::new(generation::check(found, reached, dir)?),
             tree: Arc::new(tree),
             synced: Mutex::default(),
+            failed: AtomicBool::new(false),
         };
         engine.flush()?;
-        // The configuration and recovery's own files too, this once.
-        for entry in fs::read_dir(dir).during(SYNC, dir)? {
-            sync(&entry.during(SYNC, dir)?.path())?;
-        }
-        engine.sync_files()?;
+        // What recovery wrote, too.
+        sync_all(dir)?;
         if let Some(parent) = dir.parent() {
             sync(parent)?;
         }
@@ -105,6 +108,20 @@ impl SledEngine {
     }
 
     fn make_durable(&self, durability: Durability) -> Result<()> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Poisoned, SYNC)
+                .with_engine(NAME)
+                .because("an earlier write failed")
+                .hint("Open the store again."));
+        }
+        let result = self.try_make_durable(durability);
+        if result.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    fn try_make_durable(&self, durability: Durability) -> Result<()> {
         if durability >= Durability::Process {
             self.flush()?;
         }
@@ -169,7 +186,8 @@ impl Engine for SledEngine {
 
 impl Drop for SledEngine {
     fn drop(&mut self) {
-        // Nothing can be reported here; the count then stays behind, which does no harm.
+        // Nothing can be reported here; the count then stays behind, which does no harm. After a failure
+        // nothing is synced, so that the count does not claim what may be lost.
         let _error = self.sync();
     }
 }
@@ -188,6 +206,21 @@ fn too_large(bytes: usize) -> Error {
         .because(format!(
             "a value has {bytes} bytes, and this backend takes {VALUE_BYTES_MAX} at most"
         ))
+}
+
+/// Syncs all of sled's files, and the directories that name them.
+fn sync_all(dir: &Path) -> Result<()> {
+    for folder in [dir.join(BLOBS), dir.to_owned()] {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.during(SYNC, &folder)?,
+        };
+        for entry in entries {
+            sync_if_present(&entry.during(SYNC, &folder)?.path())?;
+        }
+        sync(&folder)?;
+    }
+    Ok(())
 }
 
 fn sync(path: &Path) -> Result<()> {

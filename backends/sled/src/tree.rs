@@ -35,6 +35,7 @@ impl Tree {
     /// Opens the database in `dir`, or creates it where `dir` is empty.
     pub(crate) fn open(dir: &Path, options: &Options) -> Result<Tree> {
         refuse_missing_file(dir)?;
+        remove_unfinished_snapshots(dir)?;
         let config = config::config(dir, options);
         let start = Instant::now();
         let db = loop {
@@ -85,6 +86,21 @@ impl Drop for Tree {
         let db = self.db.take();
         let _panic = catch_unwind(AssertUnwindSafe(|| drop(db)));
     }
+}
+
+/// Removes what sled leaves behind when it is killed while it writes a snapshot of its page table: it
+/// takes the unfinished file for a finished one, and then never opens again. The log has everything.
+fn remove_unfinished_snapshots(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).during(OPEN, dir)? {
+        let path = entry.during(OPEN, dir)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "generating")
+        {
+            std::fs::remove_file(&path).during(OPEN, &path)?;
+        }
+    }
+    Ok(())
 }
 
 /// sled would make an empty database in place of a file that has gone or has lost its bytes.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use durum_core::engine::{Compact, Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed};
@@ -11,7 +12,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use crate::NAME;
 use crate::config::{Config, VALUE_BYTES_MAX};
 use crate::error::convert;
-use crate::open::Place;
+use crate::open::{Place, set_checkpoint_on_close};
 use crate::reclaim;
 use crate::schema;
 use crate::snapshot::{Readers, SqliteSnapshot};
@@ -23,6 +24,9 @@ pub(crate) struct SqliteEngine {
     pub(crate) place: Place,
     pub(crate) readers: Arc<Readers>,
     writer: Mutex<Writer>,
+    /// Set by a failed write or sync. The log may then hold what is not on the device, although the
+    /// system takes it for written: it must not be copied into the database.
+    failed: AtomicBool,
 }
 
 /// The connection that writes.
@@ -52,7 +56,38 @@ impl SqliteEngine {
                 unsynced: false,
                 log_bytes_kept: 0,
             }),
+            failed: AtomicBool::new(false),
         })
+    }
+
+    /// Notes a result that leaves the disk uncertain.
+    fn noted<T>(&self, result: Result<T>) -> Result<T> {
+        use ErrorKind::{Full, InUse, TooLarge, Usage};
+        if let Err(error) = &result
+            && !matches!(error.kind(), Full | InUse | TooLarge | Usage)
+        {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    fn try_apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
+        refuse_impossible_rows(ops)?;
+        let mut writer = self.write();
+        writer.set_level(durability)?;
+        writer.commit(ops).at_path(self.place.file())?;
+        if durability < Durability::Power {
+            writer.unsynced = true;
+        } else if writer.unsynced {
+            // A synced commit syncs the whole log, but one that changes nothing writes nothing.
+            // The batch was committed, so that this is no `Full`, "nothing was changed".
+            self.place
+                .sync_log()
+                .map_err(|error| error.with_kind(ErrorKind::Io))?;
+            writer.unsynced = false;
+        }
+        reclaim::keep_log_short(&self.place, &mut writer)?;
+        Ok(durability)
     }
 
     /// Excludes other writers.
@@ -108,27 +143,12 @@ impl Engine for SqliteEngine {
     }
 
     fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
-        refuse_impossible_rows(ops)?;
-        let mut writer = self.write();
-        writer.set_level(durability)?;
-        writer.commit(ops).at_path(self.place.file())?;
-        if durability < Durability::Power {
-            writer.unsynced = true;
-        } else if writer.unsynced {
-            // A synced commit syncs the whole log, but one that changes nothing writes nothing.
-            // The batch was committed, so that this is no `Full`, "nothing was changed".
-            self.place
-                .sync_log()
-                .map_err(|error| error.with_kind(ErrorKind::Io))?;
-            writer.unsynced = false;
-        }
-        reclaim::keep_log_short(&self.place, &mut writer)?;
-        Ok(durability)
+        self.noted(self.try_apply(ops, durability))
     }
 
     fn sync(&self) -> Result<Durability> {
         let mut writer = self.write();
-        self.place.sync_log()?;
+        self.noted(self.place.sync_log())?;
         writer.unsynced = false;
         Ok(Durability::Power)
     }
@@ -143,11 +163,21 @@ impl Engine for SqliteEngine {
     }
 
     fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed> {
-        reclaim::reclaim(self, bytes_max)
+        self.noted(reclaim::reclaim(self, bytes_max))
     }
 
     fn compact(&self) -> Option<&dyn Compact> {
         Some(self)
+    }
+}
+
+impl Drop for SqliteEngine {
+    fn drop(&mut self) {
+        if self.failed.load(Ordering::Acquire) {
+            return;
+        }
+        // Where this fails the log stays, and is copied at the next opening.
+        let _error = set_checkpoint_on_close(&self.write().connection, true);
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use durum_core::engine::Table;
 use durum_core::{Error, ErrorKind, IoResultExt as _, Result, ResultExt as _};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::NAME;
@@ -124,6 +125,8 @@ impl Place {
         let connection = Connection::open_with_flags(self.file(), flags).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
         connection.busy_timeout(BUSY_WAIT).map_err(failed)?;
+        // The engine allows it when it is closed in order: see its `drop`.
+        set_checkpoint_on_close(&connection, false).map_err(failed)?;
         // Negative numbers are KiB.
         let cache = i64::try_from(self.config.cache_bytes >> 10).unwrap_or(i64::MAX);
         pragma(&connection, "cache_size", -cache.max(1))?;
@@ -198,4 +201,11 @@ fn pragma(connection: &Connection, name: &str, value: i64) -> Result<()> {
     connection
         .pragma_update(None, name, value)
         .map_err(|error| convert(error, "change a setting"))
+}
+
+/// Whether the last connection copies the log into the database when it is closed.
+pub(crate) fn set_checkpoint_on_close(connection: &Connection, on: bool) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !on)
+        .map(drop)
 }

@@ -46,6 +46,7 @@ impl Place {
                 .hint(format!("Name it as `{found}:{}`.", path.display())));
         }
         let lock = Lock::take(path)?;
+        sync_entry(path)?;
         // Read again now that nobody can replace it.
         let identity = Identity::read(path)?;
         Ok(Place {
@@ -174,6 +175,18 @@ pub fn sync_directory(path: &Path) -> Result<()> {
         .during(DOING, path)?
         .sync_all()
         .during(DOING, path)
+}
+
+/// Makes the store's entry in its parent directory durable: its creator may have been killed between
+/// the rename and the sync, and whatever is committed from now on must not vanish with the entry.
+fn sync_entry(path: &Path) -> Result<()> {
+    let real = fs::canonicalize(path).during("open the store", path)?;
+    match real.parent().map(sync_directory) {
+        // Who may not read the parent cannot have created the store there either.
+        Some(Err(error)) if error.kind() == ErrorKind::Unreadable => Ok(()),
+        Some(result) => result,
+        None => Ok(()),
+    }
 }
 
 fn staging_prefix(name: &str) -> String {
