@@ -168,7 +168,9 @@ fn check_counters(
         return Ok(());
     }
     if repair {
-        store.repair_counters(counted)?;
+        if !store.repair_counters(kept, counted)? {
+            return Ok(());
+        }
         report.repaired.extend(
             wrong
                 .into_iter()

@@ -31,6 +31,8 @@ struct Control {
     rooms: AtomicUsize,
     views: AtomicUsize,
     slow: Mutex<Duration>,
+    /// How many more calls succeed before the faults begin.
+    pass: Mutex<usize>,
 }
 
 /// The in-memory engine with faults on request.
@@ -74,7 +76,16 @@ impl Engine for FaultyEngine {
     }
 
     fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
-        let fault = self.control.fault.lock().unwrap().pop();
+        let fault = {
+            let mut pass = self.control.pass.lock().unwrap();
+            let now = *pass == 0;
+            *pass = pass.saturating_sub(1);
+            if now {
+                self.control.fault.lock().unwrap().pop()
+            } else {
+                None
+            }
+        };
         if let Some(Fault::Fail(kind)) = fault {
             return Err(Error::new(kind, "apply").because("on purpose"));
         }
@@ -322,4 +333,148 @@ fn a_group_fails_together_where_the_engine_does_and_alone_where_a_commit_is_bad(
     });
     assert_eq!(outcomes.into_inner().unwrap(), (20, 20));
     assert_eq!(store.stats().unwrap().tid, Tid(21));
+}
+
+#[test]
+fn a_group_that_failed_leaves_no_trace_in_later_snapshots() {
+    let (store, control) = store();
+    let other = store.new_oids(SessionId::EMBEDDED, 1).unwrap()[0];
+    *control.slow.lock().unwrap() = Duration::from_millis(20);
+    // Commits that wait for the first are written as a group, which fails as such and one by one.
+    std::thread::scope(|scope| {
+        scope.spawn(|| update(&store, "slow").unwrap());
+        std::thread::sleep(Duration::from_millis(5));
+        control
+            .fault
+            .lock()
+            .unwrap()
+            .extend([Fault::Fail(ErrorKind::Full); 4]);
+        for number in 0..3 {
+            let store = &store;
+            scope.spawn(move || {
+                let mut batch = Batch::new();
+                match number {
+                    0 => batch.create(other, "never", []),
+                    _ => batch.update(Oid::ROOT, format!("never {number}"), []),
+                };
+                assert_eq!(
+                    store.commit(batch, Durability::Power).unwrap_err().kind(),
+                    ErrorKind::Full
+                );
+            });
+        }
+    });
+    control.fault.lock().unwrap().clear();
+    *control.slow.lock().unwrap() = Duration::ZERO;
+    let mut snapshots = Vec::new();
+    for round in 0..6 {
+        let data = format!("after {round}");
+        update(&store, &data).unwrap();
+        snapshots.push((store.snapshot().unwrap(), data));
+        for (snapshot, data) in &snapshots {
+            assert_eq!(
+                snapshot.load(Oid::ROOT).unwrap().unwrap().data,
+                data.as_bytes()
+            );
+            assert_eq!(snapshot.load(other).unwrap(), None);
+            let mut scan = snapshot.scan(Oid::ROOT).unwrap();
+            let record = scan.next().unwrap().unwrap();
+            assert_eq!(record.payload().as_plain(), Some(data.as_bytes()));
+            assert!(scan.next().unwrap().is_none());
+        }
+    }
+}
+
+#[test]
+fn a_collection_that_is_cut_off_leaves_nothing_to_link_to() {
+    let (store, control) = store();
+    let oids = store.new_oids(SessionId::EMBEDDED, 6000).unwrap();
+    let mut batch = Batch::new();
+    // Each refers to the one before, which is deleted before it.
+    for pair in oids.windows(2) {
+        batch.create(pair[1], "garbage", [pair[0]]);
+    }
+    batch.create(oids[0], "garbage", []);
+    store.commit(batch, Durability::Power).unwrap();
+    // The first slice is deleted; the second meets a full disk.
+    control
+        .fault
+        .lock()
+        .unwrap()
+        .push(Fault::Fail(ErrorKind::Full));
+    let applied = control.applied.load(Ordering::SeqCst);
+    *control.pass.lock().unwrap() = 2;
+    assert_eq!(store.collect().unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(control.applied.load(Ordering::SeqCst), applied + 2);
+    let last = *oids.last().unwrap();
+    assert!(store.snapshot().unwrap().load(last).unwrap().is_some());
+    let mut link = Batch::new();
+    link.update(Oid::ROOT, "root", [last]);
+    assert_eq!(
+        store.commit(link, Durability::Power).unwrap_err().oids(),
+        [last]
+    );
+    let mut change = Batch::new();
+    change.update(last, "back", []);
+    assert_eq!(
+        store.commit(change, Durability::Power).unwrap_err().oids(),
+        [last]
+    );
+    assert_eq!(durum_core::check::check(&store, false).unwrap().errors, []);
+    assert_eq!(store.collect().unwrap().objects, 6000 - 4096);
+    assert_eq!(store.stats().unwrap().objects, 1);
+}
+
+#[test]
+fn a_collection_needs_no_room_for_what_it_deletes() {
+    let backend = FaultyBackend::default();
+    let options = StoreOptions {
+        superseded_bytes_max: 10_000,
+        ..StoreOptions::default()
+    };
+    let store = LocalStore::create(Arc::new(backend), &PathBuf::new(), &options).unwrap();
+    let oids = store.new_oids(SessionId::EMBEDDED, 10_000).unwrap();
+    let mut batch = Batch::new();
+    for oid in &oids {
+        batch.create(*oid, [1; 50], []);
+    }
+    store.commit(batch, Durability::Power).unwrap();
+    assert_eq!(store.collect().unwrap().objects, 9999);
+}
+
+#[test]
+fn a_panic_in_maintenance_does_not_lock_readers_out() {
+    let (store, _) = store();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = store.while_quiet(|_| -> Result<()> { panic!("on purpose") });
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(root(&store), b"zero");
+}
+
+#[test]
+fn the_last_oid_is_followed_by_an_error() {
+    use durum_core::record::{Codecs, Payload};
+    let backend = Arc::new(FaultyBackend::default());
+    let options = StoreOptions::default();
+    let staged =
+        durum_core::store::StagedStore::create(backend, &PathBuf::new(), &options).unwrap();
+    let mut importer = staged.importer().unwrap();
+    let (plain, codecs) = (Payload::plain(b"x"), Codecs::default());
+    importer
+        .push(Oid::ROOT, Tid(1), &[], plain, &codecs)
+        .unwrap();
+    for (tid, refs) in [(Tid(1 << 62), vec![]), (Tid(1), vec![Oid(1 << 63)])] {
+        let error = importer
+            .push(Oid(5), tid, &refs, plain, &codecs)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+    }
+    importer
+        .push(Oid::MAX, Tid(1), &[], plain, &codecs)
+        .unwrap();
+    importer.finish(Tid(1), Oid::ROOT).unwrap();
+    let store = staged.publish().unwrap();
+    let error = store.new_oids(SessionId::EMBEDDED, 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
 }

@@ -11,7 +11,7 @@
 //! superseded records that its own snapshots need.
 //!
 //! # Durability
-//! - `relaxed` leaves everything to sled, which writes when a buffer is full, and twice a second.
+//! - `relaxed` leaves everything to sled, which writes when a buffer is full.
 //! - `process` flushes sled's buffers to the system.
 //! - `power` does that and then syncs, which sled does not (it calls `sync_file_range`, which neither
 //!   flushes the device's cache nor the file's size, and never syncs the files of large values): the

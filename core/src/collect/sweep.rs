@@ -11,12 +11,12 @@ const BATCH_MAX: usize = 4096;
 /// Deletes everything that the root does not reach.
 ///
 /// Nothing is deleted where an object cannot be read or refers to one that is missing: what hangs on
-/// it cannot be told from garbage. The deletion runs in several commits; stopped in between, it leaves
-/// garbage that refers to objects that are gone, which the next collection deletes.
+/// it cannot be told from garbage. All garbage is condemned in one write and then deleted in several
+/// commits. Stopped in between, it leaves garbage that refers to objects that are gone; nobody can link
+/// to that any more, and the next collection deletes it.
 pub(crate) fn mark_and_sweep(store: &LocalStore) -> Result<Collected> {
     let mut sweep = Sweep::begin(store)?;
-    let snapshot = store.snapshot()?;
-    let mut reached = reach(&*snapshot)?;
+    let mut reached = reach(&*store.snapshot()?)?;
     if let Some(oid) = reached.damaged.first() {
         return Err(
             Error::damaged("collect garbage", "an object that is in use cannot be read")
@@ -31,18 +31,21 @@ pub(crate) fn mark_and_sweep(store: &LocalStore) -> Result<Collected> {
             .hint("Nothing was deleted. See `durum check`."));
     }
     let mut total = Collected::default();
-    let mut batch = Vec::new();
-    let mut scan = snapshot.scan_stored(Oid::ROOT)?;
-    while let Some((oid, bytes)) = scan.next()? {
-        if !reached.oids.contains(oid)? {
-            total.objects += 1;
-            total.bytes += bytes.len() as u64;
-            batch.push((oid, bytes.to_vec()));
-        }
-        if batch.len() >= BATCH_MAX {
-            sweep.delete(std::mem::take(&mut batch))?;
-        }
+    if sweep.condemn(&mut |oid| Ok(!reached.oids.contains(oid)?))? == 0 {
+        return Ok(total);
     }
-    sweep.delete(batch)?;
+    let mut from = Oid::ROOT;
+    loop {
+        let batch = sweep.condemned(from, BATCH_MAX)?;
+        let Some((last, _)) = batch.last() else { break };
+        from = last.next();
+        total.objects += batch.len() as u64;
+        total.bytes += batch
+            .iter()
+            .map(|(_, bytes)| bytes.len() as u64)
+            .sum::<u64>();
+        sweep.delete(batch)?;
+    }
+    sweep.finish()?;
     Ok(total)
 }

@@ -37,6 +37,8 @@ impl Place {
     /// `NotFound` where there is nothing, `Unreadable` where there is something else, `Usage` where
     /// the store lies on another engine, `InUse` where somebody has it open.
     pub fn open(path: &Path, engine: &str) -> Result<Place> {
+        // Engines open more files while they run; the process may have changed its directory by then.
+        let path = &std::path::absolute(path).during("open the store", path)?;
         let identity = Identity::read(path)?;
         if identity.engine != engine {
             let found = &identity.engine;
@@ -95,6 +97,8 @@ impl StagedPlace {
         refuse_existing(&target)?;
         let (parent, name) = parent_and_name(&target)?;
         let prefix = staging_prefix(&name);
+        // Until its lock is taken, a new directory looks like an abandoned one to another creator.
+        let _one_at_a_time = lock_directory(parent);
         remove_abandoned(parent, &prefix);
         let id = StoreId::random()?;
         let staging = parent.join(format!("{prefix}{id}"));
@@ -237,6 +241,13 @@ fn creation_error(error: std::io::Error, parent: &Path) -> Error {
         Io::NotFound => error.hint("Create the parent directory first."),
         _ => error,
     }
+}
+
+/// Locks a directory against others that create stores in it, where the file system can.
+fn lock_directory(path: &Path) -> Option<File> {
+    let directory = File::open(path).ok()?;
+    directory.lock().ok()?;
+    Some(directory)
 }
 
 /// Removes what killed creations left. Those that still run hold their lock and stay.

@@ -98,7 +98,7 @@ pub(super) fn recent_tid(value: &[u8]) -> Option<Tid> {
 /// Reads the changes of the commits after `since`, up to `until`.
 pub(super) fn read(view: &dyn EngineSnapshot, since: Tid, until: Tid) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
-    let mut cursor = view.cursor(Table::Changes, Key::pair(since.0 + 1, 0))?;
+    let mut cursor = view.cursor(Table::Changes, Key::pair(since.0.saturating_add(1), 0))?;
     while let Some((key, value)) = cursor.next()? {
         let tid = Tid(key.first);
         if tid > until {
@@ -126,7 +126,15 @@ pub(super) fn too_old(since: Tid, from: Tid) -> Error {
         .hint("Read everything anew from a snapshot.")
 }
 
-fn put_oids(out: &mut Vec<u8>, oids: &[Oid]) {
+pub(super) fn too_new(since: Tid, last: Tid) -> Error {
+    Error::new(ErrorKind::TooOld, "read the log of changes")
+        .because(format!(
+            "the last commit is {last}, and {since} was asked for"
+        ))
+        .hint("Commits were lost, or this is another store. Read everything anew from a snapshot.")
+}
+
+pub(super) fn put_oids(out: &mut Vec<u8>, oids: &[Oid]) {
     varint::put(out, oids.len() as u64);
     let mut last = 0;
     for oid in oids {
@@ -135,7 +143,7 @@ fn put_oids(out: &mut Vec<u8>, oids: &[Oid]) {
     }
 }
 
-fn take_oids(input: &mut &[u8]) -> Option<Vec<Oid>> {
+pub(super) fn take_oids(input: &mut &[u8]) -> Option<Vec<Oid>> {
     let count = varint::take(input)?;
     let mut oids = Vec::with_capacity((count as usize).min(input.len()));
     let mut last = 0u64;

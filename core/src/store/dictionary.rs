@@ -15,7 +15,7 @@ use crate::record::{Codec, Codecs, Record};
 
 /// A store learns from this many objects, once it has as many.
 const SAMPLES: usize = 2000;
-/// Samples are taken up to this many bytes.
+/// No more than this many bytes are looked at.
 const SAMPLE_BYTES_MAX: usize = 8 << 20;
 /// Larger objects compress well alone, and would only crowd out small ones.
 const SAMPLE_LENGTH_MAX: usize = 16 << 10;
@@ -28,10 +28,11 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Takes `data` as a sample; false when there are enough.
+    /// Takes `data` as a sample, if it can serve as one; false when enough was seen.
     pub(super) fn add(&mut self, data: Vec<u8>) -> bool {
+        // What cannot serve counts too, so that a store of large objects is not read to its end.
+        self.bytes += data.len();
         if data.len() <= SAMPLE_LENGTH_MAX {
-            self.bytes += data.len();
             self.data.push(data);
         }
         self.data.len() < SAMPLES && self.bytes < SAMPLE_BYTES_MAX
@@ -93,8 +94,8 @@ impl Shared {
         const NUMBER: u64 = 1;
         let mut samples = Samples::default();
         {
-            let view = self.engine.snapshot()?;
-            let mut cursor = view.cursor(Table::Objects, Key::MIN)?;
+            let view = self.view()?;
+            let mut cursor = view.engine()?.cursor(Table::Objects, Key::MIN)?;
             while let Some((key, value)) = cursor.next()? {
                 let object = Record::parse(Oid(key.first), value)?.to_object(&self.codecs)?;
                 if !samples.add(object.data) {

@@ -17,6 +17,9 @@ use crate::record::{self, Codec, Codecs, Payload};
 /// that came to some 200 MiB.
 const BATCH_BYTES: usize = 256 << 10;
 
+/// Tids of imported objects lie below this, so that there is room for the store's own.
+const TID_MAX: Tid = Tid((1 << 62) - 1);
+
 /// Appends objects to a store that has none, in ascending order of their OIDs.
 ///
 /// Nothing is synced before the end: the store that is being filled is not visible under its path
@@ -100,10 +103,21 @@ impl<'a> Importer<'a> {
         payload: Payload<'_>,
         source: &Codecs,
     ) -> Result<()> {
+        let refuse = |why: &str| {
+            Err(Error::new(ErrorKind::Usage, "import an object")
+                .because(why)
+                .with_oid(oid))
+        };
         if self.last.is_some_and(|last| last >= oid) || !oid.is_valid() {
-            return Err(Error::new(ErrorKind::Usage, "import an object")
-                .because("OIDs must ascend and lie below 2^63")
-                .with_oid(oid));
+            return refuse("OIDs must ascend and lie below 2^63");
+        }
+        // Ascending, so that the last is the largest.
+        let ascending = refs.is_sorted_by(|left, right| left < right);
+        if !ascending || refs.last().is_some_and(|last| !last.is_valid()) {
+            return refuse("references must ascend and lie below 2^63");
+        }
+        if tid > TID_MAX {
+            return refuse("the tid is not below 2^62");
         }
         self.last = Some(oid);
         let same = payload.codec() == self.shared.codec && payload.codec() != Codec::ZstdDict;
@@ -150,7 +164,15 @@ impl<'a> Importer<'a> {
                 key,
                 value: &value,
             };
-            self.shared.engine.apply(&[op], self.durability)?;
+            let mut writer = self
+                .shared
+                .writer
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let length = value.len() as u64;
+            self.shared
+                .apply_ops(&mut writer, &[op], length, self.durability)?;
+            drop(writer);
             self.shared.codecs.add_dictionary(NUMBER, &bytes);
         }
         for (oid, tid, refs, data) in waiting.objects {
@@ -175,7 +197,7 @@ impl<'a> Importer<'a> {
         self.state.objects += 1;
         self.state.live_bytes += stored.len() as u64;
         self.state.tid = self.state.tid.max(tid);
-        self.state.high_water = oid.0 + 1;
+        self.state.high_water = self.state.high_water.max(oid.0 + 1);
         self.batch_bytes += stored.len() + 64;
         self.batch.push((oid, stored));
         if self.batch_bytes >= BATCH_BYTES {
@@ -217,8 +239,8 @@ impl<'a> Importer<'a> {
         self.settle_dictionary()?;
         self.flush()?;
         let mut state = self.state;
-        state.tid = state.tid.max(tid_min);
-        state.high_water = state.high_water.max(oids_from.0);
+        state.tid = state.tid.max(tid_min.min(TID_MAX));
+        state.high_water = state.high_water.max(oids_from.min(Oid::MAX).0);
         // The log of changes knows nothing of what was before the import.
         state.changes_from = state.tid;
         let mut writer = self

@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::batch::{Batch, CommitId, Receipt};
 use super::changes::{self, Changes};
+use super::meta::State;
 use super::oids::OidAllocator;
 use super::queue::Queue;
 use super::session::SessionKind;
 use super::snapshot::LocalSnapshot;
 use super::superseded::Superseded;
-use super::views::Gate;
+use super::views::{Gate, View};
 use super::writer::{Request, Writer};
 use super::{Snapshot, Store, StoreStats};
 use crate::collect::{self, Collected};
-use crate::engine::{Capabilities, Durability, Engine, Table};
+use crate::engine::{Capabilities, Durability, Engine, Key, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Oid, SessionId, StoreId, Tid};
 use crate::place::Place;
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     pub(super) views: Arc<Gate>,
     pub(super) oids: Mutex<OidAllocator>,
     pub(super) writer: Mutex<Writer>,
+    pub(super) published: Mutex<State>,
     pub(super) queue: Queue<Request, Receipt>,
     pub(super) training: AtomicBool,
     pub(super) sessions: AtomicU64,
@@ -56,6 +58,28 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+impl Shared {
+    /// A view of the newest state, counted like those of snapshots. To be dropped soon.
+    pub(super) fn view(&self) -> Result<View> {
+        self.views
+            .open(&*self.engine, &self.superseded, Tid::ZERO, false)
+    }
+
+    /// The tid under which a commit's identity is noted.
+    fn recent(&self, identity: CommitId) -> Result<Option<Tid>> {
+        let (key, _) = changes::recent_row(identity, Tid::ZERO);
+        let mut tid = None;
+        self.view()?
+            .engine()?
+            .get(Table::Recent, key, &mut |stored| {
+                if stored.starts_with(&identity) {
+                    tid = changes::recent_tid(stored);
+                }
+            })?;
+        Ok(tid)
+    }
+}
+
 impl LocalStore {
     /// The durability that the configuration names, for callers without one of their own.
     pub fn durability(&self) -> Durability {
@@ -69,7 +93,8 @@ impl LocalStore {
     }
 
     /// Runs `work`, such as a compaction, while no snapshot of the engine is open and no commit is
-    /// being written. Store snapshots stay valid.
+    /// being written. Store snapshots stay valid. `work` must not use the store, which would wait for it
+    /// to end.
     ///
     /// # Errors
     /// Those of `work`; `InUse` where a load does not finish.
@@ -93,8 +118,8 @@ impl LocalStore {
     /// # Errors
     /// Those of the engine's reading.
     pub fn scan_unverified(&self, visit: &mut dyn FnMut(Oid, &[u8])) -> Result<()> {
-        let view = self.shared.engine.snapshot()?;
-        let mut cursor = view.cursor(Table::Objects, crate::engine::Key::MIN)?;
+        let view = self.shared.view()?;
+        let mut cursor = view.engine()?.cursor(Table::Objects, Key::MIN)?;
         while let Some((key, value)) = cursor.next()? {
             visit(Oid(key.first), value);
         }
@@ -120,7 +145,7 @@ impl Store for LocalStore {
         let receipt = self
             .shared
             .queue
-            .submit(request, |group| self.shared.write_group(group))?;
+            .submit(request, |group| self.shared.write_group(&group))?;
         self.shared.train_when_due();
         Ok(receipt)
     }
@@ -167,34 +192,36 @@ impl Store for LocalStore {
     }
 
     fn outcome(&self, identity: CommitId) -> Result<Option<Tid>> {
-        let (key, _) = changes::recent_row(identity, Tid::ZERO);
-        let mut tid = None;
+        let found = self.shared.recent(identity)?;
+        if found.is_none_or(|tid| tid <= self.shared.superseded.visible()) {
+            return Ok(found);
+        }
+        // It is being written, or was when the engine failed: only the writer knows.
         self.shared
-            .engine
-            .snapshot()?
-            .get(Table::Recent, key, &mut |stored| {
-                if stored.starts_with(&identity) {
-                    tid = changes::recent_tid(stored);
-                }
-            })?;
-        Ok(tid)
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .check()?;
+        self.shared.recent(identity)
     }
 
     fn changes_since(&self, tid: Tid) -> Result<Changes> {
         let until = self.shared.superseded.visible();
-        let view = self.shared.engine.snapshot()?;
-        let changes = changes::read(&*view, tid, until)?;
+        let from = self.shared.published().changes_from;
+        if tid > until {
+            return Err(changes::too_new(tid, until));
+        }
+        let changes = {
+            let view = self.shared.view()?;
+            changes::read(view.engine()?, tid, until)?
+        };
         // The log may have been shortened while it was read: its beginning is looked at afterwards.
-        let writer = self
-            .shared
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if tid < writer.state.changes_from {
-            return Err(changes::too_old(tid, writer.state.changes_from));
+        let from = from.max(self.shared.published().changes_from);
+        if tid < from {
+            return Err(changes::too_old(tid, from));
         }
         Ok(Changes {
-            tid: until.max(tid),
+            tid: until,
             changes,
         })
     }
@@ -205,12 +232,7 @@ impl Store for LocalStore {
 
     fn stats(&self) -> Result<StoreStats> {
         let engine = self.shared.engine.stats()?;
-        let writer = self
-            .shared
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let state = writer.state;
+        let state = *self.shared.published();
         Ok(StoreStats {
             objects: state.objects,
             tid: state.tid,

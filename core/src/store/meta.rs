@@ -87,7 +87,7 @@ impl State {
         while let Some((key, value)) = cursor.next()? {
             state.objects += 1;
             state.live_bytes += value.len() as u64;
-            state.high_water = key.first + 1;
+            state.high_water = key.first.saturating_add(1);
             // A damaged record is a finding of the check that follows.
             if let Ok(record) = Record::parse(Oid(key.first), value) {
                 state.tid = state.tid.max(record.tid);
@@ -95,12 +95,20 @@ impl State {
         }
         drop(cursor);
         let mut cursor = view.cursor(Table::Changes, Key::MIN)?;
-        while let Some((key, _)) = cursor.next()? {
+        while let Some((key, mut value)) = cursor.next()? {
             state.tid = state.tid.max(Tid(key.first));
+            // Written, then deleted: what was collected must not be handed out again either.
+            while let Some(oids) = super::changes::take_oids(&mut value) {
+                let largest = oids.last().map_or(0, |oid| oid.0.saturating_add(1));
+                state.high_water = state.high_water.max(largest);
+            }
         }
         // OIDs that were handed out and are not stored cannot be known. Two of the largest blocks
         // cover those of an application that does not hoard them.
-        state.high_water = (state.high_water + HIGH_WATER_MARGIN).min(Oid::MAX.0);
+        state.high_water = state
+            .high_water
+            .saturating_add(HIGH_WATER_MARGIN)
+            .min(Oid::MAX.0);
         state.changes_from = state.tid;
         Ok(state)
     }

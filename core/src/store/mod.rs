@@ -96,7 +96,8 @@ pub trait Store: Send + Sync + Debug {
     /// `TooOld` where the log of changes no longer reaches back to `tid`.
     fn changes_since(&self, tid: Tid) -> Result<Changes>;
 
-    /// Deletes what the root can no longer reach.
+    /// Deletes what the root can no longer reach, what sessions have committed and not linked yet
+    /// included. Commits wait meanwhile.
     ///
     /// # Errors
     /// As for commits; `Damaged` where an object cannot be read, in which case nothing was deleted.
@@ -124,7 +125,8 @@ pub trait Snapshot: Send + Sync + Debug {
     fn codecs(&self) -> &Codecs;
 
     /// Calls `visit` with the verified record of `oid`, without copying it, and says whether there
-    /// was one.
+    /// was one. `visit` must be short and must not call the store or a snapshot of it: the engine's
+    /// snapshot is open meanwhile, and a commit may be waiting for all of them to be closed.
     ///
     /// # Errors
     /// `Damaged`, naming the object; `TooOld` where the store could not keep this state any longer.

@@ -57,6 +57,17 @@ impl OidAllocator {
         Some(oids)
     }
 
+    /// Whether `count` more OIDs are left at all.
+    pub(super) fn has_left(&self, count: u32) -> bool {
+        Oid::MAX.0 - self.next.min(Oid::MAX.0) >= u64::from(count)
+    }
+
+    /// OIDs below `end` are in use, whatever the mark said.
+    pub(super) fn skip_to(&mut self, end: u64) {
+        self.next = self.next.max(end);
+        self.limit = self.limit.max(end);
+    }
+
     /// Where to move the mark so that `count` more can be taken.
     pub(super) fn next_limit(&self, count: u32) -> u64 {
         (self.next + u64::from(count) + self.block).min(Oid::MAX.0)

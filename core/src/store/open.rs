@@ -11,6 +11,7 @@ use super::meta::{State, check_store_id, store_id_key};
 use super::oids::OidAllocator;
 use super::queue::Queue;
 use super::superseded::Superseded;
+use super::sweep::load_condemned;
 use super::views::Gate;
 use super::write_set::WriteSet;
 use super::writer::Writer;
@@ -85,18 +86,19 @@ impl LocalStore {
         }
         let engine = backend.open(&place.data(), &options.engine).at_path(path)?;
         let id = place.identity().store_id;
-        LocalStore::assemble(&*backend, engine, id, Some(place), options).at_path(path)
+        LocalStore::assemble(&*backend, Some(place), engine, id, options).at_path(path)
     }
 
     fn assemble(
         backend: &dyn Backend,
+        // Before the engine, so that where this fails the engine is closed before the lock is given back.
+        place: Option<Place>,
         engine: Box<dyn Engine>,
         id: StoreId,
-        place: Option<Place>,
         options: &StoreOptions,
     ) -> Result<LocalStore> {
         let codecs = Codecs::default();
-        let (state, rebuilt, root_exists) = {
+        let (state, rebuilt, root_exists, condemned) = {
             let view = engine.snapshot()?;
             check_store_id(&*view, id)?;
             dictionary::load(&*view, &codecs)?;
@@ -106,11 +108,8 @@ impl LocalStore {
                 }
                 state => (state?, false),
             };
-            (
-                state,
-                rebuilt,
-                view.get(Table::Objects, Key::MIN, &mut |_| {})?,
-            )
+            let root_exists = view.get(Table::Objects, Key::MIN, &mut |_| {})?;
+            (state, rebuilt, root_exists, load_condemned(&*view)?)
         };
         let capabilities = backend.capabilities();
         // Where nothing outlives the process, the default durability can only be what there is.
@@ -135,8 +134,10 @@ impl LocalStore {
             oids: Mutex::new(OidAllocator::new(state.high_water, root_exists)),
             writer: Mutex::new(Writer {
                 state,
+                condemned,
                 poisoned: None,
             }),
+            published: Mutex::new(state),
             queue: Queue::default(),
             training: AtomicBool::new(false),
             sessions: AtomicU64::new(SessionId::EMBEDDED.0 + 1),
@@ -209,7 +210,7 @@ impl StagedStore {
             .copied()
             .unwrap_or_default();
         engine.apply(&ops, best).at_path(path)?;
-        let store = LocalStore::assemble(&*backend, engine, id, None, options).at_path(path)?;
+        let store = LocalStore::assemble(&*backend, None, engine, id, options).at_path(path)?;
         Ok(StagedStore {
             store,
             place,
@@ -237,8 +238,8 @@ impl StagedStore {
     /// As [`StagedPlace::publish`], and those of the engine.
     pub fn publish(self) -> Result<LocalStore> {
         let StagedStore {
-            store,
             place,
+            store,
             backend,
             options,
         } = self;
@@ -258,6 +259,6 @@ impl StagedStore {
             .open(&place.data(), &options.engine)
             .at_path(&path)?;
         let id = place.identity().store_id;
-        LocalStore::assemble(&*backend, engine, id, Some(place), &options).at_path(&path)
+        LocalStore::assemble(&*backend, Some(place), engine, id, &options).at_path(&path)
     }
 }

@@ -92,14 +92,12 @@ impl Superseded {
     /// stored bytes.
     pub(super) fn publish(&self, newest: Tid, records: Vec<(Oid, Tid, Vec<u8>)>) {
         let mut inner = self.lock();
+        // What is above the newest visible commit is of one that failed; its number is used again.
+        inner.drop_after_visible();
         for (oid, tid, bytes) in records {
             inner.bytes += bytes.len() as u64 + OVERHEAD;
-            if let Some(old) = inner.records.insert((oid, tid), bytes) {
-                // From a commit of the same number that failed before it reached the engine.
-                inner.bytes -= old.len() as u64 + OVERHEAD;
-            } else {
-                inner.by_tid.entry(tid).or_default().push(oid);
-            }
+            inner.records.insert((oid, tid), bytes);
+            inner.by_tid.entry(tid).or_default().push(oid);
         }
         self.newest.store(newest.0, Ordering::Release);
     }
@@ -179,10 +177,21 @@ impl Inner {
             if tid > oldest {
                 break;
             }
-            for oid in entry.remove() {
-                if let Some(bytes) = self.records.remove(&(oid, tid)) {
-                    self.bytes -= bytes.len() as u64 + OVERHEAD;
-                }
+            let oids = entry.remove();
+            self.forget(tid, oids);
+        }
+    }
+
+    fn drop_after_visible(&mut self) {
+        for (tid, oids) in self.by_tid.split_off(&self.visible.next()) {
+            self.forget(tid, oids);
+        }
+    }
+
+    fn forget(&mut self, tid: Tid, oids: Vec<Oid>) {
+        for oid in oids {
+            if let Some(bytes) = self.records.remove(&(oid, tid)) {
+                self.bytes -= bytes.len() as u64 + OVERHEAD;
             }
         }
     }

@@ -183,17 +183,25 @@ impl Gate {
             }
         };
         drop(state);
-        let result = if quiet {
+        let _reopened = Reopen(self);
+        if quiet {
             work()
         } else {
             Err(
                 Error::new(ErrorKind::InUse, "close all snapshots of the engine")
                     .because("one of them is being read from and does not finish"),
             )
-        };
-        self.closing.store(false, Ordering::Release);
-        self.lock().closing = false;
-        self.changed.notify_all();
-        result
+        }
+    }
+}
+
+/// Lets views be opened again, also after a panic.
+struct Reopen<'a>(&'a Gate);
+
+impl Drop for Reopen<'_> {
+    fn drop(&mut self) {
+        self.0.closing.store(false, Ordering::Release);
+        self.0.lock().closing = false;
+        self.0.changed.notify_all();
     }
 }

@@ -1,13 +1,13 @@
 //! Writing commits: validation one by one, one engine batch for the group.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::batch::{Batch, Receipt, Write};
 use super::changes;
 use super::local::Shared;
 use super::meta::State;
 use super::write_set::WriteSet;
-use crate::collect::Collected;
+use crate::collect::{Collected, OidSet};
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Oid, SessionId, Tid};
@@ -26,6 +26,8 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) state: State,
+    /// Objects that an unfinished collection is deleting: for commits they are gone.
+    pub(super) condemned: OidSet,
     /// Why writing is refused, after a failure that leaves the disk uncertain.
     pub(super) poisoned: Option<String>,
 }
@@ -100,19 +102,26 @@ impl Shared {
     }
 
     /// Writes a group of commits in one engine batch; a result for each.
-    pub(super) fn write_group(&self, requests: Vec<Request>) -> Vec<Result<Receipt>> {
+    pub(super) fn write_group(&self, requests: &[Request]) -> Vec<Result<Receipt>> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = requests.len();
         match self.try_write_group(&mut writer, requests) {
             Ok(results) => results,
-            Err(error) => (0..count).map(|_| Err(error.duplicate())).collect(),
+            // Perhaps only one of them is too large for the space that is left.
+            Err(error) if error.kind() == ErrorKind::Full && requests.len() > 1 => requests
+                .chunks(1)
+                .flat_map(|request| {
+                    self.try_write_group(&mut writer, request)
+                        .unwrap_or_else(|error| vec![Err(error)])
+                })
+                .collect(),
+            Err(error) => requests.iter().map(|_| Err(error.duplicate())).collect(),
         }
     }
 
     fn try_write_group(
         &self,
         writer: &mut Writer,
-        requests: Vec<Request>,
+        requests: &[Request],
     ) -> Result<Vec<Result<Receipt>>> {
         writer.check()?;
         let mut rows = WriteSet::new(self.engine.snapshot()?);
@@ -122,13 +131,13 @@ impl Shared {
         let mut durability = Durability::Relaxed;
         let mut results = Vec::with_capacity(requests.len());
         for request in requests {
-            match self.validate(&rows, &request) {
+            match self.validate(&rows, &mut writer.condemned, request) {
                 Ok(replaced) => {
                     state.tid = state.tid.next();
                     durability = durability.max(request.durability);
                     let tid = state.tid;
                     results.push(Ok(tid));
-                    state.live_bytes -= replaced.bytes;
+                    state.live_bytes = state.live_bytes.saturating_sub(replaced.bytes);
                     superseded.extend(
                         replaced
                             .records
@@ -180,6 +189,8 @@ impl Shared {
                 .into_iter()
                 .for_each(|(table, key)| rows.delete(table, key));
             state.changes_from = from;
+            // Before the rows vanish, so that nobody takes a log that lacks them for complete.
+            self.published().changes_from = from;
         }
         let limit = {
             let oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,6 +203,7 @@ impl Shared {
         self.superseded.publish(state.tid, superseded);
         let achieved = self.apply_ops(writer, &rows.ops(), rows.value_bytes(), durability)?;
         writer.state = state;
+        *self.published() = state;
         self.superseded.make_visible(state.tid);
         let mut oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
         oids.set_limit(state.high_water);
@@ -210,17 +222,29 @@ impl Shared {
     ) -> Result<Durability> {
         /// Each attempt at least doubles the room, so that this many are never needed.
         const ATTEMPTS_MAX: usize = 40;
+        // For the case that the engine panics; taken back when it returns.
+        writer.poisoned = Some("the engine failed while it was writing".to_owned());
         let mut result = self.engine.apply(ops, durability);
         for _ in 0..ATTEMPTS_MAX {
             match &result {
                 Err(error) if error.kind() == ErrorKind::NeedsRoom => {
-                    self.views.without_views(|| self.engine.make_room(bytes))?;
-                    result = self.engine.apply(ops, durability);
+                    result = self
+                        .views
+                        .without_views(|| self.engine.make_room(bytes))
+                        .and_then(|()| self.engine.apply(ops, durability));
                 }
                 _ => break,
             }
         }
+        writer.poisoned = None;
         result.map_err(|error| self.poison_by(writer, error))
+    }
+
+    /// The state as of the newest visible commit, which can be read while a commit is being written.
+    pub(super) fn published(&self) -> MutexGuard<'_, State> {
+        self.published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that the disk is uncertain after `error`, unless that kind leaves everything as it was.
@@ -237,7 +261,12 @@ impl Shared {
     }
 
     /// Decides whether a commit is valid on top of `rows`, and finds what it replaces.
-    fn validate(&self, rows: &WriteSet, request: &Request) -> Result<Replaced> {
+    fn validate(
+        &self,
+        rows: &WriteSet,
+        condemned: &mut OidSet,
+        request: &Request,
+    ) -> Result<Replaced> {
         let batch = &request.batch;
         let mut conflicts = Vec::new();
         for (oid, expected) in &batch.expects {
@@ -253,6 +282,10 @@ impl Shared {
         };
         let (mut gone, mut added) = (Vec::new(), Vec::new());
         for write in &batch.writes {
+            if condemned.contains(write.oid)? {
+                gone.push(write.oid);
+                continue;
+            }
             let mut old_bytes = None;
             let mut old_refs = Vec::new();
             let key = Key::from(write.oid.0);
@@ -287,7 +320,8 @@ impl Shared {
                 .writes
                 .binary_search_by_key(&target, |write| write.oid)
                 .is_ok();
-            if !in_batch && !rows.get(Table::Objects, Key::from(target.0), &mut |_| {})? {
+            let exists = in_batch || rows.get(Table::Objects, Key::from(target.0), &mut |_| {})?;
+            if !exists || condemned.contains(target)? {
                 gone.push(target);
             }
         }
@@ -301,6 +335,10 @@ impl Shared {
         writer.check()?;
         let limit = {
             let oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
+            if !oids.has_left(count) {
+                return Err(Error::new(ErrorKind::TooLarge, "hand out OIDs")
+                    .because("nearly all OIDs below 2^63 have been handed out"));
+            }
             oids.next_limit(count)
         };
         let rows = WriteSet::new(self.engine.snapshot()?);
@@ -319,13 +357,13 @@ fn stage(
     rows: &mut WriteSet,
     state: &mut State,
     created: &mut Vec<(SessionId, Oid)>,
-    request: Request,
+    request: &Request,
 ) {
     let tid = state.tid;
     let session = request.batch.session;
     let mut written = Vec::with_capacity(request.records.len());
-    for (write, prepared) in request.batch.writes.iter().zip(request.records) {
-        let stored = record::with_tid(write.oid, &prepared, tid);
+    for (write, prepared) in request.batch.writes.iter().zip(&request.records) {
+        let stored = record::with_tid(write.oid, prepared, tid);
         state.live_bytes += stored.len() as u64;
         state.objects += u64::from(write.create);
         state.high_water = state.high_water.max(write.oid.0.saturating_add(1));

@@ -110,6 +110,7 @@ pub fn wrong_counters_are_found_and_mended(fixture: &Fixture) {
         let repaired = check(subject.store(), true).unwrap();
         assert_eq!(repaired.errors, []);
         assert!(!repaired.repaired.is_empty());
+        assert!(!subject.model.contains_key(&subject.oids(1)[0]));
     }
     subject.finish();
 }

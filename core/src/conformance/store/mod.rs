@@ -93,6 +93,7 @@ macro_rules! store_conformance {
                     a_store_is_open_once,
                     another_engine_is_refused,
                     nothing_is_created_over_something,
+                    one_of_many_creators_wins,
                 ],
                 receipts: [
                     every_declared_durability_is_given,

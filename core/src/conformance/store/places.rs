@@ -52,3 +52,28 @@ pub fn nothing_is_created_over_something(fixture: &Fixture) {
     }
     subject.finish();
 }
+
+/// Of many who create a store at one place at once, one succeeds, and the others see that it exists.
+pub fn one_of_many_creators_wins(fixture: &Fixture) {
+    if !fixture.capabilities().persistent {
+        return fixture.create().finish();
+    }
+    let create = || LocalStore::create(fixture.backend(), &fixture.path(), &fixture.options());
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(create)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    for error in results.iter().filter_map(|result| result.as_ref().err()) {
+        assert_eq!(error.kind(), ErrorKind::Exists, "{error}");
+    }
+    drop(results);
+    let home = fixture.path();
+    assert_eq!(
+        std::fs::read_dir(home.parent().unwrap()).unwrap().count(),
+        1
+    );
+}
