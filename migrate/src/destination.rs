@@ -63,7 +63,11 @@ impl Destination {
             }
             Destination::Durus(writer) => {
                 copy.all(channel, &mut |oid, _tid, refs, payload, codecs| {
-                    let mut object = DurusObject { oid, refs: refs.to_vec(), data: Vec::new() };
+                    let mut object = DurusObject {
+                        oid,
+                        refs: refs.to_vec(),
+                        data: Vec::new(),
+                    };
                     codecs
                         .decompress(payload, &mut object.data)
                         .map_err(|error| error.with_oid(oid))?;
@@ -80,9 +84,9 @@ impl Destination {
                 verifier.verify_store(staged.store())?;
                 staged.publish().map(drop)
             }
-            Destination::Durus(writer) => {
-                writer.finish_verified(&mut |path| verify_file(path, verifier)).map(drop)
-            }
+            Destination::Durus(writer) => writer
+                .finish_verified(&mut |path| verify_file(path, verifier))
+                .map(drop),
         }
     }
 }
@@ -111,7 +115,8 @@ impl Copy<'_> {
                 })?;
             }
             let Copied { objects, bytes } = self.copied;
-            self.progress.advance(objects - before.objects, bytes - before.bytes);
+            self.progress
+                .advance(objects - before.objects, bytes - before.bytes);
         }
         Ok(())
     }

@@ -54,10 +54,7 @@ impl DurusWriter {
     ///
     /// # Errors
     /// As these.
-    pub fn finish_verified(
-        self,
-        verify: &mut dyn FnMut(&Path) -> Result<()>,
-    ) -> Result<Written> {
+    pub fn finish_verified(self, verify: &mut dyn FnMut(&Path) -> Result<()>) -> Result<Written> {
         match self {
             DurusWriter::Shelf(writer) => writer.finish_verified(verify),
             DurusWriter::Dfs20(writer) => writer.finish_verified(verify),
