@@ -15,7 +15,7 @@
 //! were acknowledged as durable before their pages are.
 //!
 //! # Space
-//! Freed pages are used again, and [`Engine::reclaim`](durum_core::engine::Engine::reclaim) moves the
+//! Freed pages are used again, and [`Engine::reclaim`] moves the
 //! last pages into them and cuts the file (`auto_vacuum=INCREMENTAL`); compaction is `VACUUM`. The log
 //! is kept near the option `wal_limit` as long as no snapshot stays open for long.
 

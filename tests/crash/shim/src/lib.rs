@@ -7,7 +7,7 @@
 //!
 //! - `DURUM_FAULT_ROOT`: the directory, as a canonical path. Without it nothing happens.
 //! - `DURUM_FAULT_RECORD`: the journal, a file outside the root, to which events are appended once
-//!   they have happened; see [`journal`] for its format.
+//!   they have happened; see `journal.rs` for its format.
 //! - `DURUM_FAULT_ACK`: a file outside the root; what is written to it goes into the journal as well,
 //!   so that acknowledgements and events stand in one order.
 //! - `DURUM_FAULT`: what happens at event K:
