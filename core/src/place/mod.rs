@@ -37,8 +37,6 @@ impl Place {
     /// `NotFound` where there is nothing, `Unreadable` where there is something else, `Usage` where
     /// the store lies on another engine, `InUse` where somebody has it open.
     pub fn open(path: &Path, engine: &str) -> Result<Place> {
-        // Engines open more files while they run; the process may have changed its directory by then.
-        let path = &std::path::absolute(path).during("open the store", path)?;
         let identity = Identity::read(path)?;
         if identity.engine != engine {
             let found = &identity.engine;
@@ -52,7 +50,8 @@ impl Place {
         // Read again now that nobody can replace it.
         let identity = Identity::read(path)?;
         Ok(Place {
-            path: path.to_path_buf(),
+            // Engines open files while they run; the process may have changed its directory by then.
+            path: std::path::absolute(path).during("open the store", path)?,
             identity,
             _lock: lock,
         })
