@@ -58,6 +58,11 @@ impl Place {
         } else {
             check(&connection).at_path(self.file())?;
         }
+        // Where the disk fails at the wrong moment the switch reports success and is undone. Commits
+        // with a rollback journal end by removing it, which SQLite does not sync.
+        if journal_mode(&connection)? != "wal" {
+            set_wal(&connection)?;
+        }
         let pages = (self.config.log_bytes / page_bytes(&connection)?).max(1);
         let set = |name: &str, value: i64| pragma(&connection, name, value);
         set(
@@ -68,6 +73,9 @@ impl Place {
             "journal_size_limit",
             i64::try_from(self.config.log_bytes).unwrap_or(i64::MAX),
         )?;
+        // Reading has made the log. SQLite syncs the directory that names it with its first commit, but
+        // goes on where that fails, and a loss of power then takes the log with all commits in it.
+        self.sync_dir()?;
         Ok(connection)
     }
 
@@ -142,14 +150,7 @@ impl Place {
         connection
             .pragma_update(None, "auto_vacuum", "INCREMENTAL")
             .map_err(failed)?;
-        let mode: String = connection
-            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-            .map_err(failed)?;
-        if mode != "wal" {
-            return Err(Error::new(ErrorKind::Unsupported, "create the tables")
-                .with_engine(NAME)
-                .because(format!("the file system allows no WAL, only {mode}")));
-        }
+        set_wal(connection)?;
         connection
             .pragma_update(None, "synchronous", "FULL")
             .map_err(failed)?;
@@ -208,4 +209,27 @@ pub(crate) fn set_checkpoint_on_close(connection: &Connection, on: bool) -> rusq
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !on)
         .map(drop)
+}
+
+fn journal_mode(connection: &Connection) -> Result<String> {
+    connection
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .map_err(|error| convert(error, OPEN))
+}
+
+fn set_wal(connection: &Connection) -> Result<()> {
+    let failed = |error| convert(error, "switch to the write-ahead log");
+    connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+        .map_err(failed)?;
+    let mode = journal_mode(connection)?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(
+        Error::new(ErrorKind::Unsupported, "switch to the write-ahead log")
+            .with_engine(NAME)
+            .because(format!("the database stays in the mode {mode}"))
+            .hint("Look at the disk, or choose another engine: this file system may allow no WAL."),
+    )
 }
