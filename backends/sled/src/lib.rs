@@ -17,6 +17,10 @@
 //!   flushes the device's cache nor the file's size, and never syncs the files of large values): the
 //!   file `db`, new files in `blobs`, and the directories.
 //!
+//! # Failing disks
+//! After a write that the system refused, sled can wait for ever for it. Nothing acknowledged is lost by
+//! that; the process has to be killed.
+//!
 //! # Damage
 //! A `db` that was cut opens in sled as an empty database, without a word. So every batch also counts
 //! up a row of this backend's own, and the file `generation` holds the count as of the last `sync` or

@@ -52,6 +52,11 @@ impl Place {
     /// The connection that writes; creates the database where the directory is empty.
     pub(crate) fn open_writer(&self) -> Result<Connection> {
         let created = self.is_empty()?;
+        if created {
+            // SQLite ignores it when the directory cannot be synced; we do not.
+            File::create_new(self.file()).during(OPEN, self.file())?;
+            self.sync_dir()?;
+        }
         let connection = self.connect(created, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         if created {
             self.create(&connection).at_path(self.file())?;

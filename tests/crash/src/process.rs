@@ -26,6 +26,8 @@ pub enum End {
     Killed,
     /// By another signal, or not at all in due time.
     Bad(String),
+    /// It was killed because it did not end in time.
+    Hung,
 }
 
 /// A child process that has ended.
@@ -129,7 +131,7 @@ fn finish(mut command: Command) -> Outcome {
     let mut bytes = Vec::new();
     said.read_to_end(&mut bytes).expect("a file can be read");
     let end = match status {
-        None => End::Bad(format!("it hung for {} s", CHILD_TIME_MAX.as_secs())),
+        None => End::Hung,
         Some(status) => match (status.code(), status.signal()) {
             (Some(code), _) => End::Exit(code),
             (None, Some(9)) => End::Killed,

@@ -60,6 +60,7 @@ impl Suite {
             End::Exit(0) if heard.returned == self.commits => {
                 report.reported += u64::from(heard.errors > 0);
             }
+            End::Hung => report.hangs.push(fault.to_owned()),
             _ => report.failure(&outcome, format!("{fault}, the workload")),
         }
         self.lose_power_after(&scratch, fault, report);
