@@ -8,7 +8,8 @@
 //! ```text
 //! DURUM_CRASH=exhaustive cargo test -p durum-crash --test engines
 //! ```
-//! and a sample of 500 of them by `DURUM_CRASH=500`.
+//! and a sample of 500 of them by `DURUM_CRASH=500`. `DURUM_CRASH_COMMITS=10` makes the longer run
+//! shorter: on SQLite, which writes most often, all of it takes an hour otherwise.
 //!
 //! `DURUM_CRASH_KEEP=1` keeps the directories in which something went wrong and prints where.
 
@@ -19,9 +20,9 @@ use durum_crash::suite::Suite;
 fn suite(engine: &str, points: usize) -> Suite {
     let (commits, points) = match std::env::var("DURUM_CRASH").as_deref() {
         Err(_) => (14, Some(points)),
-        Ok("exhaustive") => (40, None),
+        Ok("exhaustive") => (long_run(), None),
         Ok(number) => (
-            40,
+            long_run(),
             Some(number.parse().unwrap_or_else(|_| {
                 panic!("DURUM_CRASH is a number or `exhaustive`, not {number}")
             })),
@@ -33,6 +34,16 @@ fn suite(engine: &str, points: usize) -> Suite {
         seed: durum_testkit::seed(),
         commits,
         points,
+    }
+}
+
+/// The commits of a longer run.
+fn long_run() -> u64 {
+    match std::env::var("DURUM_CRASH_COMMITS") {
+        Err(_) => 40,
+        Ok(number) => number
+            .parse()
+            .unwrap_or_else(|_| panic!("DURUM_CRASH_COMMITS is a number, not {number}")),
     }
 }
 
