@@ -156,6 +156,12 @@ impl Place {
             .pragma_update(None, "auto_vacuum", "INCREMENTAL")
             .map_err(failed)?;
         set_wal(connection)?;
+        // Reading makes the log. It is named durably before SQLite syncs the directory with its first
+        // commit, since a failure of that would go unnoticed and the log be lost with the power.
+        connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+            .map_err(failed)?;
+        self.sync_dir()?;
         connection
             .pragma_update(None, "synchronous", "FULL")
             .map_err(failed)?;
