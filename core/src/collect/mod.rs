@@ -7,6 +7,7 @@
 mod frontier;
 mod oid_set;
 mod reach;
+pub(crate) mod rows;
 mod sweep;
 
 use serde::Serialize;

@@ -5,10 +5,10 @@
 //! than the newest [`COMMITS_KEPT`] are removed in slices.
 
 use super::batch::CommitId;
+use crate::collect::rows::{put_oids, take_oids};
 use crate::engine::{EngineSnapshot, Key, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Oid, Tid};
-use crate::record::varint;
 
 /// How many commits the log reaches back at least.
 pub(super) const COMMITS_KEPT: u64 = 65_536;
@@ -132,26 +132,6 @@ pub(super) fn too_new(since: Tid, last: Tid) -> Error {
             "the last commit is {last}, and {since} was asked for"
         ))
         .hint("Commits were lost, or this is another store. Read everything anew from a snapshot.")
-}
-
-pub(super) fn put_oids(out: &mut Vec<u8>, oids: &[Oid]) {
-    varint::put(out, oids.len() as u64);
-    let mut last = 0;
-    for oid in oids {
-        varint::put(out, oid.0.wrapping_sub(last));
-        last = oid.0;
-    }
-}
-
-pub(super) fn take_oids(input: &mut &[u8]) -> Option<Vec<Oid>> {
-    let count = varint::take(input)?;
-    let mut oids = Vec::with_capacity((count as usize).min(input.len()));
-    let mut last = 0u64;
-    for _ in 0..count {
-        last = last.wrapping_add(varint::take(input)?);
-        oids.push(Oid(last));
-    }
-    Some(oids)
 }
 
 #[cfg(test)]

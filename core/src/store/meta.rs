@@ -11,7 +11,7 @@ const STORE_ID: u64 = 1;
 /// How far a rebuilt OID mark lies above the largest OID in use.
 const HIGH_WATER_MARGIN: u64 = 2 << 20;
 /// The version of the state row's layout, its first byte.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 
 /// The state of a store that changes with every commit.
 ///
@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) live_bytes: u64,
     /// The log of changes is complete for commits after this one.
     pub(super) changes_from: Tid,
+    /// Rows in the table of orphans.
+    pub(super) orphans: u64,
 }
 
 impl State {
@@ -44,6 +46,7 @@ impl State {
             self.objects,
             self.live_bytes,
             self.changes_from.0,
+            self.orphans,
         ] {
             varint::put(&mut out, field);
         }
@@ -65,6 +68,7 @@ impl State {
             objects: field()?,
             live_bytes: field()?,
             changes_from: Tid(field()?),
+            orphans: field()?,
         };
         (layout == LAYOUT && rest.is_empty()).then_some(state)
     }
@@ -98,7 +102,7 @@ impl State {
         while let Some((key, mut value)) = cursor.next()? {
             state.tid = state.tid.max(Tid(key.first));
             // Written, then deleted: what was collected must not be handed out again either.
-            while let Some(oids) = super::changes::take_oids(&mut value) {
+            while let Some(oids) = crate::collect::rows::take_oids(&mut value) {
                 let largest = oids.last().map_or(0, |oid| oid.0.saturating_add(1));
                 state.high_water = state.high_water.max(largest);
             }
@@ -145,6 +149,7 @@ mod tests {
             objects: 300,
             live_bytes: 12345,
             changes_from: Tid(3),
+            orphans: 2,
         };
         let bytes = state.encode();
         assert_eq!(State::decode(&bytes), Some(state));

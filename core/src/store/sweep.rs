@@ -35,7 +35,7 @@ pub(super) fn load_condemned(view: &dyn EngineSnapshot) -> Result<OidSet> {
     let mut condemned = condemned_set();
     let mut cursor = view.cursor(Table::Condemned, Key::MIN)?;
     while let Some((_, mut value)) = cursor.next()? {
-        let oids = changes::take_oids(&mut value).ok_or_else(|| {
+        let oids = crate::collect::rows::take_oids(&mut value).ok_or_else(|| {
             Error::damaged("open the store", "a row of condemned objects is damaged")
                 .hint("Restore the store from a backup.")
         })?;
@@ -50,7 +50,7 @@ fn stage_part(rows: &mut WriteSet, part: &mut Vec<Oid>) {
     if let Some(first) = part.first() {
         let key = Key::pair(0, first.0);
         let mut value = Vec::new();
-        changes::put_oids(&mut value, part);
+        crate::collect::rows::put_oids(&mut value, part);
         rows.put(Table::Condemned, key, value);
     }
     part.clear();
