@@ -4,14 +4,25 @@
 //! commits while it runs. The record format and the tables have room for the anchors, referrers and
 //! queues of prompt collection, whose cost is in proportion to the garbage.
 
+mod budget;
+mod climb;
+mod delete;
 mod frontier;
+pub(crate) mod graph;
+pub(crate) mod link;
+#[cfg(test)]
+mod model;
 mod oid_set;
 mod reach;
+pub(crate) mod resolve;
 pub(crate) mod rows;
+mod search;
+pub(crate) mod spill;
 mod sweep;
 
 use serde::Serialize;
 
+pub use budget::{Budget, Counters, Histogram};
 pub use oid_set::OidSet;
 pub use reach::{Reached, reach};
 pub(crate) use sweep::mark_and_sweep;

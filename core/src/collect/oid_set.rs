@@ -1,6 +1,6 @@
 //! A set of OIDs in bounded memory: a bitmap in pages, of which those that do not fit lie in a file.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -18,9 +18,9 @@ type Page = [u8; PAGE_BYTES];
 /// that vanishes with the set.
 pub struct OidSet {
     pages_max: usize,
-    pages: HashMap<u64, Box<Page>>,
+    pages: BTreeMap<u64, Box<Page>>,
     /// Pages that were moved out, by their place in the file.
-    places: HashMap<u64, u64>,
+    places: BTreeMap<u64, u64>,
     file: Option<File>,
     len: u64,
 }
@@ -38,8 +38,8 @@ impl OidSet {
     pub fn new(memory_bytes: usize) -> OidSet {
         OidSet {
             pages_max: (memory_bytes / PAGE_BYTES).max(1),
-            pages: HashMap::new(),
-            places: HashMap::new(),
+            pages: BTreeMap::new(),
+            places: BTreeMap::new(),
             file: None,
             len: 0,
         }
@@ -69,6 +69,52 @@ impl OidSet {
         });
         self.len += u64::from(new);
         Ok(new)
+    }
+
+    /// Removes `oid`; true where it was in the set.
+    ///
+    /// # Errors
+    /// As [`OidSet::insert`].
+    pub fn remove(&mut self, oid: Oid) -> Result<bool> {
+        if !self.contains(oid)? {
+            return Ok(false);
+        }
+        let (byte, bit) = position(oid);
+        if let Some(byte) = self.page(oid.0 / PAGE_BITS)?.get_mut(byte) {
+            *byte &= !bit;
+        }
+        self.len -= 1;
+        Ok(true)
+    }
+
+    /// The least member from `from` on.
+    ///
+    /// # Errors
+    /// As [`OidSet::insert`].
+    pub fn next_from(&mut self, from: Oid) -> Result<Option<Oid>> {
+        let mut number = from.0 / PAGE_BITS;
+        let mut start = from.0 % PAGE_BITS;
+        loop {
+            if self.pages.contains_key(&number) || self.places.contains_key(&number) {
+                let page = self.page(number)?;
+                let first = start as usize / 8;
+                for (offset, byte) in page.iter().enumerate().skip(first) {
+                    let skipped = if offset == first { start % 8 } else { 0 };
+                    let bits = *byte >> skipped << skipped;
+                    if bits != 0 {
+                        let bit = offset as u64 * 8 + u64::from(bits.trailing_zeros());
+                        return Ok(Some(Oid(number * PAGE_BITS + bit)));
+                    }
+                }
+            }
+            let after = number + 1;
+            let in_memory = self.pages.range(after..).next().map(|(number, _)| *number);
+            let in_file = self.places.range(after..).next().map(|(number, _)| *number);
+            let Some(next) = in_memory.into_iter().chain(in_file).min() else {
+                return Ok(None);
+            };
+            (number, start) = (next, 0);
+        }
     }
 
     /// Whether `oid` is in the set.
@@ -155,6 +201,12 @@ mod tests {
             };
             if random.bool() {
                 assert_eq!(set.insert(Oid(oid)).unwrap(), model.insert(oid));
+            } else if random.bool() {
+                assert_eq!(set.remove(Oid(oid)).unwrap(), model.remove(&oid));
+            }
+            if random.u8(..20) == 0 {
+                let next = model.range(oid..).next().copied().map(Oid);
+                assert_eq!(set.next_from(Oid(oid)).unwrap(), next);
             }
             assert_eq!(set.contains(Oid(oid)).unwrap(), model.contains(&oid));
         }

@@ -1,0 +1,158 @@
+//! Whether an object hangs on the root: climbing from anchor to anchor.
+
+use std::collections::HashSet;
+
+use super::graph::{Graph, inconsistent, links};
+use super::link::cut_off;
+use super::spill::SpillSet;
+use crate::error::Result;
+use crate::id::Oid;
+
+/// Objects that are remembered as safe.
+const MEMO_MAX: usize = 64 << 10;
+
+/// Objects that were found to hang on the root or on a pin. It holds as long as no anchor is cut and
+/// no pin removed: whoever does either clears it.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
+pub(crate) struct Memo(HashSet<Oid>);
+
+impl Memo {
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn add(&mut self, oid: Oid) {
+        if self.0.len() >= MEMO_MAX {
+            self.0.clear();
+        }
+        self.0.insert(oid);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sorted(&self) -> Vec<Oid> {
+        let mut oids: Vec<Oid> = self.0.iter().copied().collect();
+        oids.sort_unstable();
+        oids
+    }
+}
+
+/// A climb that can be left and taken up again, as long as no anchor on its path changes.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
+pub(crate) struct Climb {
+    /// The object that looks for an anchor: a chain that meets it does not help it.
+    target: Oid,
+    at: Oid,
+    path: SpillSet,
+    length: u64,
+}
+
+/// How a climb ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The chain ends at the root or at a pinned object.
+    Safe,
+    /// It meets the target, something suspect, or something condemned.
+    Unsafe,
+    /// It ends at this orphan, which nobody has looked at yet.
+    Orphan(Oid),
+    /// Not yet: there is more to climb.
+    Unfinished,
+}
+
+/// What a climb must not pass.
+pub(crate) trait Obstacles {
+    /// Whether chains through the object are not to be trusted for now.
+    fn blocks(&mut self, oid: Oid) -> Result<bool>;
+}
+
+impl Climb {
+    pub(crate) fn new(target: Oid, from: Oid) -> Climb {
+        Climb {
+            target,
+            at: from,
+            path: SpillSet::default(),
+            length: 0,
+        }
+    }
+
+    /// Steps so far.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether the climb has gone through `oid`.
+    pub(crate) fn passed(&mut self, oid: Oid) -> Result<bool> {
+        self.path.contains(oid)
+    }
+
+    /// Climbs on, while `more` says so. Everything below `floor` is safe: it lies below every orphan,
+    /// suspect, condemned object and every object whose anchor is larger than itself, so that its
+    /// chain descends and cannot meet one of these.
+    pub(crate) fn run(
+        &mut self,
+        graph: &mut dyn Graph,
+        floor: Oid,
+        memo: Option<&Memo>,
+        obstacles: &mut dyn Obstacles,
+        more: &mut dyn FnMut(&dyn Graph) -> bool,
+    ) -> Result<Verdict> {
+        loop {
+            let oid = self.at;
+            if oid == self.target {
+                return Ok(Verdict::Unsafe);
+            }
+            let known = memo.is_some_and(|memo| memo.0.contains(&oid));
+            if oid == Oid::ROOT || oid < floor || known {
+                return Ok(Verdict::Safe);
+            }
+            if obstacles.blocks(oid)? || graph.is_condemned(oid)? {
+                return Ok(Verdict::Unsafe);
+            }
+            if !more(graph) {
+                return Ok(Verdict::Unfinished);
+            }
+            let Some(links) = links(graph, oid)? else {
+                return Err(inconsistent(
+                    oid,
+                    "an object that refers to another is missing",
+                ));
+            };
+            if links.pins > 0 {
+                return Ok(Verdict::Safe);
+            }
+            let Some(anchor) = links.anchor else {
+                return Ok(Verdict::Orphan(oid));
+            };
+            if graph.is_condemned(anchor)? {
+                // It is being deleted, and will be cut off when that comes to its references.
+                cut_off(graph, oid, links)?;
+                return Ok(Verdict::Orphan(oid));
+            }
+            if !self.path.insert(oid)? {
+                return Err(inconsistent(oid, "the anchors of objects form a cycle"));
+            }
+            self.length += 1;
+            self.at = anchor;
+        }
+    }
+
+    /// Remembers all that a climb with the verdict `Safe` went through.
+    pub(crate) fn remember(&mut self, memo: &mut Memo) -> Result<()> {
+        let mut from = Oid::ROOT;
+        for _ in 0..MEMO_MAX / 2 {
+            let Some(oid) = self.path.next_from(from)? else {
+                break;
+            };
+            memo.add(oid);
+            from = oid.next();
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn key(&mut self) -> (Oid, Oid, Vec<Oid>) {
+        (self.target, self.at, self.path.sorted())
+    }
+}

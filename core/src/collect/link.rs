@@ -1,0 +1,313 @@
+//! What a commit does to the collector's tables: referrers, anchors, pins, orphans.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::climb::{Climb, Verdict};
+use super::graph::{Graph, Pin, add_referrer, links, put_links, remove_referrer, set_anchor};
+use super::resolve::Collector;
+use super::rows::Links;
+use crate::error::Result;
+use crate::id::{Oid, SessionId};
+
+/// Steps that a commit may climb to find out whether a link makes a pin superfluous. Where that is not
+/// enough the pin stays until its session ends.
+const CLIMB_MAX: u64 = 4096;
+
+/// One object that a commit writes. The graph shows its new record already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<'a> {
+    pub(crate) oid: Oid,
+    pub(crate) create: bool,
+    pub(crate) old_refs: &'a [Oid],
+    pub(crate) refs: &'a [Oid],
+}
+
+/// Who commits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Committer<'a> {
+    pub(crate) session: SessionId,
+    /// Whether the session holds what it unlinks.
+    pub(crate) hold: Hold,
+    /// Whether others may refer to an object before it exists.
+    pub(crate) import: bool,
+    /// Sessions that may have pins.
+    pub(crate) sessions: &'a [SessionId],
+}
+
+/// For how long a session keeps alive what it unlinks, so that it can link to it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Not at all.
+    No,
+    /// Until its next commit.
+    NextCommit,
+    /// Until it ends.
+    End,
+}
+
+/// What a commit does to one object's referrers.
+#[derive(Debug, Default)]
+struct Delta {
+    added: Vec<Oid>,
+    removed: Vec<Oid>,
+}
+
+/// Takes the object's anchor away and puts it into the queue.
+pub(super) fn cut_off(graph: &mut dyn Graph, oid: Oid, mut links: Links) -> Result<()> {
+    set_anchor(graph, oid, &mut links, None)?;
+    put_links(graph, oid, links)?;
+    graph.put_orphan(oid)
+}
+
+impl Collector {
+    /// Brings the tables up to date with a valid commit. `changes` ascend. Returns how many references
+    /// it removed, by which the work of the commit is measured.
+    pub(crate) fn link(
+        &mut self,
+        graph: &mut dyn Graph,
+        committer: Committer<'_>,
+        changes: &[Change<'_>],
+    ) -> Result<u64> {
+        let deltas = deltas(changes);
+        let removed = deltas
+            .values()
+            .map(|delta| delta.removed.len() as u64)
+            .sum();
+        let mut created: BTreeMap<Oid, Links> = BTreeMap::new();
+        for change in changes.iter().filter(|change| change.create) {
+            let links = match committer.import {
+                true => graph.row(change.oid)?,
+                false => None,
+            };
+            created.insert(change.oid, links.unwrap_or_default());
+        }
+        let (mut lost, mut pinned) = (Vec::new(), Vec::new());
+        for (target, delta) in &deltas {
+            if let Some(links) = created.get_mut(target) {
+                for source in &delta.added {
+                    add_referrer(graph, *target, links, *source)?;
+                }
+                continue;
+            }
+            let mut links = links(graph, *target)?.unwrap_or_default();
+            for source in &delta.removed {
+                remove_referrer(graph, *target, &mut links, *source)?;
+            }
+            for source in &delta.added {
+                add_referrer(graph, *target, &mut links, *source)?;
+            }
+            self.touched(*target)?;
+            if links
+                .anchor
+                .is_some_and(|anchor| delta.removed.contains(&anchor))
+            {
+                set_anchor(graph, *target, &mut links, None)?;
+                lost.push(*target);
+            }
+            if links.pins > 0 && !delta.added.is_empty() {
+                pinned.push(*target);
+            }
+            put_links(graph, *target, links)?;
+        }
+        for change in changes.iter().filter(|change| !change.create) {
+            self.touched(change.oid)?;
+        }
+        for target in &lost {
+            self.cut(*target)?;
+        }
+        self.anchor_created(graph, committer, changes, created)?;
+        let session = committer.session;
+        let held_before = match committer.hold {
+            Hold::NextCommit => self.held.remove(&session).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        for target in lost {
+            match committer.hold {
+                Hold::No => {
+                    graph.put_orphan(target)?;
+                    continue;
+                }
+                Hold::NextCommit => self.held.entry(session).or_default().push(target),
+                Hold::End => {}
+            }
+            add_pin(graph, session, target, Pin::Held)?;
+        }
+        for target in pinned {
+            let added = deltas.get(&target).map_or(&[][..], |delta| &delta.added);
+            self.unpin_linked(graph, committer, target, added)?;
+        }
+        for oid in held_before {
+            if graph.pin(session, oid)? == Some(Pin::Held) {
+                self.unpin(graph, session, oid)?;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Anchors what is new: breadth-first from the objects that existed before. What these do not reach
+    /// is pinned to the session, one object for all that it reaches in turn.
+    fn anchor_created(
+        &mut self,
+        graph: &mut dyn Graph,
+        committer: Committer<'_>,
+        changes: &[Change<'_>],
+        mut created: BTreeMap<Oid, Links>,
+    ) -> Result<()> {
+        let mut left: BTreeSet<Oid> = created.keys().copied().collect();
+        let mut frontier = VecDeque::new();
+        for change in changes {
+            if !change.create || change.oid == Oid::ROOT {
+                left.remove(&change.oid);
+                frontier.push_back(change.oid);
+            }
+        }
+        loop {
+            while let Some(source) = frontier.pop_front() {
+                let position = changes.binary_search_by_key(&source, |change| change.oid);
+                let refs = position.ok().and_then(|index| changes.get(index));
+                for target in refs.map_or(&[][..], |change| change.refs) {
+                    if left.remove(target)
+                        && let Some(links) = created.get_mut(target)
+                    {
+                        set_anchor(graph, *target, links, Some(source))?;
+                        frontier.push_back(*target);
+                    }
+                }
+            }
+            let Some(oid) = left.pop_first() else { break };
+            if let Some(links) = created.get_mut(&oid) {
+                let earlier = self.earlier_referrer(graph, oid, links, changes)?;
+                match earlier {
+                    Some(referrer) => set_anchor(graph, oid, links, Some(referrer))?,
+                    None => {
+                        graph.put_pin(committer.session, oid, Pin::Born)?;
+                        links.pins += 1;
+                        #[cfg(test)]
+                        if self.sabotage.pinned_anchor {
+                            let anchor = links.inline.first().copied();
+                            set_anchor(graph, oid, links, anchor)?;
+                        }
+                    }
+                }
+            }
+            frontier.push_back(oid);
+        }
+        for (oid, links) in created {
+            put_links(graph, oid, links)?;
+        }
+        Ok(())
+    }
+
+    /// A safe referrer of a new object that was there before it, in an import.
+    fn earlier_referrer(
+        &mut self,
+        graph: &mut dyn Graph,
+        oid: Oid,
+        links: &Links,
+        changes: &[Change<'_>],
+    ) -> Result<Option<Oid>> {
+        for referrer in &links.inline {
+            let new = changes.binary_search_by_key(referrer, |change| change.oid);
+            if new.is_err() && self.is_safe(graph, oid, *referrer)? {
+                return Ok(Some(*referrer));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether `referrer` hangs on the root or a pin without the help of `target`.
+    fn is_safe(&mut self, graph: &mut dyn Graph, target: Oid, referrer: Oid) -> Result<bool> {
+        // The target itself may be pinned, and so be what makes others safe: it counts as in question,
+        // and what is remembered is of no use.
+        let floor = self.floor(graph)?.min(target);
+        let mut climb = Climb::new(target, referrer);
+        let mut left = CLIMB_MAX;
+        let verdict = climb.run(graph, floor, None, self, &mut |_| {
+            left = left.saturating_sub(1);
+            left > 0
+        })?;
+        Ok(verdict == Verdict::Safe)
+    }
+
+    /// Anchors a pinned object that is linked now, and removes the pins that held it for that.
+    fn unpin_linked(
+        &mut self,
+        graph: &mut dyn Graph,
+        committer: Committer<'_>,
+        target: Oid,
+        added: &[Oid],
+    ) -> Result<()> {
+        let mut safe = None;
+        for referrer in added {
+            if self.is_safe(graph, target, *referrer)? {
+                safe = Some(*referrer);
+                break;
+            }
+        }
+        let (Some(referrer), Some(mut links)) = (safe, links(graph, target)?) else {
+            return Ok(());
+        };
+        for session in committer.sessions {
+            if graph.pin(*session, target)? == Some(Pin::Born) {
+                graph.delete_pin(*session, target)?;
+                links.pins = links.pins.saturating_sub(1);
+            }
+        }
+        if links.pins == 0 {
+            set_anchor(graph, target, &mut links, Some(referrer))?;
+        }
+        put_links(graph, target, links)
+    }
+
+    /// Removes a session's pin. An object without another one is an orphan until an anchor is found.
+    pub(crate) fn unpin(
+        &mut self,
+        graph: &mut dyn Graph,
+        session: SessionId,
+        oid: Oid,
+    ) -> Result<()> {
+        graph.delete_pin(session, oid)?;
+        let Some(mut links) = links(graph, oid)? else {
+            return Ok(());
+        };
+        links.pins = links.pins.saturating_sub(1);
+        let free = links.pins == 0 && oid != Oid::ROOT;
+        put_links(graph, oid, links)?;
+        if free {
+            self.touched(oid)?;
+            self.cut(oid)?;
+            graph.put_orphan(oid)?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps an object alive that has no anchor.
+fn add_pin(graph: &mut dyn Graph, session: SessionId, oid: Oid, pin: Pin) -> Result<()> {
+    if graph.pin(session, oid)?.is_none()
+        && let Some(mut links) = links(graph, oid)?
+    {
+        graph.put_pin(session, oid, pin)?;
+        links.pins += 1;
+        put_links(graph, oid, links)?;
+    }
+    Ok(())
+}
+
+/// Which referrers each object gains and loses.
+fn deltas(changes: &[Change<'_>]) -> BTreeMap<Oid, Delta> {
+    let mut deltas: BTreeMap<Oid, Delta> = BTreeMap::new();
+    for change in changes {
+        for target in change.refs {
+            if change.old_refs.binary_search(target).is_err() {
+                deltas.entry(*target).or_default().added.push(change.oid);
+            }
+        }
+        for target in change.old_refs {
+            if change.refs.binary_search(target).is_err() {
+                deltas.entry(*target).or_default().removed.push(change.oid);
+            }
+        }
+    }
+    deltas
+}

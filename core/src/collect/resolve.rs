@@ -1,0 +1,480 @@
+//! The collector: works off the queue of orphans, within budgets.
+
+use std::collections::BTreeMap;
+
+use super::budget::{Budget, Counters, Meter};
+use super::climb::{Memo, Obstacles};
+use super::delete::{delete_all, delete_condemned, weight};
+use super::graph::{Graph, Position, inconsistent, links};
+use super::rows::{CONDEMNED_PART, JobState};
+use super::search::{Scene, Search, Step};
+use crate::collect::Collected;
+use crate::error::Result;
+use crate::id::{Oid, SessionId};
+
+/// Units of work that a commit does at least for a search that others began, so that the queue cannot
+/// grow without end.
+const PACE_MIN: u64 = 64;
+/// How often one search may find its outcome refuted before the tables are declared inconsistent.
+const REFUTED_MAX: u32 = 1000;
+
+/// What collection keeps in memory between commits. It can be forgotten at any time: the tables say
+/// what is still to be done.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
+pub(crate) struct Collector {
+    pub(crate) job: JobState,
+    pub(crate) counters: Counters,
+    /// Sessions that have ended, and whose pins are still to be removed.
+    pub(crate) ended: Vec<SessionId>,
+    /// What sessions hold until their next commit.
+    pub(super) held: BTreeMap<SessionId, Vec<Oid>>,
+    /// Whether there may be rows of drafts that nobody needs.
+    pub(crate) leftovers: bool,
+    memo: Memo,
+    search: Option<Search>,
+    /// Whether the search has seen more than one commit or slice.
+    long: bool,
+    refuted: u32,
+    draft: Option<Draft>,
+    /// For the controls of the model check.
+    #[cfg(test)]
+    pub(super) sabotage: super::model::Sabotage,
+}
+
+/// The members of a large closed set on their way to being condemned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Draft {
+    job: u64,
+    next: Oid,
+    members: u64,
+    bytes: u64,
+    least: Option<Oid>,
+}
+
+/// Whether there is more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// No orphan, nothing condemned: no garbage.
+    Quiet,
+    /// The budget ended first.
+    More,
+}
+
+impl Obstacles for Collector {
+    fn blocks(&mut self, oid: Oid) -> Result<bool> {
+        match &mut self.search {
+            Some(search) => search.blocks(oid),
+            None => Ok(false),
+        }
+    }
+}
+
+impl Collector {
+    pub(crate) fn new(job: JobState, ended: Vec<SessionId>) -> Collector {
+        Collector {
+            job,
+            ended,
+            leftovers: true,
+            ..Collector::default()
+        }
+    }
+
+    /// Forgets what was found and not written.
+    pub(crate) fn reset(&mut self, job: JobState) {
+        self.job = job;
+        self.memo.clear();
+        self.search = None;
+        self.draft = None;
+        self.leftovers = true;
+    }
+
+    /// A commit has written the object, or changed its referrers or pins.
+    pub(super) fn touched(&mut self, oid: Oid) -> Result<()> {
+        #[cfg(test)]
+        if self.sabotage.no_guard {
+            return Ok(());
+        }
+        if let Some(search) = &mut self.search
+            && search.touched(oid)?
+        {
+            self.counters.restarts += 1;
+            self.drop_draft();
+        }
+        Ok(())
+    }
+
+    fn drop_draft(&mut self) {
+        self.leftovers |= self.draft.take().is_some();
+    }
+
+    /// The object has lost its anchor or its last pin.
+    pub(super) fn cut(&mut self, oid: Oid) -> Result<()> {
+        self.memo.clear();
+        match &mut self.search {
+            Some(search) => search.cut(oid),
+            None => Ok(()),
+        }
+    }
+
+    /// The least object below which nothing is in question: no orphan, no suspect, nothing condemned,
+    /// and no anchor that is larger than its object.
+    pub(super) fn floor(&mut self, graph: &mut dyn Graph) -> Result<Oid> {
+        let mut floor = Oid::MAX.next();
+        let searched = self.search.as_ref().map(Search::least);
+        let condemned = (self.job.condemned != 0).then_some(self.job.next);
+        let orphan = graph.next_orphan(Oid::ROOT)?;
+        for oid in [searched, condemned, orphan, graph.least_irregular()?]
+            .into_iter()
+            .flatten()
+        {
+            floor = floor.min(oid);
+        }
+        #[cfg(test)]
+        if self.sabotage.raise_floor {
+            floor = floor.next();
+        }
+        Ok(floor)
+    }
+
+    /// Does a commit's share of the work, which has removed so many references.
+    pub(crate) fn after_commit(
+        &mut self,
+        graph: &mut dyn Graph,
+        budget: Budget,
+        removed: u64,
+    ) -> Result<Collected> {
+        let pace = PACE_MIN.max(removed.saturating_mul(2)).min(budget.reads);
+        // A search that did not end in the commit that began it is mostly the background worker's.
+        let reads = if self.long { pace } else { budget.reads };
+        let before = graph.reads();
+        let share = Budget { reads, ..budget };
+        let (_, collected) = self.run(graph, share, pace)?;
+        self.counters.reads.add(graph.reads() - before);
+        Ok(collected)
+    }
+
+    /// Works off what there is to do, within the budget; `pace` is the part of it that goes into deleting
+    /// what is condemned.
+    pub(crate) fn run(
+        &mut self,
+        graph: &mut dyn Graph,
+        budget: Budget,
+        pace: u64,
+    ) -> Result<(Progress, Collected)> {
+        let before = (self.counters.deleted, self.counters.deleted_bytes);
+        let condemned = self.delete_condemned(graph, budget, pace);
+        let mut meter = Meter::new(budget, graph);
+        let searched = condemned.and_then(|done| {
+            let searched = self.search_orphans(graph, budget, &mut meter)?;
+            // What the search has condemned is deleted with what is left of the budget.
+            Ok(match searched {
+                Progress::Quiet if done && self.job.condemned == 0 => Progress::Quiet,
+                _ => Progress::More,
+            })
+        });
+        self.long = self.search.is_some();
+        let collected = Collected {
+            objects: self.counters.deleted - before.0,
+            bytes: self.counters.deleted_bytes - before.1,
+        };
+        searched.map(|progress| (progress, collected))
+    }
+
+    /// Deletes a part of what is condemned; true when nothing is left of it.
+    fn delete_condemned(
+        &mut self,
+        graph: &mut dyn Graph,
+        budget: Budget,
+        pace: u64,
+    ) -> Result<bool> {
+        if self.job.condemned == 0 {
+            return Ok(true);
+        }
+        let share = Budget {
+            deletes: budget.deletes.min(pace),
+            reads: pace,
+            ..budget
+        };
+        let mut meter = Meter::new(share, graph);
+        let (done, deleted, count) = delete_condemned(graph, &mut self.job, &mut meter)?;
+        self.counters.deleted += count;
+        self.counters.deleted_bytes += deleted.bytes;
+        if !deleted.orphans.is_empty() {
+            self.memo.clear();
+        }
+        Ok(done)
+    }
+
+    fn search_orphans(
+        &mut self,
+        graph: &mut dyn Graph,
+        budget: Budget,
+        meter: &mut Meter,
+    ) -> Result<Progress> {
+        if !self.release_pins(graph, meter)? || !self.remove_leftovers(graph, meter)? {
+            return Ok(Progress::More);
+        }
+        let mut floor = None;
+        loop {
+            if self.search.is_none() {
+                let Some(orphan) = self.next_orphan(graph, meter)? else {
+                    return Ok(Progress::Quiet);
+                };
+                self.search = Some(Search::new(orphan)?);
+                self.refuted = 0;
+                floor = None;
+            }
+            if !meter.more(graph) {
+                return Ok(Progress::More);
+            }
+            let mut lowest = match floor {
+                Some(floor) => floor,
+                None => self.floor(graph)?,
+            };
+            let Some(search) = &mut self.search else {
+                return Ok(Progress::More);
+            };
+            let mut scene = Scene {
+                graph: &mut *graph,
+                meter: &mut *meter,
+                memo: &mut self.memo,
+                counters: &mut self.counters,
+                floor: &mut lowest,
+                weight_max: budget.reads,
+            };
+            let step = search.step(&mut scene)?;
+            floor = Some(lowest);
+            match step {
+                Step::Going => {}
+                Step::OutOfBudget => return Ok(Progress::More),
+                Step::Done => self.end_search(),
+                Step::Closed => {
+                    if !self.close(graph, budget, meter)? {
+                        return Ok(Progress::More);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The least orphan that is not condemned.
+    fn next_orphan(&mut self, graph: &mut dyn Graph, meter: &mut Meter) -> Result<Option<Oid>> {
+        let mut from = Oid::ROOT;
+        while let Some(orphan) = graph.next_orphan(from)? {
+            if self.job.condemned == 0 || !graph.is_condemned(orphan)? {
+                return Ok(Some(orphan));
+            }
+            if !meter.more(graph) {
+                break;
+            }
+            from = orphan.next();
+        }
+        Ok(None)
+    }
+
+    fn end_search(&mut self) {
+        self.search = None;
+        self.drop_draft();
+        match self.long {
+            true => self.counters.long_searches += 1,
+            false => self.counters.searches += 1,
+        }
+        self.long = false;
+    }
+
+    /// Deletes or condemns a closed set; false where the budget ended.
+    fn close(&mut self, graph: &mut dyn Graph, budget: Budget, meter: &mut Meter) -> Result<bool> {
+        let Some(search) = &mut self.search else {
+            return Ok(true);
+        };
+        if search.suspects.len() > budget.deletes {
+            return self.condemn(graph, meter);
+        }
+        let (mut members, mut total, mut from) = (Vec::new(), 0u64, Oid::ROOT);
+        while let Some(oid) = search.suspects.next_from(from)? {
+            members.push(oid);
+            total = total.saturating_add(weight(graph, oid)?);
+            from = oid.next();
+        }
+        if total > budget.reads {
+            return self.condemn(graph, meter);
+        }
+        for oid in &members {
+            if !self.confirm(graph, *oid)? {
+                return Ok(true);
+            }
+        }
+        let deleted = delete_all(graph, &members)?;
+        let count = members.len() as u64;
+        meter.deleted(count);
+        self.counters.deleted += count;
+        self.counters.deleted_bytes += deleted.bytes;
+        self.memo.clear();
+        self.end_search();
+        Ok(true)
+    }
+
+    /// Whether every referrer of a suspect is a suspect, and no pin holds it: what is deleted rests on
+    /// this alone, and on nothing that the search believes. Where it does not hold, the suspect is
+    /// examined anew.
+    fn confirm(&mut self, graph: &mut dyn Graph, oid: Oid) -> Result<bool> {
+        let Some(search) = &mut self.search else {
+            return Ok(false);
+        };
+        #[cfg(test)]
+        if self.sabotage.no_guard {
+            return Ok(true);
+        }
+        let mut holds = oid != Oid::ROOT;
+        match links(graph, oid)? {
+            None => holds = false,
+            Some(links) => {
+                holds &= links.pins == 0;
+                let mut position = Position::start(&links);
+                while let Some((referrer, next)) = position.next(graph, oid, &links)? {
+                    position = next;
+                    if !search.suspects.contains(referrer)? && !graph.is_condemned(referrer)? {
+                        holds = false;
+                        break;
+                    }
+                }
+            }
+        }
+        if !holds {
+            self.refuted += 1;
+            if self.refuted > REFUTED_MAX {
+                self.end_search();
+                return Err(inconsistent(
+                    oid,
+                    "a search for its referrers contradicts itself",
+                ));
+            }
+            search.touched(oid)?;
+            self.counters.restarts += 1;
+            self.drop_draft();
+        }
+        Ok(holds)
+    }
+
+    /// Writes the members of a large set down, part by part, and condemns all of them at once.
+    fn condemn(&mut self, graph: &mut dyn Graph, meter: &mut Meter) -> Result<bool> {
+        if self.job.condemned != 0 {
+            // One at a time: the one before is deleted first.
+            return Ok(false);
+        }
+        let mut draft = match self.draft {
+            Some(draft) => draft,
+            None => {
+                self.job.last_job += 1;
+                graph.put_job(&self.job)?;
+                Draft {
+                    job: self.job.last_job,
+                    ..Draft::default()
+                }
+            }
+        };
+        loop {
+            let mut part = Vec::new();
+            let mut more = true;
+            while part.len() < CONDEMNED_PART && more {
+                let next = match &mut self.search {
+                    Some(search) => search.suspects.next_from(draft.next)?,
+                    None => None,
+                };
+                let Some(oid) = next else {
+                    more = false;
+                    break;
+                };
+                if !self.confirm(graph, oid)? {
+                    self.draft = None;
+                    self.leftovers = true;
+                    return Ok(true);
+                }
+                draft.bytes += graph.node(oid)?.map_or(0, |node| node.bytes);
+                draft.next = oid.next();
+                draft.least = draft.least.or(Some(oid));
+                part.push(oid);
+            }
+            draft.members += part.len() as u64;
+            if !part.is_empty() {
+                graph.put_condemned(draft.job, &part)?;
+            }
+            self.draft = Some(draft);
+            if !more {
+                break;
+            }
+            if !meter.more(graph) {
+                return Ok(false);
+            }
+        }
+        let Some(search) = &mut self.search else {
+            return Ok(true);
+        };
+        let members = std::mem::take(&mut search.suspects);
+        let tid = graph.condemn(members, draft.bytes)?;
+        self.job = JobState {
+            condemned: draft.job,
+            tid,
+            left: draft.members,
+            next: draft.least.unwrap_or_default(),
+            next_refs: 0,
+            ..self.job
+        };
+        graph.put_job(&self.job)?;
+        self.draft = None;
+        self.memo.clear();
+        self.counters.condemned += 1;
+        self.end_search();
+        // Deleting them is the next thing to be done.
+        Ok(false)
+    }
+
+    /// Removes the pins of sessions that have ended; false where the budget ended.
+    fn release_pins(&mut self, graph: &mut dyn Graph, meter: &mut Meter) -> Result<bool> {
+        while let Some(session) = self.ended.last().copied() {
+            while let Some((oid, _)) = graph.next_pin(session, Oid::ROOT)? {
+                if !meter.more(graph) {
+                    return Ok(false);
+                }
+                self.unpin(graph, session, oid)?;
+            }
+            self.ended.pop();
+        }
+        Ok(true)
+    }
+
+    /// Removes rows of drafts that were given up; false where the budget ended.
+    fn remove_leftovers(&mut self, graph: &mut dyn Graph, meter: &mut Meter) -> Result<bool> {
+        let mut from = (0, Oid::ROOT);
+        while self.leftovers {
+            let Some((job, oids)) = graph.next_condemned(from.0, from.1)? else {
+                self.leftovers = false;
+                break;
+            };
+            let kept = [Some(self.job.condemned), self.draft.map(|draft| draft.job)];
+            if kept.contains(&Some(job)) {
+                from = (job + 1, Oid::ROOT);
+                continue;
+            }
+            if !meter.more(graph) {
+                return Ok(false);
+            }
+            if let Some(first) = oids.first() {
+                graph.delete_condemned(job, *first)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether there is work that needs neither a commit nor a look into the tables to be known of.
+    pub(crate) fn is_busy(&self) -> bool {
+        let job = self.job.condemned != 0 || self.leftovers;
+        job || self.search.is_some() || !self.ended.is_empty()
+    }
+
+    /// Objects that are condemned and not deleted yet.
+    pub(crate) fn condemned_left(&self) -> u64 {
+        self.job.left
+    }
+}

@@ -1,0 +1,430 @@
+//! The search for garbage: which suspects nobody outside refers to.
+//!
+//! A search begins with an orphan. It looks for a referrer that hangs on the root; where there is none,
+//! the orphan is suspect, and so is what is anchored to it. When all these have been examined, every
+//! suspect is looked at again for a referrer outside, and one that is found saves what it refers to as
+//! well. What remains is closed under "who refers to me": garbage, cyclic or not.
+//!
+//! A search can be left at any moment and taken up again. Commits in between report which objects they
+//! touch; these are examined anew.
+
+use std::rc::Rc;
+
+use super::budget::{Counters, Meter};
+use super::climb::{Climb, Memo, Obstacles, Verdict};
+use super::delete::{delete_all, weight};
+use super::graph::{Graph, Node, Position, links, put_links, set_anchor};
+use super::rows::Links;
+use super::spill::{SpillQueue, SpillSet, Work};
+use crate::error::Result;
+use crate::id::Oid;
+
+/// A search; see the [module](self).
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
+pub(crate) struct Search {
+    work: Work,
+    current: Option<Current>,
+    pub(super) suspects: SpillSet,
+    /// Suspects that have to be looked at again.
+    recheck: SpillQueue,
+    /// Objects that were anchored anew: suspects that they refer to are saved.
+    saved: SpillQueue,
+    /// No object of the search lies below.
+    least: Oid,
+}
+
+/// The object that is being worked on.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
+enum Current {
+    /// Looks for a referrer that is safe.
+    Examine(Examination),
+    /// Walks over the references of an object.
+    Spread {
+        oid: Oid,
+        node: Rc<Node>,
+        index: usize,
+        /// Whether it saves suspects; else it adds what is anchored to it.
+        saves: bool,
+    },
+}
+
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
+struct Examination {
+    oid: Oid,
+    position: Position,
+    /// The referrer whose climb was left.
+    climb: Option<(Oid, Climb)>,
+    /// Whether it is a suspect that is looked at again.
+    again: bool,
+    /// No referrer so far.
+    alone: bool,
+    /// A referrer may still turn out to be safe.
+    undecided: bool,
+}
+
+/// What a step of a search led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Going,
+    OutOfBudget,
+    /// The suspects that are left are closed.
+    Closed,
+    /// Nothing is suspect any more.
+    Done,
+}
+
+/// What a search needs of its surroundings.
+pub(super) struct Scene<'a> {
+    pub(super) graph: &'a mut dyn Graph,
+    pub(super) meter: &'a mut Meter,
+    pub(super) memo: &'a mut Memo,
+    pub(super) counters: &'a mut Counters,
+    /// Everything below is safe; kept below new orphans and irregular objects.
+    pub(super) floor: &'a mut Oid,
+    /// References that may be taken back at once.
+    pub(super) weight_max: u64,
+}
+
+impl Scene<'_> {
+    fn more(&mut self) -> bool {
+        self.meter.more(self.graph)
+    }
+
+    pub(super) fn lower_floor(&mut self, oid: Oid) {
+        *self.floor = (*self.floor).min(oid);
+    }
+}
+
+/// What blocks climbs: suspects, and what is going to be examined.
+struct Open<'a> {
+    suspects: &'a mut SpillSet,
+    work: &'a mut Work,
+}
+
+impl Obstacles for Open<'_> {
+    fn blocks(&mut self, oid: Oid) -> Result<bool> {
+        Ok(self.suspects.contains(oid)? || self.work.contains(oid)?)
+    }
+}
+
+impl Search {
+    pub(super) fn new(orphan: Oid) -> Result<Search> {
+        let mut search = Search {
+            least: orphan,
+            ..Search::default()
+        };
+        search.work.insert(orphan)?;
+        Ok(search)
+    }
+
+    /// No object of the search lies below this one.
+    pub(super) fn least(&self) -> Oid {
+        self.least
+    }
+
+    /// Whether chains through the object are not to be trusted.
+    pub(super) fn blocks(&mut self, oid: Oid) -> Result<bool> {
+        let current = matches!(&self.current, Some(Current::Examine(now)) if now.oid == oid);
+        Ok(current || self.suspects.contains(oid)? || self.work.contains(oid)?)
+    }
+
+    /// A commit has written the object, or changed its referrers or pins. Says whether it was suspect.
+    pub(super) fn touched(&mut self, oid: Oid) -> Result<bool> {
+        let current = match &self.current {
+            Some(Current::Examine(now)) if now.oid == oid => Some(false),
+            Some(Current::Spread {
+                oid: now, saves, ..
+            }) if *now == oid => Some(*saves),
+            _ => None,
+        };
+        match current {
+            Some(true) => self.saved.push(oid)?,
+            Some(false) => self.work.insert(oid)?,
+            None => {}
+        }
+        if current.is_some() {
+            self.current = None;
+        }
+        let suspect = self.suspects.remove(oid)?;
+        if suspect {
+            self.work.insert(oid)?;
+        }
+        Ok(suspect)
+    }
+
+    /// A commit has cut the object's anchor, or taken away its last pin.
+    pub(super) fn cut(&mut self, oid: Oid) -> Result<()> {
+        if let Some(Current::Examine(now)) = &mut self.current
+            && let Some((referrer, climb)) = &mut now.climb
+            && climb.passed(oid)?
+        {
+            *climb = Climb::new(now.oid, *referrer);
+        }
+        Ok(())
+    }
+
+    /// Does a bounded piece of work.
+    pub(super) fn step(&mut self, scene: &mut Scene<'_>) -> Result<Step> {
+        match self.current.take() {
+            Some(Current::Examine(now)) => return self.examine(now, scene),
+            Some(Current::Spread {
+                oid,
+                node,
+                index,
+                saves: true,
+            }) => return self.save_targets(oid, node, index, scene),
+            Some(Current::Spread {
+                oid, node, index, ..
+            }) => return self.add_anchored(oid, node, index, scene),
+            None => {}
+        }
+        if let Some(oid) = self.saved.pop()? {
+            self.spread(oid, true, scene)?;
+        } else if let Some(oid) = self.work.pop()? {
+            self.current = self.examination(oid, false, scene)?;
+        } else if let Some(oid) = self.recheck.pop()? {
+            if self.suspects.contains(oid)? {
+                self.current = self.examination(oid, true, scene)?;
+            }
+        } else if self.suspects.is_empty() {
+            return Ok(Step::Done);
+        } else {
+            return Ok(Step::Closed);
+        }
+        Ok(Step::Going)
+    }
+
+    fn examination(
+        &mut self,
+        oid: Oid,
+        again: bool,
+        scene: &mut Scene<'_>,
+    ) -> Result<Option<Current>> {
+        if scene.graph.is_condemned(oid)? {
+            return Ok(None);
+        }
+        let links = links(scene.graph, oid)?;
+        let Some(links) = links.filter(|links| links.pins == 0 && oid != Oid::ROOT) else {
+            // Gone, or kept alive by a session meanwhile.
+            if scene.graph.is_orphan(oid)? {
+                scene.graph.delete_orphan(oid)?;
+            }
+            self.suspects.remove(oid)?;
+            self.saved.push(oid)?;
+            return Ok(None);
+        };
+        // Mostly an object has an older referrer, below everything that is in question.
+        let oldest = links.inline.first().copied();
+        if let Some(referrer) = oldest.filter(|referrer| referrer < scene.floor) {
+            self.anchor(oid, links, referrer, scene)?;
+            return Ok(None);
+        }
+        Ok(Some(Current::Examine(Examination {
+            oid,
+            position: Position::start(&links),
+            climb: None,
+            again,
+            alone: true,
+            undecided: false,
+        })))
+    }
+
+    fn examine(&mut self, mut now: Examination, scene: &mut Scene<'_>) -> Result<Step> {
+        let Some(links) = links(scene.graph, now.oid)? else {
+            return Ok(Step::Going);
+        };
+        loop {
+            if !scene.more() {
+                self.current = Some(Current::Examine(now));
+                return Ok(Step::OutOfBudget);
+            }
+            let (referrer, mut climb) = match now.climb.take() {
+                Some(left) => left,
+                None => {
+                    let next = now.position.next(scene.graph, now.oid, &links)?;
+                    let Some((referrer, position)) = next else {
+                        break;
+                    };
+                    now.position = position;
+                    if scene.graph.is_condemned(referrer)? {
+                        continue;
+                    }
+                    now.alone = false;
+                    (referrer, Climb::new(now.oid, referrer))
+                }
+            };
+            let mut obstacles = Open {
+                suspects: &mut self.suspects,
+                work: &mut self.work,
+            };
+            let meter = &mut *scene.meter;
+            let verdict = climb.run(
+                scene.graph,
+                *scene.floor,
+                Some(scene.memo),
+                &mut obstacles,
+                &mut |graph| meter.more(graph),
+            )?;
+            match verdict {
+                Verdict::Unfinished => {
+                    now.climb = Some((referrer, climb));
+                    self.current = Some(Current::Examine(now));
+                    return Ok(Step::OutOfBudget);
+                }
+                Verdict::Safe => {
+                    scene.counters.climbs.add(climb.length());
+                    climb.remember(scene.memo)?;
+                    self.anchor(now.oid, links, referrer, scene)?;
+                    return Ok(Step::Going);
+                }
+                Verdict::Unsafe => {
+                    now.undecided |= !self.suspects.contains(referrer)?;
+                }
+                Verdict::Orphan(orphan) => {
+                    now.undecided = true;
+                    self.add_work(orphan, scene)?;
+                }
+            }
+            scene.counters.climbs.add(climb.length());
+        }
+        self.conclude(&now, scene)?;
+        Ok(Step::Going)
+    }
+
+    /// No referrer is safe.
+    fn conclude(&mut self, now: &Examination, scene: &mut Scene<'_>) -> Result<()> {
+        let oid = now.oid;
+        if now.again {
+            // What it waits for is still to be examined.
+            if now.undecided && !self.work.is_empty() {
+                self.recheck.push(oid)?;
+            }
+            return Ok(());
+        }
+        if !now.alone {
+            self.suspects.insert(oid)?;
+            return self.spread(oid, false, scene);
+        }
+        if weight(scene.graph, oid)? > scene.weight_max {
+            // It takes too long to delete at once. Nobody refers to it: it is closed by itself, and what is
+            // anchored to it is cut off when its references are taken back.
+            self.suspects.insert(oid)?;
+            return Ok(());
+        }
+        let deleted = delete_all(scene.graph, &[oid])?;
+        scene.meter.deleted(1);
+        scene.counters.deleted += 1;
+        scene.counters.deleted_bytes += deleted.bytes;
+        for orphan in deleted.orphans {
+            self.add_work(orphan, scene)?;
+        }
+        Ok(())
+    }
+
+    fn add_work(&mut self, orphan: Oid, scene: &mut Scene<'_>) -> Result<()> {
+        self.least = self.least.min(orphan);
+        scene.lower_floor(orphan);
+        if !self.suspects.contains(orphan)? {
+            self.work.insert(orphan)?;
+        }
+        Ok(())
+    }
+
+    /// Anchors the object to a safe referrer.
+    fn anchor(
+        &mut self,
+        oid: Oid,
+        mut links: Links,
+        referrer: Oid,
+        scene: &mut Scene<'_>,
+    ) -> Result<()> {
+        set_anchor(scene.graph, oid, &mut links, Some(referrer))?;
+        if referrer > oid {
+            scene.lower_floor(oid);
+        }
+        put_links(scene.graph, oid, links)?;
+        if scene.graph.is_orphan(oid)? {
+            scene.graph.delete_orphan(oid)?;
+        }
+        scene.counters.anchored += 1;
+        self.suspects.remove(oid)?;
+        if !self.suspects.is_empty() {
+            self.saved.push(oid)?;
+        }
+        Ok(())
+    }
+
+    fn spread(&mut self, oid: Oid, saves: bool, scene: &mut Scene<'_>) -> Result<()> {
+        if let Some(node) = scene.graph.node(oid)? {
+            self.current = Some(Current::Spread {
+                oid,
+                node,
+                index: 0,
+                saves,
+            });
+        }
+        Ok(())
+    }
+
+    /// Saves the suspects that a saved object refers to.
+    fn save_targets(
+        &mut self,
+        oid: Oid,
+        node: Rc<Node>,
+        mut index: usize,
+        scene: &mut Scene<'_>,
+    ) -> Result<Step> {
+        while let Some(target) = node.refs.get(index).copied() {
+            if !scene.more() {
+                self.current = Some(Current::Spread {
+                    oid,
+                    node,
+                    index,
+                    saves: true,
+                });
+                return Ok(Step::OutOfBudget);
+            }
+            index += 1;
+            if self.suspects.contains(target)?
+                && let Some(links) = links(scene.graph, target)?
+            {
+                self.anchor(target, links, oid, scene)?;
+            }
+        }
+        Ok(Step::Going)
+    }
+
+    /// Adds to the work what is anchored to a suspect.
+    fn add_anchored(
+        &mut self,
+        oid: Oid,
+        node: Rc<Node>,
+        mut index: usize,
+        scene: &mut Scene<'_>,
+    ) -> Result<Step> {
+        while let Some(target) = node.refs.get(index).copied() {
+            if !scene.more() {
+                self.current = Some(Current::Spread {
+                    oid,
+                    node,
+                    index,
+                    saves: false,
+                });
+                return Ok(Step::OutOfBudget);
+            }
+            index += 1;
+            if self.suspects.contains(target)? {
+                continue;
+            }
+            let found = links(scene.graph, target)?;
+            if found.is_some_and(|links| links.anchor == Some(oid)) {
+                self.add_work(target, scene)?;
+            }
+        }
+        self.recheck.push(oid)?;
+        Ok(Step::Going)
+    }
+}
