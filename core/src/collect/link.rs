@@ -6,7 +6,7 @@ use super::climb::{Climb, Verdict};
 use super::graph::{Graph, Pin, add_referrer, links, put_links, remove_referrer, set_anchor};
 use super::resolve::Collector;
 use super::rows::Links;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::id::{Oid, SessionId};
 
 /// Steps that a commit may climb to find out whether a link makes a pin superfluous. Where that is not
@@ -89,7 +89,14 @@ impl Collector {
                 }
                 continue;
             }
-            let mut links = links(graph, *target)?.unwrap_or_default();
+            let mut links = match links(graph, *target) {
+                Err(error) if error.kind() == ErrorKind::Damaged => {
+                    // It must be possible to unlink it. A repair of the tables finds its referrers.
+                    tracing::warn!(%error, "the referrers of a damaged object are not followed up");
+                    continue;
+                }
+                links => links?.unwrap_or_default(),
+            };
             for source in &delta.removed {
                 remove_referrer(graph, *target, &mut links, *source)?;
             }

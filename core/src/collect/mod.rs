@@ -1,31 +1,44 @@
-//! Deleting what the root can no longer reach.
+//! Prompt garbage collection, cycles included, at a cost in proportion to the garbage.
 //!
-//! This is a mark-and-sweep in bounded memory: it visits every object that can be reached, and stops
-//! commits while it runs. The record format and the tables have room for the anchors, referrers and
-//! queues of prompt collection, whose cost is in proportion to the garbage.
+//! Each object has an *anchor*: one referrer through which the root reaches it. Anchors form a forest:
+//! following them from any object ends at the root, at an object that a session has pinned, or at an
+//! *orphan*, and all orphans stand in one persistent queue. So an empty queue, with nothing condemned,
+//! proves that there is no garbage, and collecting is mending that certificate:
+//! - Removing a reference that is no anchor costs nothing further. Removing an anchor queues an orphan
+//!   ([`link`]).
+//! - An orphan without referrers is garbage. One with a referrer whose chain of anchors ends well
+//!   ([`climb`]) is anchored to that. Else it is suspect, together with what is anchored to it, and what
+//!   remains closed under "who refers to me" is garbage, cyclic or not ([`search`]).
+//! - Deletion rests on a local check alone: every referrer of every member is a member, and none is the
+//!   root or pinned ([`resolve`]). Sets too large for one write are written down, condemned by one small
+//!   write, and deleted a part at a time ([`delete`]).
+//!
+//! Kin: Ramalingam and Reps's incremental algorithms; TCRC (Ashwin and others, "Garbage Collection in
+//! Object Oriented Databases Using Transactional Cyclic Reference Counting", VLDB 1997); back tracing
+//! (Maheshwari and Liskov, "Collecting Cyclic Distributed Garbage by Back Tracing", PODC 1997).
 
 mod budget;
 mod climb;
 mod delete;
 mod frontier;
 pub(crate) mod graph;
-pub(crate) mod link;
+mod link;
 #[cfg(test)]
 mod model;
 mod oid_set;
 mod reach;
-pub(crate) mod resolve;
+mod resolve;
 pub(crate) mod rows;
 mod search;
 pub(crate) mod spill;
-mod sweep;
 
 use serde::Serialize;
 
 pub use budget::{Budget, Counters, Histogram};
+pub(crate) use link::{Change, Committer, Hold};
 pub use oid_set::OidSet;
 pub use reach::{Reached, reach};
-pub(crate) use sweep::mark_and_sweep;
+pub(crate) use resolve::{Collector, Progress};
 
 /// What a collection deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

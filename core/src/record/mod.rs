@@ -206,13 +206,19 @@ fn seal(oid: Oid, record: &mut [u8]) {
     }
 }
 
-/// A record that was encoded with tid 0 as it is with `tid`.
-pub(crate) fn with_tid(oid: Oid, encoded: &[u8], tid: Tid) -> Vec<u8> {
+/// A record that was encoded with tid 0 and without an anchor, as it is with these.
+pub(crate) fn with_tid_and_anchor(
+    oid: Oid,
+    encoded: &[u8],
+    tid: Tid,
+    anchor: Option<Oid>,
+) -> Vec<u8> {
     const TID: usize = CHECKSUM_LENGTH + 1;
-    let mut out = Vec::with_capacity(encoded.len() + 9);
+    let mut out = Vec::with_capacity(encoded.len() + 18);
     out.extend_from_slice(encoded.get(..TID).unwrap_or_default());
     varint::put(&mut out, tid.0);
-    out.extend_from_slice(encoded.get(TID + 1..).unwrap_or_default());
+    varint::put(&mut out, anchor.map_or(0, |anchor| anchor.0 + 1));
+    out.extend_from_slice(encoded.get(TID + 2..).unwrap_or_default());
     seal(oid, &mut out);
     out
 }
@@ -315,21 +321,15 @@ mod tests {
     }
 
     #[test]
-    fn a_record_receives_its_tid_later() {
+    fn a_record_receives_its_tid_and_anchor_later() {
         let (codecs, _, _, bytes) = sample(Codec::None);
         let mut early = Vec::new();
         let record = Record::parse(Oid(9), &bytes).unwrap();
         let refs: Vec<Oid> = record.refs().collect();
-        encode(
-            Oid(9),
-            Tid::ZERO,
-            record.anchor,
-            &refs,
-            record.payload(),
-            &mut early,
-        );
-        assert_eq!(with_tid(Oid(9), &early, Tid(77)), bytes);
-        let large = with_tid(Oid(9), &early, Tid(u64::MAX));
+        encode(Oid(9), Tid::ZERO, None, &refs, record.payload(), &mut early);
+        let late = with_tid_and_anchor(Oid(9), &early, Tid(77), Some(Oid::ROOT));
+        assert_eq!(late, bytes);
+        let large = with_tid_and_anchor(Oid(9), &early, Tid(u64::MAX), Some(Oid::MAX));
         let object = Record::parse(Oid(9), &large)
             .unwrap()
             .to_object(&codecs)

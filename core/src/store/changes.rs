@@ -5,7 +5,8 @@
 //! than the newest [`COMMITS_KEPT`] are removed in slices.
 
 use super::batch::CommitId;
-use crate::collect::rows::{put_oids, take_oids};
+use super::condemned::Condemned;
+use crate::collect::rows::{condemned_oids, put_oids, take_oids};
 use crate::engine::{EngineSnapshot, Key, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Oid, Tid};
@@ -96,8 +97,19 @@ pub(super) fn recent_tid(value: &[u8]) -> Option<Tid> {
 }
 
 /// Reads the changes of the commits after `since`, up to `until`.
-pub(super) fn read(view: &dyn EngineSnapshot, since: Tid, until: Tid) -> Result<Vec<Change>> {
+///
+/// `condemned` is what a collection is deleting at the moment: gone since its condemnation, though its
+/// rows come bit by bit.
+pub(super) fn read(
+    view: &dyn EngineSnapshot,
+    since: Tid,
+    until: Tid,
+    condemned: Option<&Condemned>,
+) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
+    if let Some(condemned) = condemned.filter(|now| now.tid > since && now.tid <= until) {
+        read_condemned(view, condemned, &mut changes)?;
+    }
     let mut cursor = view.cursor(Table::Changes, Key::pair(since.0.saturating_add(1), 0))?;
     while let Some((key, value)) = cursor.next()? {
         let tid = Tid(key.first);
@@ -114,8 +126,55 @@ pub(super) fn read(view: &dyn EngineSnapshot, since: Tid, until: Tid) -> Result<
             })?;
             changes.extend(oids.into_iter().map(|oid| Change { tid, oid, deleted }));
         }
+        check_length(&changes, since)?;
     }
+    changes.sort_by_key(|change| change.tid);
     Ok(changes)
+}
+
+fn read_condemned(
+    view: &dyn EngineSnapshot,
+    condemned: &Condemned,
+    changes: &mut Vec<Change>,
+) -> Result<()> {
+    let mut cursor = view.cursor(Table::Condemned, Key::pair(condemned.job, 0))?;
+    while let Some((key, value)) = cursor.next()? {
+        if key.first != condemned.job {
+            break;
+        }
+        let oids = condemned_oids(key, value)?;
+        changes.extend(oids.into_iter().map(|oid| Change {
+            tid: condemned.tid,
+            oid,
+            deleted: true,
+        }));
+        check_length(changes, condemned.tid)?;
+    }
+    Ok(())
+}
+
+/// Beyond this many changes it is better to read everything anew than to hold them all in memory.
+const CHANGES_MAX: usize = 4 << 20;
+
+fn check_length(changes: &[Change], since: Tid) -> Result<()> {
+    if changes.len() <= CHANGES_MAX {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::TooOld, "read the log of changes")
+        .because(format!(
+            "more than {CHANGES_MAX} changes came after {since}"
+        ))
+        .hint("Read everything anew from a snapshot."))
+}
+
+/// The row that logs a part of what the commit `tid` condemned, when that part has been deleted; `left`
+/// is how many members were left then, so that each part has a key of its own.
+pub(super) fn condemned_part(tid: Tid, left: u64, oids: &[Oid]) -> (Key, Vec<u8>) {
+    const FIRST: u64 = 1 << 40;
+    let mut value = Vec::new();
+    put_oids(&mut value, &[]);
+    put_oids(&mut value, oids);
+    (Key::pair(tid.0, FIRST + left), value)
 }
 
 pub(super) fn too_old(since: Tid, from: Tid) -> Error {

@@ -113,7 +113,14 @@ impl Shared {
         rows.put(Table::Dictionaries, key, value);
         let state = writer.state;
         let durability = self.offered_durability(self.durability)?;
-        self.write(&mut writer, rows, state, Vec::new(), durability)?;
+        self.write(
+            &mut writer,
+            rows,
+            state,
+            Vec::new(),
+            self.condemned(),
+            durability,
+        )?;
         self.codecs.add_dictionary(NUMBER, &dictionary);
         Ok(true)
     }

@@ -260,7 +260,7 @@ impl<'a> Importer<'a> {
         }
         let rows = WriteSet::new(self.shared.engine.snapshot()?);
         self.shared
-            .write(&mut writer, rows, state, Vec::new(), self.durability)?;
+            .write(&mut writer, rows, state, Vec::new(), None, self.durability)?;
         Ok(ImportSummary {
             objects: state.objects,
             bytes: state.live_bytes,

@@ -1,20 +1,22 @@
 //! The store on an engine in this process.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::batch::{Batch, CommitId, Receipt};
 use super::changes::{self, Changes};
+use super::collection::{Collection, Signal, Worker};
+use super::condemned::Condemned;
 use super::meta::State;
 use super::oids::OidAllocator;
 use super::queue::Queue;
-use super::session::SessionKind;
+use super::session::{SessionKind, Sessions};
 use super::snapshot::LocalSnapshot;
 use super::superseded::Superseded;
 use super::views::{Gate, View};
 use super::writer::{Request, Writer};
 use super::{Snapshot, Store, StoreStats};
-use crate::collect::{self, Collected};
+use crate::collect::Collected;
 use crate::engine::{Capabilities, Durability, Engine, Key, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Oid, SessionId, StoreId, Tid};
@@ -25,6 +27,8 @@ use crate::record::{Codec, Codecs};
 /// [`LocalStore::create`].
 #[derive(Debug)]
 pub struct LocalStore {
+    /// Stopped before the store is closed: fields are dropped in this order.
+    pub(super) worker: Option<Worker>,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -42,7 +46,11 @@ pub(super) struct Shared {
     pub(super) published: Mutex<State>,
     pub(super) queue: Queue<Request, Receipt>,
     pub(super) training: AtomicBool,
-    pub(super) sessions: AtomicU64,
+    pub(super) sessions: Mutex<Sessions>,
+    pub(super) collection: Collection,
+    pub(super) condemned: Mutex<Option<Arc<Condemned>>>,
+    pub(super) condemned_left: AtomicU64,
+    pub(super) signal: Arc<Signal>,
     /// Closed before the lock of the place is given back: fields are dropped in this order.
     pub(super) engine: Box<dyn Engine>,
     pub(super) place: Option<Place>,
@@ -59,6 +67,18 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is condemned now.
+    pub(super) fn condemned(&self) -> Option<Arc<Condemned>> {
+        self.condemned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// A view of the newest state, counted like those of snapshots. To be dropped soon.
     pub(super) fn view(&self) -> Result<View> {
         self.views
@@ -169,25 +189,38 @@ impl Store for LocalStore {
         }
     }
 
-    fn session(&self, _kind: SessionKind) -> Result<SessionId> {
-        let session = SessionId(self.shared.sessions.fetch_add(1, Ordering::Relaxed));
+    fn session(&self, kind: SessionKind) -> Result<SessionId> {
+        loop {
+            let begun = self.shared.sessions().begin(kind);
+            match begun {
+                Ok(session) => {
+                    self.shared
+                        .oids
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .begin(session);
+                    return Ok(session);
+                }
+                Err(last) => self.shared.persist_sessions(last)?,
+            }
+        }
+    }
+
+    fn end_session(&self, session: SessionId) -> Result<()> {
+        let kind = self.shared.sessions().kind(session);
+        if session == SessionId::EMBEDDED || kind.is_none() {
+            return Err(unknown_session(session));
+        }
+        if kind == Some(SessionKind::Import) {
+            self.shared.check_import()?;
+        }
         self.shared
             .oids
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .begin(session);
-        Ok(session)
-    }
-
-    fn end_session(&self, session: SessionId) -> Result<()> {
-        let mut oids = self
-            .shared
-            .oids
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if session == SessionId::EMBEDDED || !oids.end(session) {
-            return Err(unknown_session(session));
-        }
+            .end(session);
+        self.shared.sessions().end(session);
+        self.shared.end_pins(session);
         Ok(())
     }
 
@@ -213,7 +246,12 @@ impl Store for LocalStore {
         }
         let changes = {
             let view = self.shared.view()?;
-            changes::read(view.engine()?, tid, until)?
+            changes::read(
+                view.engine()?,
+                tid,
+                until,
+                self.shared.condemned().as_deref(),
+            )?
         };
         // The log may have been shortened while it was read: its beginning is looked at afterwards.
         let from = from.max(self.shared.published().changes_from);
@@ -227,7 +265,7 @@ impl Store for LocalStore {
     }
 
     fn collect(&self) -> Result<Collected> {
-        collect::mark_and_sweep(self)
+        self.collect_with(&mut |_| {})
     }
 
     fn stats(&self) -> Result<StoreStats> {
@@ -238,7 +276,7 @@ impl Store for LocalStore {
             tid: state.tid,
             high_water: Oid(state.high_water),
             live_bytes: state.live_bytes,
-            garbage_pending: 0,
+            garbage_pending: state.orphans + self.shared.condemned_left.load(Ordering::Relaxed),
             engine,
         })
     }

@@ -5,18 +5,21 @@
 
 mod batch;
 mod changes;
+mod collection;
+mod condemned;
 mod dictionary;
+mod graph;
 mod import;
 mod local;
 mod meta;
 mod oids;
 mod open;
 mod queue;
+mod repair;
 mod scan;
 mod session;
 mod snapshot;
 mod superseded;
-mod sweep;
 mod views;
 mod write_set;
 mod writer;
@@ -25,11 +28,11 @@ use std::fmt::Debug;
 
 pub use batch::{Batch, CommitId, Receipt};
 pub use changes::{Change, Changes};
+pub use collection::Collection;
 pub use import::{ImportSummary, Importer};
 pub use local::LocalStore;
 pub use open::{StagedStore, StoreOptions};
 pub use session::SessionKind;
-pub(crate) use sweep::Sweep;
 
 use crate::collect::Collected;
 use crate::engine::{Capabilities, Durability, EngineStats};
@@ -80,7 +83,8 @@ pub trait Store: Send + Sync + Debug {
     /// Ends a session: OIDs that it did not use are lost, and what it did not link is garbage.
     ///
     /// # Errors
-    /// `Usage` for an unknown session.
+    /// `Usage` for an unknown session; `Gone` for an import that refers to objects that are not there,
+    /// and goes on.
     fn end_session(&self, session: SessionId) -> Result<()>;
 
     /// Whether the commit with this identity happened: its tid, or `None` where it did not or is too
@@ -96,11 +100,12 @@ pub trait Store: Send + Sync + Debug {
     /// `TooOld` where the log of changes no longer reaches back to `tid`.
     fn changes_since(&self, tid: Tid) -> Result<Changes>;
 
-    /// Deletes what the root can no longer reach, what sessions have committed and not linked yet
-    /// included. Commits wait meanwhile.
+    /// Deletes all garbage that there is: what neither the root nor a session's objects that are not
+    /// linked yet can reach. Those of this process's own session, [`SessionId::EMBEDDED`], do not count.
+    /// Commits go on meanwhile.
     ///
     /// # Errors
-    /// As for commits; `Damaged` where an object cannot be read, in which case nothing was deleted.
+    /// As for commits; `Damaged` where garbage or the collector's tables cannot be read.
     fn collect(&self) -> Result<Collected>;
 
     /// What is in the store, from counters that are kept up to date.

@@ -4,18 +4,21 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::collection::{Collection, Signal, Worker};
+use super::condemned::Condemned;
 use super::dictionary;
 use super::import::Importer;
 use super::local::{LocalStore, Shared};
 use super::meta::{State, check_store_id, store_id_key};
 use super::oids::OidAllocator;
 use super::queue::Queue;
+use super::session::Sessions;
 use super::superseded::Superseded;
-use super::sweep::load_condemned;
 use super::views::Gate;
-use super::write_set::WriteSet;
 use super::writer::Writer;
-use crate::engine::{Backend, Durability, Engine, Key, Op, Options, Table};
+use crate::collect::Collector;
+use crate::collect::rows::JobState;
+use crate::engine::{Backend, Durability, Engine, EngineSnapshot, Key, Op, Options, Table};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::id::{SessionId, StoreId};
 use crate::place::{Place, StagedPlace};
@@ -35,6 +38,8 @@ pub struct StoreOptions {
     pub rebuild_state: bool,
     /// The bytes of superseded records that are kept in memory for snapshots.
     pub superseded_bytes_max: u64,
+    /// How much garbage is collected, and when.
+    pub collection: Collection,
 }
 
 impl Default for StoreOptions {
@@ -45,6 +50,7 @@ impl Default for StoreOptions {
             durability: Durability::Power,
             rebuild_state: false,
             superseded_bytes_max: 64 << 20,
+            collection: Collection::default(),
         }
     }
 }
@@ -86,7 +92,9 @@ impl LocalStore {
         }
         let engine = backend.open(&place.data(), &options.engine).at_path(path)?;
         let id = place.identity().store_id;
-        LocalStore::assemble(&*backend, Some(place), engine, id, options).at_path(path)
+        LocalStore::assemble(&*backend, Some(place), engine, id, options)
+            .and_then(LocalStore::with_worker)
+            .at_path(path)
     }
 
     fn assemble(
@@ -98,7 +106,7 @@ impl LocalStore {
         options: &StoreOptions,
     ) -> Result<LocalStore> {
         let codecs = Codecs::default();
-        let (state, rebuilt, root_exists, condemned) = {
+        let (state, rebuilt, root_exists, memory) = {
             let view = engine.snapshot()?;
             check_store_id(&*view, id)?;
             dictionary::load(&*view, &codecs)?;
@@ -109,7 +117,7 @@ impl LocalStore {
                 state => (state?, false),
             };
             let root_exists = view.get(Table::Objects, Key::MIN, &mut |_| {})?;
-            (state, rebuilt, root_exists, load_condemned(&*view)?)
+            (state, rebuilt, root_exists, CollectorMemory::load(&*view)?)
         };
         let capabilities = backend.capabilities();
         // Where nothing outlives the process, the default durability can only be what there is.
@@ -134,13 +142,19 @@ impl LocalStore {
             oids: Mutex::new(OidAllocator::new(state.high_water, root_exists)),
             writer: Mutex::new(Writer {
                 state,
-                condemned,
+                job: memory.job,
+                collector: Collector::new(memory.job, memory.pinning),
+                collection_failed: None,
                 poisoned: None,
             }),
             published: Mutex::new(state),
             queue: Queue::default(),
             training: AtomicBool::new(false),
-            sessions: AtomicU64::new(SessionId::EMBEDDED.0 + 1),
+            sessions: Mutex::new(Sessions::new(memory.last_session)),
+            collection: options.collection,
+            condemned_left: AtomicU64::new(memory.job.left),
+            condemned: Mutex::new(memory.condemned),
+            signal: Arc::new(Signal::default()),
             engine,
             place,
         };
@@ -148,11 +162,56 @@ impl LocalStore {
         let level = shared.offered_durability(durability)?;
         if rebuilt {
             let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let rows = WriteSet::new(shared.engine.snapshot()?);
-            shared.write(&mut writer, rows, state, Vec::new(), level)?;
+            let graph = shared.graph(&writer)?;
+            shared.write_graph(&mut writer, graph, level)?;
         }
         Ok(LocalStore {
+            worker: None,
             shared: Arc::new(shared),
+        })
+    }
+
+    /// Starts the background worker, where the options ask for one.
+    fn with_worker(mut self) -> Result<LocalStore> {
+        if let Some(budget) = self.shared.collection.worker {
+            self.worker = Some(Worker::start(&self.shared, budget)?);
+            let writer = self.shared.writer.lock();
+            self.shared
+                .wake_collector(&writer.unwrap_or_else(PoisonError::into_inner));
+        }
+        Ok(self)
+    }
+}
+
+/// What the collector has to know when a store is opened.
+struct CollectorMemory {
+    job: JobState,
+    condemned: Option<Arc<Condemned>>,
+    /// Sessions with pins: all of them have ended.
+    pinning: Vec<SessionId>,
+    last_session: u64,
+}
+
+impl CollectorMemory {
+    fn load(view: &dyn EngineSnapshot) -> Result<CollectorMemory> {
+        let (table, key) = JobState::row();
+        let mut job = Ok(JobState::default());
+        view.get(table, key, &mut |bytes| job = JobState::decode(bytes))?;
+        let job = job?;
+        let mut pinning = Vec::new();
+        let mut from = Key::MIN;
+        loop {
+            let found = view.cursor(Table::Pins, from)?.next()?.map(|(key, _)| key);
+            let Some(key) = found else { break };
+            pinning.push(SessionId(key.first));
+            from = Key::pair(key.first + 1, 0);
+        }
+        let last = pinning.last().map_or(0, |session| session.0);
+        Ok(CollectorMemory {
+            job,
+            condemned: Condemned::load(view, &job)?,
+            last_session: job.last_session.max(last),
+            pinning,
         })
     }
 }
@@ -243,7 +302,9 @@ impl StagedStore {
             backend,
             options,
         } = self;
-        let Some(place) = place else { return Ok(store) };
+        let Some(place) = place else {
+            return store.with_worker();
+        };
         super::Store::sync(&store)?;
         let Some(shared) = Arc::into_inner(store.shared) else {
             return Err(
@@ -259,6 +320,8 @@ impl StagedStore {
             .open(&place.data(), &options.engine)
             .at_path(&path)?;
         let id = place.identity().store_id;
-        LocalStore::assemble(&*backend, Some(place), engine, id, &options).at_path(&path)
+        LocalStore::assemble(&*backend, Some(place), engine, id, &options)
+            .and_then(LocalStore::with_worker)
+            .at_path(&path)
     }
 }

@@ -71,6 +71,15 @@ impl<'a> LocalScan<'a> {
         if !exact && !self.newest {
             self.restore(from, last.unwrap_or(Oid::MAX))?;
         }
+        if let Some(condemned) = self.snapshot.condemned.as_ref().filter(|_| !self.newest) {
+            let mut kept = Vec::with_capacity(self.rows.len());
+            for row in self.rows.drain(..) {
+                if !condemned.contains(row.0)? {
+                    kept.push(row);
+                }
+            }
+            self.rows = kept;
+        }
         self.rows_max = (self.rows_max * 4).min(ROWS_MAX);
         self.from = last.map(Oid::next).filter(|oid| oid.is_valid());
         Ok(())

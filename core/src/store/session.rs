@@ -1,4 +1,9 @@
-//! Sessions: who OIDs are handed out to, and who keeps objects that are not linked yet.
+//! Sessions: who OIDs are handed out to, and who keeps objects alive that are not linked yet.
+
+use std::collections::BTreeMap;
+
+use crate::collect::Hold;
+use crate::id::SessionId;
 
 /// What sort of client a session serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -7,4 +12,72 @@ pub enum SessionKind {
     Embedded,
     /// A client of the storage server.
     Client,
+    /// A client of the storage server that speaks Durus's own protocol: what it unlinks is kept until
+    /// its next commit, so that it can move an object in two commits.
+    DurusClient,
+    /// Brings in objects with OIDs of their own, in any order: references to objects that do not exist
+    /// yet are allowed until the session ends, and so long everything that it unlinks is kept.
+    Import,
+}
+
+impl SessionKind {
+    pub(super) fn hold(self) -> Hold {
+        match self {
+            SessionKind::Embedded | SessionKind::Client => Hold::No,
+            SessionKind::DurusClient => Hold::NextCommit,
+            SessionKind::Import => Hold::End,
+        }
+    }
+}
+
+/// The sessions that have begun since the store was opened, and have not ended.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    live: BTreeMap<SessionId, SessionKind>,
+    next: u64,
+    /// Numbers below this one are persisted as used, so that none comes twice.
+    limit: u64,
+}
+
+/// How many numbers are persisted as used at once.
+const BLOCK: u64 = 1024;
+
+impl Sessions {
+    /// `last` is the largest number that may have been used before.
+    pub(super) fn new(last: u64) -> Sessions {
+        let last = last.max(SessionId::EMBEDDED.0);
+        Sessions {
+            live: BTreeMap::from([(SessionId::EMBEDDED, SessionKind::Embedded)]),
+            next: last + 1,
+            limit: last + 1,
+        }
+    }
+
+    /// Begins a session; where numbers have to be persisted first, the last of them.
+    pub(super) fn begin(&mut self, kind: SessionKind) -> Result<SessionId, u64> {
+        if self.next >= self.limit {
+            return Err(self.limit + BLOCK - 1);
+        }
+        let session = SessionId(self.next);
+        self.next += 1;
+        self.live.insert(session, kind);
+        Ok(session)
+    }
+
+    /// Numbers up to `last` were persisted as used.
+    pub(super) fn persisted(&mut self, last: u64) {
+        self.limit = self.limit.max(last + 1);
+    }
+
+    pub(super) fn kind(&self, session: SessionId) -> Option<SessionKind> {
+        self.live.get(&session).copied()
+    }
+
+    pub(super) fn end(&mut self, session: SessionId) {
+        self.live.remove(&session);
+    }
+
+    pub(super) fn all(&self) -> Vec<SessionId> {
+        self.live.keys().copied().collect()
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::condemned::Condemned;
 use super::local::Shared;
 use super::scan::{LocalScan, VerifiedScan};
 use super::views::{Slot, View};
@@ -15,14 +16,23 @@ use crate::record::{Codecs, Record};
 pub(super) struct LocalSnapshot {
     pub(super) shared: Arc<Shared>,
     tid: Tid,
+    /// What is gone at this commit, though it may still be stored.
+    pub(super) condemned: Option<Arc<Condemned>>,
     slot: Arc<Slot>,
 }
 
 impl LocalSnapshot {
     pub(super) fn new(shared: Arc<Shared>) -> LocalSnapshot {
         let tid = shared.superseded.begin_snapshot();
+        // Asked for after the tid: what was condemned by that commit or before is there by now, or deleted.
+        let condemned = shared.condemned().filter(|condemned| condemned.tid <= tid);
         let slot = shared.views.slot();
-        LocalSnapshot { shared, tid, slot }
+        LocalSnapshot {
+            shared,
+            tid,
+            condemned,
+            slot,
+        }
     }
 
     /// Runs `read` on an engine snapshot, and keeps that for the next time.
@@ -68,6 +78,11 @@ impl Snapshot for LocalSnapshot {
     }
 
     fn load_with(&self, oid: Oid, visit: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<bool> {
+        if let Some(condemned) = &self.condemned
+            && condemned.contains(oid)?
+        {
+            return Ok(false);
+        }
         // None: the engine's record, if there is one, is not that of this snapshot.
         let mut outcome = None;
         let exact = self.with_view(|view| {

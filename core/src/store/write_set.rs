@@ -39,6 +39,33 @@ impl WriteSet {
         self.rows.insert((table, key), None);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The first row of `table` from `from` on.
+    pub(super) fn next(&self, table: Table, from: Key) -> Result<Option<(Key, Vec<u8>)>> {
+        let pending = self
+            .rows
+            .range((table, from)..)
+            .take_while(|((found, _), _)| *found == table)
+            .find_map(|((_, key), value)| Some((*key, value.as_ref()?)));
+        let mut stored = None;
+        if let Some(view) = &self.view {
+            let mut cursor = view.cursor(table, from)?;
+            while let Some((key, value)) = cursor.next()? {
+                if pending.is_some_and(|(first, _)| first <= key) {
+                    break;
+                }
+                if !self.rows.contains_key(&(table, key)) {
+                    stored = Some((key, value.to_vec()));
+                    break;
+                }
+            }
+        }
+        Ok(stored.or_else(|| pending.map(|(key, value)| (key, value.clone()))))
+    }
+
     /// The engine snapshot underneath, without the pending rows.
     pub(super) fn view(&self) -> Option<&dyn EngineSnapshot> {
         self.view.as_deref()

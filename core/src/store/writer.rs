@@ -1,17 +1,23 @@
 //! Writing commits: validation one by one, one engine batch for the group.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::batch::{Batch, Receipt, Write};
 use super::changes;
+use super::condemned::Condemned;
+use super::graph::RowGraph;
 use super::local::Shared;
 use super::meta::State;
+use super::session::SessionKind;
 use super::write_set::WriteSet;
-use crate::collect::{Collected, OidSet};
+use crate::collect::graph::Graph as _;
+use crate::collect::rows::JobState;
+use crate::collect::{self, Collected, Collector};
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Oid, SessionId, Tid};
-use crate::record::{self, Record};
+use crate::record;
 
 /// A commit that waits to be written: its data is compressed already, outside of any lock.
 #[derive(Debug)]
@@ -26,20 +32,33 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) state: State,
-    /// Objects that an unfinished collection is deleting: for commits they are gone.
-    pub(super) condemned: OidSet,
+    /// The collector's state as it was written last; `collector` may be ahead of it.
+    pub(super) job: JobState,
+    pub(super) collector: Collector,
+    /// Why nothing is collected any more, after damage was found. Commits go on.
+    pub(super) collection_failed: Option<Error>,
     /// Why writing is refused, after a failure that leaves the disk uncertain.
     pub(super) poisoned: Option<String>,
 }
 
-/// What a valid commit replaces.
+/// A record that a valid commit replaces.
 struct Replaced {
-    /// Stored bytes by object, for snapshots.
-    records: Vec<(Oid, Vec<u8>)>,
-    bytes: u64,
+    anchor: Option<Oid>,
+    refs: Vec<Oid>,
+    bytes: Vec<u8>,
 }
 
+/// Rows of the log of changes to be removed, and the commit after which it begins then.
+type ForgottenRows = (Vec<(Table, Key)>, Tid);
+
 impl Writer {
+    /// Notes that collection has met damage: it cannot be trusted any more until that is mended.
+    pub(super) fn stop_collecting(&mut self, error: Error) {
+        tracing::error!(%error, "collection stops until the store is repaired and reopened");
+        self.collector.reset(self.collector.job);
+        self.collection_failed = Some(error);
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let Some(reason) = &self.poisoned else {
             return Ok(());
@@ -65,8 +84,8 @@ impl Shared {
             let payload = self.codecs.compress(codec, data, &mut buffer)?;
             let mut encoded = Vec::with_capacity(data.len() + refs.len() + 32);
             record::encode(*oid, Tid::ZERO, None, refs, payload, &mut encoded);
-            // The tid that replaces the 0 takes up to nine bytes more.
-            if encoded.len() as u64 + 9 > self.capabilities.value_bytes_max {
+            // The tid and the anchor that replace the 0s take up to nine bytes more each.
+            if encoded.len() as u64 + 18 > self.capabilities.value_bytes_max {
                 let limit = self.capabilities.value_bytes_max;
                 return Err(Error::new(ErrorKind::TooLarge, "commit")
                     .with_engine(self.capabilities.name)
@@ -124,51 +143,150 @@ impl Shared {
         requests: &[Request],
     ) -> Result<Vec<Result<Receipt>>> {
         writer.check()?;
-        let mut rows = WriteSet::new(self.engine.snapshot()?);
-        let mut state = writer.state;
-        let mut superseded = Vec::new();
+        let sessions = self.sessions().all();
+        let mut graph = self.graph(writer)?;
         let mut created = Vec::new();
         let mut durability = Durability::Relaxed;
         let mut results = Vec::with_capacity(requests.len());
         for request in requests {
-            match self.validate(&rows, &mut writer.condemned, request) {
-                Ok(replaced) => {
-                    state.tid = state.tid.next();
-                    durability = durability.max(request.durability);
-                    let tid = state.tid;
-                    results.push(Ok(tid));
-                    state.live_bytes = state.live_bytes.saturating_sub(replaced.bytes);
-                    superseded.extend(
-                        replaced
-                            .records
-                            .into_iter()
-                            .map(|(oid, bytes)| (oid, tid, bytes)),
-                    );
-                    stage(&mut rows, &mut state, &mut created, request);
-                }
-                Err(error) => results.push(Err(error)),
+            let result = self.stage(&mut graph, writer, &sessions, request);
+            if result.is_ok() {
+                durability = durability.max(request.durability);
+                let new = request.batch.writes.iter().filter(|write| write.create);
+                created.extend(new.map(|write| (request.batch.session, write.oid)));
             }
+            results.push(result);
         }
         if results.iter().all(Result::is_err) {
+            let unreached = || Error::new(ErrorKind::Other, "commit").because("no result");
             return Ok(results
                 .into_iter()
                 .map(|result| result.and(Err(unreached())))
                 .collect());
         }
-        let achieved = self.write(writer, rows, state, superseded, durability)?;
+        let achieved = self.write_graph(writer, graph, durability)?;
         let mut oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
         created
             .iter()
             .for_each(|(session, oid)| oids.created(*session, *oid));
-        let receipt = |tid| Receipt {
+        drop(oids);
+        self.wake_collector(writer);
+        let receipt = |(tid, collected)| Receipt {
             tid,
             durability: achieved,
-            collected: Collected::default(),
+            collected,
         };
         Ok(results
             .into_iter()
             .map(|result| result.map(receipt))
             .collect())
+    }
+
+    /// The tables, to be changed by a group of commits or by a slice of collection.
+    pub(super) fn graph<'a>(&self, writer: &Writer) -> Result<RowGraph<'a>> {
+        let view = self.engine.snapshot()?;
+        Ok(RowGraph::new(view, writer.state, self.condemned()))
+    }
+
+    /// Validates a commit and adds what it does, collection included, to the group.
+    fn stage<'a>(
+        &self,
+        graph: &mut RowGraph<'a>,
+        writer: &mut Writer,
+        sessions: &[SessionId],
+        request: &'a Request,
+    ) -> Result<(Tid, Collected)> {
+        let batch = &request.batch;
+        let kind = self.sessions().kind(batch.session);
+        let import = kind == Some(SessionKind::Import);
+        let replaced = self.validate(graph, request, import)?;
+        graph.state.tid = graph.state.tid.next();
+        let tid = graph.state.tid;
+        let mut changes = Vec::with_capacity(batch.writes.len());
+        let mut old_refs = Vec::with_capacity(batch.writes.len());
+        for ((write, prepared), old) in batch.writes.iter().zip(&request.records).zip(replaced) {
+            let (old, refs) = match old {
+                Some(old) => (Some((old.anchor, old.bytes)), old.refs),
+                None => (None, Vec::new()),
+            };
+            graph.write(write.oid, prepared, &write.refs, old);
+            old_refs.push(refs);
+        }
+        for (write, old_refs) in batch.writes.iter().zip(&old_refs) {
+            changes.push(collect::Change {
+                oid: write.oid,
+                create: write.create,
+                old_refs,
+                refs: &write.refs,
+            });
+        }
+        let committer = collect::Committer {
+            session: batch.session,
+            hold: kind.map_or(collect::Hold::No, SessionKind::hold),
+            import,
+            sessions,
+        };
+        if import {
+            note_missing(graph, &changes)?;
+        }
+        let collector = &mut writer.collector;
+        let removed = collector.link(graph, committer, &changes)?;
+        let mut collected = Collected::default();
+        let budget = self.collection.commit;
+        if writer.collection_failed.is_none() && (graph.state.orphans > 0 || collector.is_busy()) {
+            match collector.after_commit(graph, budget, removed) {
+                Ok(result) => collected = result,
+                Err(error) => writer.stop_collecting(error),
+            }
+        }
+        let written: Vec<Oid> = batch.writes.iter().map(|write| write.oid).collect();
+        graph.log_changes(&written);
+        if let Some(identity) = batch.identity {
+            let (key, value) = changes::recent_row(identity, tid);
+            graph.rows.put(Table::Recent, key, value);
+        }
+        Ok((tid, collected))
+    }
+
+    /// Writes what a graph has gathered. On failure the collector's memory is that of the tables again.
+    pub(super) fn write_graph(
+        &self,
+        writer: &mut Writer,
+        graph: RowGraph<'_>,
+        durability: Durability,
+    ) -> Result<Durability> {
+        let condemned = graph.condemned.clone();
+        // `write` still needs the view, for the log of changes.
+        let forgotten = self.shorten_log(&graph.rows, graph.state)?;
+        let (mut rows, mut state, superseded) = graph.finish();
+        if let Some((keys, from)) = forgotten {
+            keys.into_iter()
+                .for_each(|(table, key)| rows.delete(table, key));
+            state.changes_from = from;
+        }
+        let result = self.write(writer, rows, state, superseded, condemned, durability);
+        if result.is_err() {
+            writer.collector.reset(writer.job);
+        } else {
+            writer.job = writer.collector.job;
+            self.condemned_left
+                .store(writer.job.left, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// The rows of the log of changes that have become too old, and where it begins then.
+    fn shorten_log(&self, rows: &WriteSet, state: State) -> Result<Option<ForgottenRows>> {
+        let (Some(from), Some(view)) = (
+            changes::shortened(state.tid, state.changes_from),
+            rows.view(),
+        ) else {
+            return Ok(None);
+        };
+        let forgotten = changes::rows_until(view, from)?;
+        // Before the rows vanish, so that nobody takes a log that lacks them for complete.
+        self.published().changes_from = from;
+        Ok(Some((forgotten, from)))
     }
 
     /// Writes prepared rows with the new state as one engine batch. On success snapshots show it.
@@ -178,20 +296,9 @@ impl Shared {
         mut rows: WriteSet,
         mut state: State,
         superseded: Vec<(Oid, Tid, Vec<u8>)>,
+        condemned: Option<Arc<Condemned>>,
         durability: Durability,
     ) -> Result<Durability> {
-        if let (Some(from), Some(view)) = (
-            changes::shortened(state.tid, state.changes_from),
-            rows.view(),
-        ) {
-            let forgotten = changes::rows_until(view, from)?;
-            forgotten
-                .into_iter()
-                .for_each(|(table, key)| rows.delete(table, key));
-            state.changes_from = from;
-            // Before the rows vanish, so that nobody takes a log that lacks them for complete.
-            self.published().changes_from = from;
-        }
         let limit = {
             let oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
             oids.limit_for_commit()
@@ -204,6 +311,11 @@ impl Shared {
         let achieved = self.apply_ops(writer, &rows.ops(), rows.value_bytes(), durability)?;
         writer.state = state;
         *self.published() = state;
+        // Snapshots look here after they have got their tid.
+        *self
+            .condemned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = condemned;
         self.superseded.make_visible(state.tid);
         let mut oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
         oids.set_limit(state.high_water);
@@ -260,58 +372,55 @@ impl Shared {
         error.with_engine(self.capabilities.name)
     }
 
-    /// Decides whether a commit is valid on top of `rows`, and finds what it replaces.
+    /// Decides whether a commit is valid on top of `graph`, and finds what each of its writes replaces.
     fn validate(
         &self,
-        rows: &WriteSet,
-        condemned: &mut OidSet,
+        graph: &mut RowGraph<'_>,
         request: &Request,
-    ) -> Result<Replaced> {
+        import: bool,
+    ) -> Result<Vec<Option<Replaced>>> {
         let batch = &request.batch;
         let mut conflicts = Vec::new();
         for (oid, expected) in &batch.expects {
             let mut found = Tid::ZERO;
-            read_record(rows, *oid, &mut |record| found = record.tid)?;
+            if !graph.is_condemned(*oid)? {
+                graph.record(*oid, &mut |record, _| {
+                    found = record.tid;
+                    Ok(())
+                })?;
+            }
             if found != *expected {
                 conflicts.push(*oid);
             }
         }
-        let mut replaced = Replaced {
-            records: Vec::new(),
-            bytes: 0,
-        };
+        let mut replaced = Vec::with_capacity(batch.writes.len());
         let (mut gone, mut added) = (Vec::new(), Vec::new());
         for write in &batch.writes {
-            if condemned.contains(write.oid)? {
+            let mut old = None;
+            if graph.is_condemned(write.oid)? {
                 gone.push(write.oid);
-                continue;
-            }
-            let mut old_bytes = None;
-            let mut old_refs = Vec::new();
-            let key = Key::from(write.oid.0);
-            rows.get(Table::Objects, key, &mut |bytes| {
-                old_bytes = Some(bytes.to_vec())
-            })?;
-            match (old_bytes, write.create) {
-                (Some(_), true) => conflicts.push(write.oid),
-                (None, false) => gone.push(write.oid),
-                (None, true) => {
-                    let allowed = {
-                        let oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
-                        oids.may_create(batch.session, write.oid)
-                    };
-                    if !allowed {
+            } else {
+                graph.record(write.oid, &mut |record, bytes| {
+                    old = Some(Replaced {
+                        anchor: record.anchor,
+                        refs: record.refs().collect(),
+                        bytes: bytes.to_vec(),
+                    });
+                    Ok(())
+                })?;
+                match (&old, write.create) {
+                    (Some(_), true) => conflicts.push(write.oid),
+                    (None, false) => gone.push(write.oid),
+                    (None, true) if !import && !self.may_create(batch.session, write.oid) => {
                         gone.push(write.oid);
                     }
-                }
-                (Some(bytes), false) => {
-                    old_refs.extend(Record::parse(write.oid, &bytes)?.refs());
-                    replaced.bytes += bytes.len() as u64;
-                    replaced.records.push((write.oid, bytes));
+                    _ => {}
                 }
             }
+            let old_refs = old.as_ref().map_or(&[][..], |old| &old.refs);
             let is_new = |target: &&Oid| old_refs.binary_search(target).is_err();
             added.extend(write.refs.iter().filter(is_new).copied());
+            replaced.push(old);
         }
         added.sort_unstable();
         added.dedup();
@@ -320,13 +429,30 @@ impl Shared {
                 .writes
                 .binary_search_by_key(&target, |write| write.oid)
                 .is_ok();
-            let exists = in_batch || rows.get(Table::Objects, Key::from(target.0), &mut |_| {})?;
-            if !exists || condemned.contains(target)? {
+            if !in_batch && !graph.exists(target)? && (!import || graph.is_condemned(target)?) {
                 gone.push(target);
             }
         }
         refuse(conflicts, gone)?;
         Ok(replaced)
+    }
+
+    fn may_create(&self, session: SessionId, oid: Oid) -> bool {
+        let oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
+        oids.may_create(session, oid)
+    }
+
+    /// Notes that session numbers up to `last` are used.
+    pub(super) fn persist_sessions(&self, last: u64) -> Result<()> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check()?;
+        let mut graph = self.graph(&writer)?;
+        writer.collector.job.last_session = last;
+        graph.put_job(&writer.collector.job)?;
+        let durability = self.offered_durability(self.durability)?;
+        self.write_graph(&mut writer, graph, durability)?;
+        self.sessions().persisted(last);
+        Ok(())
     }
 
     /// Moves the OID mark, so that at least `count` more can be handed out.
@@ -341,53 +467,27 @@ impl Shared {
             }
             oids.next_limit(count)
         };
-        let rows = WriteSet::new(self.engine.snapshot()?);
-        let state = State {
-            high_water: limit.max(writer.state.high_water),
-            ..writer.state
-        };
+        let mut graph = self.graph(&writer)?;
+        graph.state.high_water = limit.max(graph.state.high_water);
         let durability = self.offered_durability(self.durability)?;
-        self.write(&mut writer, rows, state, Vec::new(), durability)
-            .map(drop)
+        self.write_graph(&mut writer, graph, durability).map(drop)
     }
 }
 
-/// Adds the rows of a valid commit, numbered `state.tid`.
-fn stage(
-    rows: &mut WriteSet,
-    state: &mut State,
-    created: &mut Vec<(SessionId, Oid)>,
-    request: &Request,
-) {
-    let tid = state.tid;
-    let session = request.batch.session;
-    let mut written = Vec::with_capacity(request.records.len());
-    for (write, prepared) in request.batch.writes.iter().zip(&request.records) {
-        let stored = record::with_tid(write.oid, prepared, tid);
-        state.live_bytes += stored.len() as u64;
-        state.objects += u64::from(write.create);
-        state.high_water = state.high_water.max(write.oid.0.saturating_add(1));
-        if write.create {
-            created.push((session, write.oid));
+/// In an import an object may be referred to before it is there.
+fn note_missing(graph: &mut RowGraph<'_>, changes: &[collect::Change<'_>]) -> Result<()> {
+    for change in changes {
+        if change.create {
+            graph.rows.delete(Table::Missing, Key::from(change.oid.0));
         }
-        written.push(write.oid);
-        rows.put(Table::Objects, Key::from(write.oid.0), stored);
     }
-    for (key, value) in changes::rows(tid, &written, &[]) {
-        rows.put(Table::Changes, key, value);
+    for target in changes.iter().flat_map(|change| change.refs) {
+        if !graph.exists(*target)? {
+            let key = Key::from(target.0);
+            graph.rows.put(Table::Missing, key, Vec::new());
+        }
     }
-    if let Some(identity) = request.batch.identity {
-        let (key, value) = changes::recent_row(identity, tid);
-        rows.put(Table::Recent, key, value);
-    }
-}
-
-fn read_record(rows: &WriteSet, oid: Oid, visit: &mut dyn FnMut(Record<'_>)) -> Result<bool> {
-    let mut result = Ok(());
-    let found = rows.get(Table::Objects, Key::from(oid.0), &mut |bytes| {
-        result = Record::parse(oid, bytes).map(&mut *visit);
-    })?;
-    result.map(|()| found)
+    Ok(())
 }
 
 fn refuse(mut conflicts: Vec<Oid>, mut gone: Vec<Oid>) -> Result<()> {
@@ -408,8 +508,4 @@ fn refuse(mut conflicts: Vec<Oid>, mut gone: Vec<Oid>) -> Result<()> {
         .because("objects that it changes, creates or refers to do not exist, or no longer")
         .with_oids(gone)
         .hint("Read anew and retry; new objects need OIDs from `new_oids` of the same session."))
-}
-
-fn unreached() -> Error {
-    Error::new(ErrorKind::Other, "commit").because("no result")
 }

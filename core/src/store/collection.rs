@@ -1,0 +1,291 @@
+//! Collection outside of commits: slices of it, the thread that does them, and sessions' pins.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::local::{LocalStore, Shared};
+use super::writer::Writer;
+use crate::collect::{Budget, Collected, Counters, Progress};
+use crate::engine::{Durability, Key, Table};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Oid, SessionId};
+
+/// How much is collected, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// What a commit may do for collection.
+    pub commit: Budget,
+    /// What the background worker may do at a time; none: there is no worker.
+    pub worker: Option<Budget>,
+}
+
+impl Default for Collection {
+    fn default() -> Collection {
+        Collection {
+            commit: Budget::COMMIT,
+            worker: Some(SLICE),
+        }
+    }
+}
+
+impl Collection {
+    /// Nothing is collected but by [`Store::collect`](super::Store::collect): for commands that only
+    /// read, and for tests that look at garbage.
+    pub const OFF: Collection = Collection {
+        commit: Budget {
+            deletes: 0,
+            reads: 0,
+            time: None,
+        },
+        worker: None,
+    };
+}
+
+/// A slice of the background worker: commits wait for no longer than that.
+const SLICE: Budget = Budget {
+    deletes: 2048,
+    reads: 16 << 10,
+    time: Some(Duration::from_millis(3)),
+};
+/// A slice of a collection that somebody waits for.
+const WAITED_SLICE: Budget = Budget {
+    deletes: 4096,
+    reads: 64 << 10,
+    time: Some(Duration::from_millis(20)),
+};
+/// The worker rests this long between slices, so that commits get their turn.
+const REST: Duration = Duration::from_micros(200);
+/// How long the worker waits after a write that failed for want of space.
+const RETRY: Duration = Duration::from_secs(5);
+/// Missing objects that an error lists.
+const MISSING_LISTED: usize = 1000;
+
+impl Shared {
+    /// Does a slice of collection, as a write of its own.
+    pub(super) fn collect_slice(&self, budget: Budget) -> Result<(Progress, Collected)> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check()?;
+        if let Some(error) = &writer.collection_failed {
+            return Err(error.duplicate());
+        }
+        let mut graph = self.graph(&writer)?;
+        let tid = graph.state.tid;
+        graph.state.tid = tid.next();
+        let outcome = writer
+            .collector
+            .run(&mut graph, budget, budget.reads / 2 + 1);
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                writer.stop_collecting(error.duplicate());
+                return Err(error);
+            }
+        };
+        let condemns = graph.condemned.as_ref().is_some_and(|now| now.tid > tid);
+        let visible = condemns || !graph.deleted.is_empty();
+        let wanted = if visible {
+            graph.log_changes(&[]);
+            self.durability
+        } else {
+            // Nobody can tell: it needs no commit number of its own, and can be done again.
+            graph.state.tid = tid;
+            Durability::Relaxed
+        };
+        if !graph.is_empty() {
+            let durability = self.offered_durability(wanted)?;
+            self.write_graph(&mut writer, graph, durability)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Tells the background worker that there is work, if there is.
+    pub(super) fn wake_collector(&self, writer: &Writer) {
+        if writer.state.orphans > 0 || writer.collector.is_busy() {
+            self.signal.wake();
+        }
+    }
+
+    /// Has the pins of a session removed by the following slices.
+    fn release_pins(&self, session: SessionId) {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if !writer.collector.ended.contains(&session) {
+            writer.collector.ended.push(session);
+        }
+        self.signal.wake();
+    }
+
+    /// Objects that an import refers to and that are not there.
+    fn missing(&self) -> Result<Vec<Oid>> {
+        let view = self.view()?;
+        let mut cursor = view.engine()?.cursor(Table::Missing, Key::MIN)?;
+        let mut missing = Vec::new();
+        while let Some((key, _)) = cursor.next()? {
+            missing.push(Oid(key.first));
+            if missing.len() == MISSING_LISTED {
+                break;
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Lets an import end only when nothing that it refers to is missing.
+    pub(super) fn check_import(&self) -> Result<()> {
+        let missing = self.missing()?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Gone, "end the import")
+            .because("imported objects refer to others that were not imported")
+            .with_oids(missing)
+            .hint("Import these, or update what refers to them."))
+    }
+
+    pub(super) fn end_pins(&self, session: SessionId) {
+        self.release_pins(session);
+    }
+}
+
+impl LocalStore {
+    /// Has everything that `session` keeps alive without having linked it treated like any other object:
+    /// the pack of Durus. It is collected soon.
+    pub fn release(&self, session: SessionId) {
+        self.shared.release_pins(session);
+    }
+
+    /// Collects until nothing is left, and calls `progress` with what was collected so far.
+    ///
+    /// # Errors
+    /// As [`Store::collect`](super::Store::collect).
+    pub fn collect_with(&self, progress: &mut dyn FnMut(Collected)) -> Result<Collected> {
+        self.shared.release_pins(SessionId::EMBEDDED);
+        let mut total = Collected::default();
+        loop {
+            let (state, collected) = self.shared.collect_slice(WAITED_SLICE)?;
+            total.objects += collected.objects;
+            total.bytes += collected.bytes;
+            progress(total);
+            if state == Progress::Quiet {
+                return Ok(total);
+            }
+        }
+    }
+
+    /// What collection has done since the store was opened.
+    pub fn collection_counters(&self) -> Counters {
+        let writer = self.shared.writer.lock();
+        writer
+            .unwrap_or_else(PoisonError::into_inner)
+            .collector
+            .counters
+    }
+}
+
+/// How the background worker is woken and stopped.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    state: Mutex<SignalState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct SignalState {
+    work: bool,
+    stop: bool,
+}
+
+impl Signal {
+    fn lock(&self) -> MutexGuard<'_, SignalState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wake(&self) {
+        let mut state = self.lock();
+        if !state.work {
+            state.work = true;
+            self.changed.notify_all();
+        }
+    }
+
+    fn stop(&self) {
+        self.lock().stop = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for work; false when it is time to stop.
+    fn wait(&self) -> bool {
+        let mut state = self.lock();
+        while !state.work && !state.stop {
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        state.work = false;
+        !state.stop
+    }
+
+    /// Waits for a while; false when it is time to stop.
+    fn rest(&self, time: Duration) -> bool {
+        let state = self.lock();
+        if state.stop {
+            return false;
+        }
+        let waited = self.changed.wait_timeout(state, time);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.stop
+    }
+}
+
+/// The thread that collects in the background. Dropped, it stops and waits for it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    signal: Arc<Signal>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts the thread. It keeps the store open only while it does a slice.
+    pub(super) fn start(shared: &Arc<Shared>, budget: Budget) -> Result<Worker> {
+        let signal = shared.signal.clone();
+        let (store, waiting) = (Arc::downgrade(shared), signal.clone());
+        let thread = std::thread::Builder::new()
+            .name("durum collector".to_owned())
+            .spawn(move || work(&store, &waiting, budget))
+            .map_err(|error| Error::io(error, "start the collector's thread"))?;
+        Ok(Worker {
+            signal,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.signal.stop();
+        if let Some(thread) = self.thread.take() {
+            // Where it has panicked the hook has reported that.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(store: &Weak<Shared>, signal: &Signal, budget: Budget) {
+    while signal.wait() {
+        loop {
+            let Some(shared) = store.upgrade() else {
+                return;
+            };
+            let outcome = shared.collect_slice(budget);
+            drop(shared);
+            let rest = match outcome {
+                Ok((Progress::Quiet, _)) => break,
+                Ok((Progress::More, _)) => REST,
+                Err(error) if error.kind() == ErrorKind::Full => RETRY,
+                Err(_) => return,
+            };
+            if !signal.rest(rest) {
+                return;
+            }
+        }
+    }
+}
