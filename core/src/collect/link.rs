@@ -152,7 +152,7 @@ impl Collector {
     }
 
     /// Anchors what is new: breadth-first from the objects that existed before. What these do not reach
-    /// is pinned to the session, one object for all that it reaches in turn.
+    /// is pinned to the session, few objects for all that they reach in turn.
     fn anchor_created(
         &mut self,
         graph: &mut dyn Graph,
@@ -161,6 +161,12 @@ impl Collector {
         mut created: BTreeMap<Oid, Links>,
     ) -> Result<()> {
         let mut left: BTreeSet<Oid> = created.keys().copied().collect();
+        let no_referrer = |links: &Links| links.inline.is_empty();
+        let mut lone: VecDeque<Oid> = created
+            .iter()
+            .filter(|(_, links)| no_referrer(links))
+            .map(|(oid, _)| *oid)
+            .collect();
         let mut frontier = VecDeque::new();
         for change in changes {
             if !change.create || change.oid == Oid::ROOT {
@@ -181,7 +187,12 @@ impl Collector {
                     }
                 }
             }
-            let Some(oid) = left.pop_first() else { break };
+            // First what nothing new refers to; then, of cycles, the least.
+            let next = lone.pop_front().or_else(|| left.first().copied());
+            let Some(oid) = next else { break };
+            if !left.remove(&oid) {
+                continue;
+            }
             if let Some(links) = created.get_mut(&oid) {
                 let earlier = self.earlier_referrer(graph, oid, links, changes)?;
                 match earlier {

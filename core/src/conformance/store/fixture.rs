@@ -10,7 +10,7 @@ use crate::engine::{Backend, Capabilities, Durability, Options};
 use crate::error::Result;
 use crate::id::{Oid, SessionId};
 use crate::store::{Batch, LocalStore, Receipt, Snapshot, SnapshotExt as _, StagedStore};
-use crate::store::{Store as _, StoreOptions};
+use crate::store::{Collection, Store as _, StoreOptions};
 
 /// The objects that a store should hold: references and data.
 pub type Model = BTreeMap<Oid, (Vec<Oid>, Vec<u8>)>;
@@ -57,6 +57,8 @@ impl Fixture {
         StoreOptions {
             engine: self.options.clone(),
             durability: weakest.unwrap_or(Durability::Relaxed),
+            // Most tests look at garbage; those of collection ask for it.
+            collection: Collection::OFF,
             ..StoreOptions::default()
         }
     }
