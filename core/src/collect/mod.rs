@@ -4,11 +4,13 @@
 //! commits while it runs. The record format and the tables have room for the anchors, referrers and
 //! queues of prompt collection, whose cost is in proportion to the garbage.
 
+pub(crate) mod bulk;
 mod frontier;
 mod oid_set;
 mod reach;
 pub(crate) mod rows;
 mod sweep;
+mod word_stack;
 
 use serde::Serialize;
 

@@ -12,6 +12,8 @@ mod meta;
 mod oids;
 mod open;
 mod queue;
+mod rebuild;
+mod row_batch;
 mod scan;
 mod session;
 mod snapshot;

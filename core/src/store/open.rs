@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::dictionary;
 use super::import::Importer;
 use super::local::{LocalStore, Shared};
-use super::meta::{State, check_store_id, store_id_key};
+use super::meta::{State, check_store_id, rebuilding_row, store_id_key};
 use super::oids::OidAllocator;
 use super::queue::Queue;
+use super::rebuild::REBUILD_BYTES;
 use super::superseded::Superseded;
 use super::sweep::load_condemned;
 use super::views::Gate;
 use super::write_set::WriteSet;
 use super::writer::Writer;
-use crate::engine::{Backend, Durability, Engine, Key, Op, Options, Table};
+use crate::engine::{Backend, Durability, Engine, EngineSnapshot, Key, Op, Options, Table};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::id::{SessionId, StoreId};
 use crate::place::{Place, StagedPlace};
@@ -31,7 +32,8 @@ pub struct StoreOptions {
     /// The durability that callers get who ask for none in particular.
     pub durability: Durability,
     /// Whether a damaged state row is rebuilt from the objects, in place of an error. The last tid and
-    /// the OID mark are then only known to be large enough for what is still there.
+    /// the OID mark are then only known to be large enough for what is still there. Also whether a
+    /// rebuilding of the collector's tables that was cut off is done again, in place of an error.
     pub rebuild_state: bool,
     /// The bytes of superseded records that are kept in memory for snapshots.
     pub superseded_bytes_max: u64,
@@ -98,7 +100,7 @@ impl LocalStore {
         options: &StoreOptions,
     ) -> Result<LocalStore> {
         let codecs = Codecs::default();
-        let (state, rebuilt, root_exists, condemned) = {
+        let (state, rebuilt, root_exists, condemned, unfinished) = {
             let view = engine.snapshot()?;
             check_store_id(&*view, id)?;
             dictionary::load(&*view, &codecs)?;
@@ -109,7 +111,9 @@ impl LocalStore {
                 state => (state?, false),
             };
             let root_exists = view.get(Table::Objects, Key::MIN, &mut |_| {})?;
-            (state, rebuilt, root_exists, load_condemned(&*view)?)
+            let unfinished = is_rebuilding(&*view, options.rebuild_state)?;
+            let condemned = load_condemned(&*view)?;
+            (state, rebuilt, root_exists, condemned, unfinished)
         };
         let capabilities = backend.capabilities();
         // Where nothing outlives the process, the default durability can only be what there is.
@@ -151,10 +155,26 @@ impl LocalStore {
             let rows = WriteSet::new(shared.engine.snapshot()?);
             shared.write(&mut writer, rows, state, Vec::new(), level)?;
         }
-        Ok(LocalStore {
+        let store = LocalStore {
             shared: Arc::new(shared),
-        })
+        };
+        if unfinished {
+            store.rebuild_links(REBUILD_BYTES)?;
+        }
+        Ok(store)
     }
+}
+
+/// Whether the collector's tables are incomplete: an error, unless they are `wanted` to be rebuilt.
+fn is_rebuilding(view: &dyn EngineSnapshot, wanted: bool) -> Result<bool> {
+    let (table, key) = rebuilding_row();
+    let unfinished = view.get(table, key, &mut |_| {})?;
+    if unfinished && !wanted {
+        let reason = "a repair of the collector's tables was cut off";
+        return Err(Error::damaged("open the store", reason)
+            .hint("`durum check --repair` does it again; all objects are there."));
+    }
+    Ok(unfinished)
 }
 
 /// A store that is being filled and does not appear under its path until it is published. Dropped
