@@ -19,6 +19,7 @@ mod session;
 mod snapshot;
 mod superseded;
 mod sweep;
+mod table_rows;
 mod views;
 mod write_set;
 mod writer;
@@ -32,6 +33,7 @@ pub use local::LocalStore;
 pub use open::{StagedStore, StoreOptions};
 pub use session::SessionKind;
 pub(crate) use sweep::Sweep;
+pub(crate) use table_rows::{AnchorReader, TableRows};
 
 use crate::collect::Collected;
 use crate::engine::{Capabilities, Durability, EngineStats};

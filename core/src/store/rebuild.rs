@@ -4,13 +4,14 @@ use std::sync::PoisonError;
 
 use super::local::LocalStore;
 use super::meta::rebuilding_row;
-use super::row_batch::{RowBatch, TableWalk};
+use super::row_batch::RowBatch;
+use super::table_rows::TableWalk;
 use super::write_set::WriteSet;
 use crate::collect::OidSet;
 use crate::collect::bulk::{Linked, Linker};
 use crate::collect::rows::{self, JobState};
 use crate::engine::{Durability, Key, Table};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::external_sort::{PairSorter, SortedPairs};
 use crate::record::Record;
 
@@ -31,16 +32,23 @@ impl LocalStore {
     ///
     /// All reading comes first, so that nothing is changed where an object cannot be read. While rows
     /// are being written, a mark says that they are incomplete: stopped there, the store opens only to
-    /// be rebuilt again. Members of a condemned job stay so and are left out; drafts are deleted.
+    /// be rebuilt again. Members of a condemned job stay so and are left out; drafts are deleted. Where
+    /// it cannot be read which objects are condemned, none are: they become orphans.
     pub(crate) fn rebuild_links(&self, memory_bytes: usize) -> Result<Linked> {
         let shared = &*self.shared;
         let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.check()?;
-        let (job, job_is_new) = match self.job_state() {
-            Ok(job) => (job, false),
-            Err(_) => (self.guess_job_state()?, true),
+        let read = self.job_state().and_then(|job| {
+            let condemned = self.condemned_members(&job, memory_bytes / 8)?;
+            Ok((job, condemned))
+        });
+        let (job, job_is_new, mut condemned) = match read {
+            Ok((job, condemned)) => (job, false, condemned),
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                (self.guess_job_state()?, true, OidSet::new(0))
+            }
+            Err(error) => return Err(error),
         };
-        let mut condemned = self.condemned_members(&job, memory_bytes / 8)?;
         let mut linker = Linker::new(memory_bytes / 4 * 3)?;
         self.for_each_newest(&mut |oid, bytes, _| {
             if condemned.contains(oid)? {

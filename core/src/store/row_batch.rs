@@ -1,6 +1,7 @@
 //! Writing any number of rows below the commits, in batches of bounded size.
 
 use super::local::Shared;
+use super::table_rows::TableWalk;
 use super::writer::Writer;
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::Result;
@@ -82,60 +83,5 @@ impl<'a> RowBatch<'a> {
             }
         }
         self.flush()
-    }
-}
-
-/// Rows of a chunk of a walk at most, and bytes of their values.
-const CHUNK_ROWS: usize = 2048;
-const CHUNK_BYTES: usize = 256 << 10;
-
-/// Walks over the rows of a table as they are now. Chunks are copied, so that no view of the engine
-/// stays open while the caller writes.
-#[derive(Debug)]
-pub(crate) struct TableWalk {
-    table: Table,
-    from: Option<Key>,
-    chunk: std::vec::IntoIter<(Key, Vec<u8>)>,
-}
-
-impl TableWalk {
-    pub(super) fn new(table: Table) -> TableWalk {
-        TableWalk::starting(table, Key::MIN)
-    }
-
-    pub(super) fn starting(table: Table, from: Key) -> TableWalk {
-        TableWalk {
-            table,
-            from: Some(from),
-            chunk: Vec::new().into_iter(),
-        }
-    }
-
-    pub(super) fn next(&mut self, shared: &Shared) -> Result<Option<(Key, Vec<u8>)>> {
-        loop {
-            if let Some(row) = self.chunk.next() {
-                return Ok(Some(row));
-            }
-            let Some(from) = self.from.take() else {
-                return Ok(None);
-            };
-            self.fill(shared, from)?;
-        }
-    }
-
-    fn fill(&mut self, shared: &Shared, from: Key) -> Result<()> {
-        let view = shared.view()?;
-        let mut cursor = view.engine()?.cursor(self.table, from)?;
-        let (mut rows, mut bytes) = (Vec::new(), 0);
-        while let Some((key, value)) = cursor.next()? {
-            bytes += value.len();
-            rows.push((key, value.to_vec()));
-            if rows.len() == CHUNK_ROWS || bytes >= CHUNK_BYTES {
-                self.from = key.successor(self.table);
-                break;
-            }
-        }
-        self.chunk = rows.into_iter();
-        Ok(())
     }
 }

@@ -1,15 +1,23 @@
 //! Verifying a whole store, in bounded memory.
 
+mod anchors;
+mod links;
+
 use serde::Serialize;
 
-use crate::collect::reach;
-use crate::error::Result;
+use crate::collect::bulk::Linker;
+use crate::collect::{OidSet, reach};
+use crate::error::{ErrorKind, Result};
 use crate::id::{Oid, Tid};
 use crate::record::Record;
 use crate::store::{LocalStore, Snapshot, Store as _};
 
 /// Findings that are listed at most; the rest is counted.
 const LISTED_MAX: usize = 1000;
+/// Memory where nobody asks for more or less.
+const MEMORY_BYTES: usize = 32 << 20;
+/// Whether commits keep the collector's tables, so that [`check`] looks at these too.
+const LINKS_KEPT: bool = false;
 
 /// What sort of finding it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -25,6 +33,24 @@ pub enum FindingKind {
     Counters,
     /// OIDs in use could be handed out again.
     Oids,
+    /// The collector's lists of referrers are not what the objects refer to.
+    Links,
+    /// Anchors that are no referrers, or form a cycle.
+    Anchors,
+    /// Objects that lost their anchor and are not queued, or are queued and need not be.
+    Orphans,
+    /// Pins of objects that do not exist, or that are counted wrongly.
+    Pins,
+    /// Notes of anchors with larger OIDs that are missing or stale.
+    Irregular,
+}
+
+impl FindingKind {
+    /// Whether it is about what can be rebuilt from the objects.
+    fn is_derived(self) -> bool {
+        use FindingKind::{Anchors, Irregular, Links, Orphans, Pins};
+        matches!(self, Links | Anchors | Orphans | Pins | Irregular)
+    }
 }
 
 /// One thing that is wrong.
@@ -41,7 +67,7 @@ pub struct Finding {
 /// The outcome of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Objects in the store, garbage and damaged ones included.
+    /// Objects in the store, garbage and damaged ones included, but not those that are condemned.
     pub objects: u64,
     /// What is wrong: the first thousand findings. Empty: all is well.
     pub errors: Vec<Finding>,
@@ -66,6 +92,12 @@ impl Report {
             });
         }
     }
+
+    fn absorb(&mut self, other: Report) {
+        let room = LISTED_MAX.saturating_sub(self.errors.len());
+        self.errors.extend(other.errors.into_iter().take(room));
+        self.error_count += other.error_count;
+    }
 }
 
 /// What the objects say of the counters that the store keeps.
@@ -77,46 +109,122 @@ pub(crate) struct Counted {
     pub(crate) oids_end: u64,
     /// The newest commit that wrote a record.
     pub(crate) tid: Tid,
+    /// Rows in the table of orphans.
+    pub(crate) orphans: u64,
 }
 
-/// Verifies checksums, decompression, references, reachability and counters. With `repair` the
-/// counters and the OID mark are mended where they are wrong; damaged objects and dangling references
-/// cannot be, and stay errors.
+/// Verifies checksums, decompression, references, reachability, counters, and the collector's tables.
+/// With `repair` the counters and the OID mark are mended where they are wrong, and the collector's
+/// tables rebuilt; damaged objects and dangling references cannot be mended, and stay errors. Nothing
+/// is rebuilt where objects are damaged: what only they refer to would be taken for garbage.
 ///
-/// Commits may go on meanwhile; counters are compared only where there were none.
+/// Commits may go on meanwhile; counters and tables are compared only where there were none.
 ///
 /// # Errors
 /// Those of reading that are not findings, and of writing the repair.
 pub fn check(store: &LocalStore, repair: bool) -> Result<Report> {
-    let mut report = Report::default();
-    let before = store.counters();
-    let counted = check_records(store, &mut report)?;
-    let kept = store.counters();
-    if before == kept {
-        check_counters(store, kept, counted, repair, &mut report)?;
+    run(store, repair, MEMORY_BYTES, LINKS_KEPT)
+}
+
+/// As [`check`], with about `memory_bytes` for sorting; walking from the root has a bound of its own.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_within(store: &LocalStore, repair: bool, memory_bytes: usize) -> Result<Report> {
+    run(store, repair, memory_bytes, true)
+}
+
+fn run(store: &LocalStore, repair: bool, memory_bytes: usize, links: bool) -> Result<Report> {
+    let (report, rebuildable) = check_once(store, repair, memory_bytes, links)?;
+    if !repair || !rebuildable {
+        return Ok(report);
     }
-    check_references(&*store.snapshot()?, &mut report)?;
+    store.rebuild_links(memory_bytes)?;
+    let mut repaired = report.repaired;
+    let derived = report.errors.iter().filter(|found| found.kind.is_derived());
+    repaired.extend(derived.map(|found| format!("mended: {}", found.message)));
+    repaired.push("rebuilt: the collector's tables, from the objects".to_owned());
+    let (mut report, _) = check_once(store, repair, memory_bytes, links)?;
+    repaired.append(&mut report.repaired);
+    report.repaired = repaired;
     Ok(report)
 }
 
-/// Reads every record as the engine has it now, newer ones than the store knows of included.
-fn check_records(store: &LocalStore, report: &mut Report) -> Result<Counted> {
+/// The report, and whether there are findings that rebuilding the collector's tables would mend.
+fn check_once(
+    store: &LocalStore,
+    repair: bool,
+    memory_bytes: usize,
+    links: bool,
+) -> Result<(Report, bool)> {
+    let mut report = Report::default();
+    let mut derived = Report::default();
+    let before = store.counters();
+    let condemned = store
+        .job_state()
+        .and_then(|job| store.condemned_members(&job, memory_bytes / 8));
+    let mut ignored = match condemned {
+        Err(error) if error.kind() == ErrorKind::Damaged => {
+            derived.add(None, FindingKind::Links, error.to_string());
+            OidSet::new(memory_bytes / 8)
+        }
+        condemned => condemned?,
+    };
+    let mut linker = Linker::new(memory_bytes / 2)?;
+    let mut counted = check_records(store, &mut ignored, &mut linker, &mut report)?;
+    let damaged = report.error_count > 0;
+    if links {
+        counted.orphans =
+            links::compare(store, linker, &mut ignored, memory_bytes / 4, &mut derived)?;
+    }
+    let kept = store.counters();
+    let mut rebuildable = false;
+    if before == kept {
+        if links && kept.orphans != counted.orphans {
+            let (said, there) = (kept.orphans, counted.orphans);
+            let message = format!("the store counts {said} orphans, and there are {there}");
+            derived.add(None, FindingKind::Orphans, message);
+        }
+        rebuildable = derived.error_count > 0 && !damaged;
+        report.absorb(derived);
+        check_counters(store, kept, counted, repair, &mut report)?;
+    }
+    check_references(&*store.snapshot()?, &mut report)?;
+    Ok((report, rebuildable))
+}
+
+/// Reads every record as the engine has it now, newer ones than the store knows of included. Damaged
+/// ones join those that are `ignored`.
+fn check_records(
+    store: &LocalStore,
+    ignored: &mut OidSet,
+    linker: &mut Linker,
+    report: &mut Report,
+) -> Result<Counted> {
     let mut counted = Counted::default();
     let mut data = Vec::new();
     store.for_each_newest(&mut |oid, bytes, codecs| {
+        counted.oids_end = oid.0 + 1;
+        if ignored.contains(oid)? {
+            return Ok(());
+        }
         counted.objects += 1;
         counted.live_bytes += bytes.len() as u64;
-        counted.oids_end = oid.0 + 1;
         data.clear();
         let read = Record::parse(oid, bytes).and_then(|record| {
             record.read_data(codecs, &mut data)?;
-            Ok(record.tid)
+            Ok(record)
         });
         match read {
-            Ok(tid) => counted.tid = counted.tid.max(tid),
-            Err(error) => report.add(Some(oid), FindingKind::Damaged, error.to_string()),
+            Ok(record) => {
+                counted.tid = counted.tid.max(record.tid);
+                linker.add(oid, record.anchor, record.refs())
+            }
+            Err(error) => {
+                report.add(Some(oid), FindingKind::Damaged, error.to_string());
+                ignored.insert(oid).map(drop)
+            }
         }
-        Ok(())
     })?;
     report.objects = counted.objects;
     Ok(counted)
