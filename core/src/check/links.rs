@@ -4,8 +4,7 @@
 //! ascending OID: one pass in bounded memory.
 
 use super::anchors::Anchors;
-use super::{FindingKind, Report};
-use crate::collect::OidSet;
+use super::{FindingKind, Ignored, Report};
 use crate::collect::bulk::{Ahead, Linker, ObjectsRead};
 use crate::collect::rows::{INLINE_MAX, Links};
 use crate::engine::Table;
@@ -23,8 +22,7 @@ struct Walk<'a> {
     more: TableRows<'a>,
     orphans: TableRows<'a>,
     irregular: TableRows<'a>,
-    /// Objects of which nothing can be told: condemned, or damaged.
-    ignored: &'a mut OidSet,
+    ignored: &'a mut Ignored,
     anchors: Anchors<'a>,
     orphan_count: u64,
 }
@@ -33,7 +31,7 @@ struct Walk<'a> {
 struct Found {
     oid: Oid,
     links: Links,
-    /// Whether the anchor is a referrer.
+    /// Whether the anchor is a referrer, as far as can be told.
     anchored: bool,
     pins: u64,
     orphan: bool,
@@ -44,7 +42,7 @@ struct Found {
 pub(super) fn compare(
     store: &LocalStore,
     linker: Linker,
-    ignored: &mut OidSet,
+    ignored: &mut Ignored,
     memory_bytes: usize,
     report: &mut Report,
 ) -> Result<u64> {
@@ -138,6 +136,9 @@ impl Walk<'_> {
         self.orphan_count += u64::from(found.orphan);
         while self.pins.of(oid.0)?.is_some() {
             found.pins += 1;
+        }
+        if let Some(anchor) = found.links.anchor {
+            found.anchored = self.ignored.unreadable.contains(anchor)?;
         }
         self.compare_referrers(&mut found, report)?;
         found.judge(report);

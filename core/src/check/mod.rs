@@ -113,6 +113,21 @@ pub(crate) struct Counted {
     pub(crate) orphans: u64,
 }
 
+/// Objects that the collector's tables are not compared with.
+#[derive(Debug)]
+struct Ignored {
+    /// Gone, and being deleted: tables may still name them, or not.
+    condemned: OidSet,
+    /// Damaged ones, whose references nobody knows.
+    unreadable: OidSet,
+}
+
+impl Ignored {
+    fn contains(&mut self, oid: Oid) -> Result<bool> {
+        Ok(self.condemned.contains(oid)? || self.unreadable.contains(oid)?)
+    }
+}
+
 /// Verifies checksums, decompression, references, reachability, counters, and the collector's tables.
 /// With `repair` the counters and the OID mark are mended where they are wrong, and the collector's
 /// tables rebuilt; damaged objects and dangling references cannot be mended, and stay errors. Nothing
@@ -162,13 +177,16 @@ fn check_once(
     let before = store.counters();
     let condemned = store
         .job_state()
-        .and_then(|job| store.condemned_members(&job, memory_bytes / 8));
-    let mut ignored = match condemned {
-        Err(error) if error.kind() == ErrorKind::Damaged => {
-            derived.add(None, FindingKind::Links, error.to_string());
-            OidSet::new(memory_bytes / 8)
-        }
-        condemned => condemned?,
+        .and_then(|job| store.condemned_members(&job, memory_bytes / 16));
+    let mut ignored = Ignored {
+        condemned: match condemned {
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                derived.add(None, FindingKind::Links, error.to_string());
+                OidSet::new(0)
+            }
+            condemned => condemned?,
+        },
+        unreadable: OidSet::new(memory_bytes / 16),
     };
     let mut linker = Linker::new(memory_bytes / 2)?;
     let mut counted = check_records(store, &mut ignored, &mut linker, &mut report)?;
@@ -197,7 +215,7 @@ fn check_once(
 /// ones join those that are `ignored`.
 fn check_records(
     store: &LocalStore,
-    ignored: &mut OidSet,
+    ignored: &mut Ignored,
     linker: &mut Linker,
     report: &mut Report,
 ) -> Result<Counted> {
@@ -205,7 +223,7 @@ fn check_records(
     let mut data = Vec::new();
     store.for_each_newest(&mut |oid, bytes, codecs| {
         counted.oids_end = oid.0 + 1;
-        if ignored.contains(oid)? {
+        if ignored.condemned.contains(oid)? {
             return Ok(());
         }
         counted.objects += 1;
@@ -222,7 +240,7 @@ fn check_records(
             }
             Err(error) => {
                 report.add(Some(oid), FindingKind::Damaged, error.to_string());
-                ignored.insert(oid).map(drop)
+                ignored.unreadable.insert(oid).map(drop)
             }
         }
     })?;
