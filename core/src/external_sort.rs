@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 
 /// A pair, ordered by its first number, then by its second.
-type Pair = (u64, u64);
+pub(crate) type Pair = (u64, u64);
 
 /// Sorts pairs of numbers in bounded memory; see the [module](self).
 ///
@@ -154,7 +154,7 @@ enum Source {
 
 /// A sorted stretch of a temporary file.
 #[derive(Clone, Debug)]
-struct Run {
+pub(crate) struct Run {
     file: Arc<File>,
     start: u64,
     end: u64,
@@ -162,7 +162,7 @@ struct Run {
 
 /// Writes runs, one after the other, to a file without a name.
 #[derive(Debug)]
-struct RunWriter {
+pub(crate) struct RunWriter {
     out: BufWriter<File>,
     /// Where each run ends.
     ends: Vec<u64>,
@@ -170,7 +170,7 @@ struct RunWriter {
 }
 
 impl RunWriter {
-    fn create(directory: Option<&Path>) -> Result<RunWriter> {
+    pub(crate) fn create(directory: Option<&Path>) -> Result<RunWriter> {
         let file = match directory {
             Some(directory) => tempfile::tempfile_in(directory),
             None => tempfile::tempfile(),
@@ -189,7 +189,7 @@ impl RunWriter {
         })
     }
 
-    fn push(&mut self, pair: Pair) -> Result<()> {
+    pub(crate) fn push(&mut self, pair: Pair) -> Result<()> {
         let halves = [pair.0.to_le_bytes(), pair.1.to_le_bytes()];
         self.out
             .write_all(halves.as_flattened())
@@ -198,11 +198,11 @@ impl RunWriter {
         Ok(())
     }
 
-    fn end_run(&mut self) {
+    pub(crate) fn end_run(&mut self) {
         self.ends.push(self.written);
     }
 
-    fn finish(self) -> Result<Vec<Run>> {
+    pub(crate) fn finish(self) -> Result<Vec<Run>> {
         let file = self
             .out
             .into_inner()
@@ -278,7 +278,7 @@ impl Iterator for Merge {
 
 /// Reads a run through a buffer.
 #[derive(Debug)]
-struct RunReader {
+pub(crate) struct RunReader {
     run: Run,
     buffer: Vec<u8>,
     used: usize,
@@ -286,7 +286,7 @@ struct RunReader {
 }
 
 impl RunReader {
-    fn new(run: Run, buffer_bytes: usize) -> RunReader {
+    pub(crate) fn new(run: Run, buffer_bytes: usize) -> RunReader {
         RunReader {
             run,
             buffer: Vec::new(),
@@ -295,7 +295,8 @@ impl RunReader {
         }
     }
 
-    fn next(&mut self) -> Result<Option<Pair>> {
+    /// The next pair; `None` at the end of the run.
+    pub(crate) fn next(&mut self) -> Result<Option<Pair>> {
         if self.used == self.buffer.len() && !self.refill()? {
             return Ok(None);
         }
@@ -327,13 +328,13 @@ impl RunReader {
 const WRITE: &str = "write a temporary file for sorting";
 
 /// The size of a pair, in memory and in a file.
-const PAIR_BYTES: usize = size_of::<Pair>();
+pub(crate) const PAIR_BYTES: usize = size_of::<Pair>();
 
 /// The least memory that a sorter works with.
 const MEMORY_BYTES_MIN: usize = 64 << 10;
 
 /// The smallest buffer for a run while merging: it decides how many runs are merged at once.
-const READ_BYTES_MIN: usize = 4 << 10;
+pub(crate) const READ_BYTES_MIN: usize = 4 << 10;
 
 /// The largest buffer for a run while merging: more would not make reading quicker.
 const READ_BYTES_MAX: usize = 1 << 20;

@@ -15,6 +15,7 @@ pub mod conformance;
 pub mod digest;
 pub mod engine;
 mod error;
+pub mod external_queue;
 pub mod external_sort;
 mod id;
 pub mod place;

@@ -18,6 +18,7 @@
 //! (Maheshwari and Liskov, "Collecting Cyclic Distributed Garbage by Back Tracing", PODC 1997).
 
 mod budget;
+pub(crate) mod bulk;
 mod climb;
 mod delete;
 mod frontier;
@@ -31,6 +32,7 @@ mod resolve;
 pub(crate) mod rows;
 mod search;
 pub(crate) mod spill;
+mod word_stack;
 
 use serde::Serialize;
 

@@ -6,16 +6,18 @@ use super::dictionary::{self, Samples};
 use super::local::Shared;
 use super::meta::State;
 use super::oids::OidAllocator;
+use super::row_batch::{BATCH_BYTES, RowBatch};
 use super::write_set::WriteSet;
+use crate::collect::bulk::Linker;
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::{Error, ErrorKind, Result};
+use crate::external_queue::PairQueue;
+use crate::external_sort::PairSorter;
 use crate::id::{Oid, Tid};
 use crate::record::{self, Codec, Codecs, Payload};
 
-/// Records are written in batches of about this many bytes, without waiting for the disk. Larger ones
-/// are no faster on any engine, and sled frees nothing that it replaces before a batch ends: with 4 MiB
-/// that came to some 200 MiB.
-const BATCH_BYTES: usize = 256 << 10;
+/// Memory for sorting references, where nobody asks for more or less.
+const MEMORY_BYTES: usize = 8 << 20;
 
 /// Tids of imported objects lie below this, so that there is room for the store's own.
 const TID_MAX: Tid = Tid((1 << 62) - 1);
@@ -24,7 +26,10 @@ const TID_MAX: Tid = Tid((1 << 62) - 1);
 ///
 /// Nothing is synced before the end: the store that is being filled is not visible under its path
 /// until it is published, which syncs it. References are not checked here, since a target may come
-/// later; the caller verifies the whole.
+/// later: those that dangle are counted at the end, and the caller decides what that means.
+///
+/// The collector's tables are complete at the end, in bounded memory whatever the shape of the graph:
+/// anchors go into the records as they are written, and the rest is computed from sorted references.
 #[derive(Debug)]
 pub struct Importer<'a> {
     shared: &'a Shared,
@@ -37,6 +42,9 @@ pub struct Importer<'a> {
     /// Objects that wait for the dictionary that is trained on them; `None` when there is one, or
     /// none is wanted.
     waiting: Option<Waiting>,
+    /// References to objects that are still to come: target and source.
+    ahead: PairQueue,
+    linker: Linker,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +60,8 @@ pub struct ImportSummary {
     pub objects: u64,
     /// Bytes of their stored records.
     pub bytes: u64,
+    /// References to objects that did not come.
+    pub dangling: u64,
 }
 
 impl<'a> Importer<'a> {
@@ -85,7 +95,20 @@ impl<'a> Importer<'a> {
             durability: shared.offered_durability(durability)?,
             buffer: Vec::new(),
             waiting: wanted.then(Waiting::default),
+            ahead: PairQueue::new(None, MEMORY_BYTES / 4),
+            linker: Linker::new(MEMORY_BYTES / 4 * 3)?,
         })
+    }
+
+    /// Sorts references in about `memory_bytes` bytes of memory (half a MiB at the least), and what
+    /// does not fit in temporary files. To be called before the first object.
+    ///
+    /// # Errors
+    /// `Full` or `Io` when a temporary file cannot be created.
+    pub fn with_memory(mut self, memory_bytes: usize) -> Result<Importer<'a>> {
+        self.ahead = PairQueue::new(None, memory_bytes / 4);
+        self.linker = Linker::new(memory_bytes / 4 * 3)?;
+        Ok(self)
     }
 
     /// Appends an object. `refs` are ascending, each once, without `oid`; `payload` is copied as it is
@@ -182,8 +205,9 @@ impl<'a> Importer<'a> {
     }
 
     fn stage(&mut self, oid: Oid, tid: Tid, refs: &[Oid], payload: Payload<'_>) -> Result<()> {
+        let anchor = self.smallest_referrer(oid)?;
         let mut stored = Vec::with_capacity(payload.stored_length() + refs.len() * 2 + 32);
-        record::encode(oid, tid, None, refs, payload, &mut stored);
+        record::encode(oid, tid, anchor, refs, payload, &mut stored);
         let limit = self.shared.capabilities.value_bytes_max;
         if stored.len() as u64 > limit {
             return Err(Error::new(ErrorKind::TooLarge, "import an object")
@@ -193,6 +217,10 @@ impl<'a> Importer<'a> {
                     stored.len()
                 ))
                 .with_oid(oid));
+        }
+        self.linker.add(oid, anchor, refs.iter().copied())?;
+        for target in refs.iter().filter(|target| **target > oid) {
+            self.ahead.push(target.0, oid.0)?;
         }
         self.state.objects += 1;
         self.state.live_bytes += stored.len() as u64;
@@ -205,6 +233,20 @@ impl<'a> Importer<'a> {
         } else {
             Ok(())
         }
+    }
+
+    /// The smallest of the objects before this one that refer to it: its anchor.
+    fn smallest_referrer(&mut self, oid: Oid) -> Result<Option<Oid>> {
+        let mut smallest = None;
+        // Those of smaller OIDs dangle: no such object has come.
+        while self.ahead.peek().is_some_and(|pair| pair.0 <= oid.0) {
+            if let Some((target, source)) = self.ahead.pop()?
+                && target == oid.0
+            {
+                smallest.get_or_insert(Oid(source));
+            }
+        }
+        Ok(smallest)
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -258,12 +300,26 @@ impl<'a> Importer<'a> {
                 .unwrap_or_else(PoisonError::into_inner);
             *oids = OidAllocator::new(state.high_water, root);
         }
+        let no_pins = PairSorter::new(None, 0).finish()?;
+        let mut batch = RowBatch::new(self.shared, &mut writer, self.durability);
+        let linked = self
+            .linker
+            .link(no_pins, state.tid, &mut |table, key, value| {
+                batch.push(table, key, value)
+            })?;
+        batch.flush()?;
+        if let Some((target, source)) = linked.dangling_first.first() {
+            let count = linked.dangling;
+            tracing::warn!(%source, %target, count, "imported objects refer to some that do not exist");
+        }
+        state.orphans = linked.orphans;
         let rows = WriteSet::new(self.shared.engine.snapshot()?);
         self.shared
             .write(&mut writer, rows, state, Vec::new(), None, self.durability)?;
         Ok(ImportSummary {
             objects: state.objects,
             bytes: state.live_bytes,
+            dangling: linked.dangling,
         })
     }
 }

@@ -8,6 +8,8 @@ use crate::record::{Record, varint};
 /// Keys of the `meta` table.
 const STATE: u64 = 0;
 const STORE_ID: u64 = 1;
+/// Row 2 is the collector's; see [`crate::collect::rows::JobState`].
+const REBUILDING: u64 = 3;
 /// How far a rebuilt OID mark lies above the largest OID in use.
 const HIGH_WATER_MARGIN: u64 = 2 << 20;
 /// The version of the state row's layout, its first byte.
@@ -98,6 +100,11 @@ impl State {
             }
         }
         drop(cursor);
+        let mut cursor = view.cursor(Table::Orphans, Key::MIN)?;
+        while cursor.next()?.is_some() {
+            state.orphans += 1;
+        }
+        drop(cursor);
         let mut cursor = view.cursor(Table::Changes, Key::MIN)?;
         while let Some((key, mut value)) = cursor.next()? {
             state.tid = state.tid.max(Tid(key.first));
@@ -121,6 +128,11 @@ impl State {
 /// The key of the row with the store's identity, which shows engine files under a foreign identity.
 pub(super) fn store_id_key() -> (Table, Key) {
     (Table::Meta, Key::from(STORE_ID))
+}
+
+/// The row that is there while the collector's tables are being rebuilt, and are not complete.
+pub(super) fn rebuilding_row() -> (Table, Key) {
+    (Table::Meta, Key::from(REBUILDING))
 }
 
 /// Checks that the engine's files belong to the store `expected`.

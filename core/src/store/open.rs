@@ -9,9 +9,10 @@ use super::condemned::Condemned;
 use super::dictionary;
 use super::import::Importer;
 use super::local::{LocalStore, Shared};
-use super::meta::{State, check_store_id, store_id_key};
+use super::meta::{State, check_store_id, rebuilding_row, store_id_key};
 use super::oids::OidAllocator;
 use super::queue::Queue;
+use super::rebuild::REBUILD_BYTES;
 use super::session::Sessions;
 use super::superseded::Superseded;
 use super::views::Gate;
@@ -34,7 +35,8 @@ pub struct StoreOptions {
     /// The durability that callers get who ask for none in particular.
     pub durability: Durability,
     /// Whether a damaged state row is rebuilt from the objects, in place of an error. The last tid and
-    /// the OID mark are then only known to be large enough for what is still there.
+    /// the OID mark are then only known to be large enough for what is still there. Also whether a
+    /// rebuilding of the collector's tables that was cut off is done again, in place of an error.
     pub rebuild_state: bool,
     /// The bytes of superseded records that are kept in memory for snapshots.
     pub superseded_bytes_max: u64,
@@ -106,7 +108,7 @@ impl LocalStore {
         options: &StoreOptions,
     ) -> Result<LocalStore> {
         let codecs = Codecs::default();
-        let (state, rebuilt, root_exists, memory) = {
+        let (state, rebuilt, root_exists, memory, unfinished) = {
             let view = engine.snapshot()?;
             check_store_id(&*view, id)?;
             dictionary::load(&*view, &codecs)?;
@@ -117,7 +119,15 @@ impl LocalStore {
                 state => (state?, false),
             };
             let root_exists = view.get(Table::Objects, Key::MIN, &mut |_| {})?;
-            (state, rebuilt, root_exists, CollectorMemory::load(&*view)?)
+            let mut unfinished = is_rebuilding(&*view, options.rebuild_state)?;
+            let memory = match CollectorMemory::load(&*view) {
+                Err(error) if options.rebuild_state && error.kind() == ErrorKind::Damaged => {
+                    unfinished = true;
+                    CollectorMemory::default()
+                }
+                memory => memory?,
+            };
+            (state, rebuilt, root_exists, memory, unfinished)
         };
         let capabilities = backend.capabilities();
         // Where nothing outlives the process, the default durability can only be what there is.
@@ -165,10 +175,14 @@ impl LocalStore {
             let graph = shared.graph(&writer)?;
             shared.write_graph(&mut writer, graph, level)?;
         }
-        Ok(LocalStore {
+        let store = LocalStore {
             worker: None,
             shared: Arc::new(shared),
-        })
+        };
+        if unfinished {
+            store.rebuild_links(REBUILD_BYTES)?;
+        }
+        Ok(store)
     }
 
     /// Starts the background worker, where the options ask for one.
@@ -184,6 +198,7 @@ impl LocalStore {
 }
 
 /// What the collector has to know when a store is opened.
+#[derive(Default)]
 struct CollectorMemory {
     job: JobState,
     condemned: Option<Arc<Condemned>>,
@@ -214,6 +229,18 @@ impl CollectorMemory {
             pinning,
         })
     }
+}
+
+/// Whether the collector's tables are incomplete: an error, unless they are `wanted` to be rebuilt.
+fn is_rebuilding(view: &dyn EngineSnapshot, wanted: bool) -> Result<bool> {
+    let (table, key) = rebuilding_row();
+    let unfinished = view.get(table, key, &mut |_| {})?;
+    if unfinished && !wanted {
+        let reason = "a repair of the collector's tables was cut off";
+        return Err(Error::damaged("open the store", reason)
+            .hint("`durum check --repair` does it again; all objects are there."));
+    }
+    Ok(unfinished)
 }
 
 /// A store that is being filled and does not appear under its path until it is published. Dropped

@@ -66,6 +66,7 @@ impl Counted {
             live_bytes: state.live_bytes,
             oids_end: state.high_water,
             tid: state.tid,
+            orphans: state.orphans,
         }
     }
 }

@@ -1,0 +1,445 @@
+//! The collector's tables: complete after an import, verified by `check`, rebuilt from the objects.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod backend;
+mod model;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use backend::KeptBackend;
+use durum_core::ErrorKind;
+use durum_core::check::{FindingKind, Report, check_within};
+use durum_core::engine::{Key, Table};
+use durum_core::store::LocalStore;
+use model::{Graph, Pins, Row, import, open, random, rows, verify, write, zoo};
+
+const MEMORY: usize = 1 << 20;
+
+fn seed() -> u64 {
+    let given = std::env::var("DURUM_TEST_SEED").ok();
+    let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("DURUM_TEST_SEED={seed}");
+    seed
+}
+
+struct Place {
+    backend: KeptBackend,
+    _home: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Place {
+    fn new() -> Place {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("store");
+        Place {
+            backend: KeptBackend::new(),
+            _home: home,
+            path,
+        }
+    }
+
+    fn import(&self, graph: &Graph) -> LocalStore {
+        import(&self.backend, &self.path, graph)
+    }
+}
+
+fn kinds(report: &Report) -> BTreeSet<String> {
+    let kinds = report
+        .errors
+        .iter()
+        .map(|found| format!("{:?}", found.kind));
+    kinds.collect()
+}
+
+fn assert_clean(store: &LocalStore, graph: &Graph, pins: &Pins) {
+    verify(store, graph, pins);
+    let report = check_within(store, false, MEMORY).unwrap();
+    assert_eq!(
+        (report.errors, report.objects),
+        (vec![], graph.len() as u64)
+    );
+    assert_eq!(report.repaired, [""; 0]);
+}
+
+/// Pins objects below the store, and has the tables rebuilt for that.
+fn pin(store: &LocalStore, pins: &Pins) {
+    for (oid, session) in pins {
+        write(store, Table::Pins, Key::pair(*session, *oid), Some(&[0]));
+    }
+    if !pins.is_empty() {
+        let found = check_within(store, false, MEMORY).unwrap();
+        assert!(kinds(&found).contains("Pins"), "{found:?}");
+        let report = check_within(store, true, MEMORY).unwrap();
+        assert_eq!(report.errors, []);
+    }
+}
+
+#[test]
+fn random_graphs_are_complete_after_an_import_and_after_a_rebuild() {
+    let mut rng = fastrand::Rng::with_seed(seed());
+    for round in 0..150 {
+        let graph = if round == 0 { zoo() } else { random(&mut rng) };
+        let place = Place::new();
+        let store = place.import(&graph);
+        assert_clean(&store, &graph, &Pins::new());
+        let mut pins = Pins::new();
+        for _ in 0..rng.u8(..5) {
+            let Some(oid) = rng.choice(graph.keys()).copied() else {
+                break;
+            };
+            pins.insert((oid, rng.u64(1..4)));
+        }
+        pin(&store, &pins);
+        assert_clean(&store, &graph, &pins);
+        // Everything that can be rebuilt is gone, or is rubbish.
+        for table in [
+            Table::Referrers,
+            Table::ReferrersMore,
+            Table::Orphans,
+            Table::Irregular,
+        ] {
+            for key in rows(&store, table).keys() {
+                match rng.u8(..3) {
+                    0 => write(&store, table, *key, None),
+                    1 => write(&store, table, *key, Some(b"rubbish")),
+                    _ => {}
+                }
+            }
+            for _ in 0..rng.u8(..3) {
+                let second = if table.is_pair() { rng.u64(..99) } else { 0 };
+                let key = Key::pair(rng.u64(..99), second);
+                write(&store, table, key, Some(b"rubbish"));
+            }
+        }
+        let report = check_within(&store, true, MEMORY).unwrap();
+        assert_eq!(report.errors, []);
+        drop(store);
+        let store = open(&place.backend, &place.path, false).unwrap();
+        assert_clean(&store, &graph, &pins);
+    }
+}
+
+/// Damages a store, and says which sort of finding there has to be, and a part of its message.
+type Damage = fn(&LocalStore) -> (FindingKind, &'static str);
+
+fn row(store: &LocalStore, oid: u64) -> Row {
+    Row::decode(&rows(store, Table::Referrers)[&Key::from(oid)])
+}
+
+fn put_row(store: &LocalStore, oid: u64, row: &Row) {
+    write(
+        store,
+        Table::Referrers,
+        Key::from(oid),
+        Some(&row.encode(oid)),
+    );
+}
+
+/// What can go wrong in the [`zoo`] of which object 3 is pinned by session 7.
+const DAMAGES: &[Damage] = &[
+    |store| {
+        write(store, Table::Referrers, Key::from(4), None);
+        (
+            FindingKind::Links,
+            "object 2 refers to object 4, which does not list",
+        )
+    },
+    |store| {
+        let implied = Row {
+            anchor: Some(0),
+            inline: vec![0],
+            ..Row::default()
+        };
+        put_row(store, 1, &implied);
+        (
+            FindingKind::Links,
+            "object 1 has a row of referrers that it needs not",
+        )
+    },
+    |store| {
+        let mut more = row(store, 4);
+        more.inline = vec![1, 2, 3, 300];
+        put_row(store, 4, &more);
+        (
+            FindingKind::Links,
+            "object 4 lists object 3 as a referrer, which does not",
+        )
+    },
+    |store| {
+        let mut twice = row(store, 230);
+        let inner = twice.inline[3];
+        twice.more += 1;
+        put_row(store, 230, &twice);
+        write(
+            store,
+            Table::ReferrersMore,
+            Key::pair(230, inner),
+            Some(&[]),
+        );
+        (FindingKind::Links, "twice")
+    },
+    |store| {
+        let mut bytes = rows(store, Table::Referrers)[&Key::from(230)].clone();
+        bytes[9] ^= 2;
+        write(store, Table::Referrers, Key::from(230), Some(&bytes));
+        (FindingKind::Links, "is damaged")
+    },
+    |store| {
+        write(store, Table::ReferrersMore, Key::pair(230, 270), None);
+        (
+            FindingKind::Links,
+            "object 270 refers to object 230, which does not list",
+        )
+    },
+    |store| {
+        write(store, Table::ReferrersMore, Key::pair(4, 9), Some(&[]));
+        (
+            FindingKind::Links,
+            "object 4 counts 0 referrers beyond those in its row",
+        )
+    },
+    |store| {
+        write(store, Table::ReferrersMore, Key::pair(9, 4), Some(&[]));
+        (FindingKind::Links, "object 9, which does not exist")
+    },
+    |store| {
+        put_row(store, 999, &Row::default());
+        (FindingKind::Links, "object 999, which does not exist")
+    },
+    |store| {
+        let mut wrong = row(store, 4);
+        wrong.anchor = Some(3);
+        put_row(store, 4, &wrong);
+        (
+            FindingKind::Anchors,
+            "object 4 is anchored to object 3, which does not refer",
+        )
+    },
+    |store| {
+        let mut root = row(store, 0);
+        root.anchor = Some(2);
+        put_row(store, 0, &root);
+        write(store, Table::Irregular, Key::from(0), Some(&[]));
+        (
+            FindingKind::Anchors,
+            "object 0 is the root, but anchored to object 2",
+        )
+    },
+    |store| {
+        let mut pinned = row(store, 3);
+        pinned.anchor = Some(1);
+        put_row(store, 3, &pinned);
+        (
+            FindingKind::Anchors,
+            "object 3 is pinned, but anchored to object 1",
+        )
+    },
+    |store| {
+        // 11 to 12, and 12 to 11: both are referrers.
+        let mut row = row(store, 11);
+        row.anchor = Some(12);
+        put_row(store, 11, &row);
+        let mut row = self::row(store, 12);
+        row.anchor = Some(11);
+        put_row(store, 12, &row);
+        write(store, Table::Irregular, Key::from(11), Some(&[]));
+        (
+            FindingKind::Anchors,
+            "the anchors of 2 objects form a cycle: 1",
+        )
+    },
+    |store| {
+        let mut lost = row(store, 4);
+        lost.anchor = None;
+        put_row(store, 4, &lost);
+        (
+            FindingKind::Orphans,
+            "object 4 has no anchor, and is neither pinned nor",
+        )
+    },
+    |store| {
+        write(store, Table::Orphans, Key::from(300), None);
+        (FindingKind::Orphans, "object 300 has no anchor")
+    },
+    |store| {
+        write(store, Table::Orphans, Key::from(4), Some(&[1]));
+        (
+            FindingKind::Orphans,
+            "object 4 is an orphan, but anchored to object 1",
+        )
+    },
+    |store| {
+        write(store, Table::Orphans, Key::from(3), Some(&[1]));
+        (
+            FindingKind::Orphans,
+            "object 3 is pinned, and an orphan as well",
+        )
+    },
+    |store| {
+        write(store, Table::Orphans, Key::from(5), Some(&[1]));
+        (
+            FindingKind::Orphans,
+            "the table of orphans has object 5, which does not exist",
+        )
+    },
+    |store| {
+        // An orphan too many that is one: only the count is wrong.
+        write(store, Table::Orphans, Key::from(302), Some(&[1]));
+        put_row(
+            store,
+            302,
+            &Row {
+                anchor: None,
+                inline: vec![300],
+                ..Row::default()
+            },
+        );
+        (FindingKind::Orphans, "the store counts")
+    },
+    |store| {
+        write(store, Table::Irregular, Key::from(1), Some(&[]));
+        (FindingKind::Irregular, "object 1 is noted as irregular")
+    },
+    |store| {
+        write(store, Table::Irregular, Key::from(50), None);
+        (FindingKind::Irregular, "object 50 has a larger anchor")
+    },
+    |store| {
+        write(store, Table::Irregular, Key::from(1 << 60), Some(&[]));
+        (FindingKind::Irregular, "which does not exist")
+    },
+    |store| {
+        write(store, Table::Pins, Key::pair(7, 3), None);
+        (FindingKind::Pins, "object 3 counts 1 pins, and there are 0")
+    },
+    |store| {
+        write(store, Table::Pins, Key::pair(8, 1), Some(&[0]));
+        (FindingKind::Pins, "object 1 counts 0 pins, and there are 1")
+    },
+    |store| {
+        write(store, Table::Pins, Key::pair(8, 5), Some(&[0]));
+        (
+            FindingKind::Pins,
+            "session 8 pins object 5, which does not exist",
+        )
+    },
+    |store| {
+        write(store, Table::Meta, Key::from(2), Some(b"rubbish"));
+        (FindingKind::Links, "the collector's state is damaged")
+    },
+];
+
+#[test]
+fn every_damage_is_found_and_repaired() {
+    let graph = zoo();
+    for (number, damage) in DAMAGES.iter().enumerate() {
+        let place = Place::new();
+        let store = place.import(&graph);
+        pin(&store, &Pins::from([(3, 7)]));
+        assert_clean(&store, &graph, &Pins::from([(3, 7)]));
+        let (kind, part) = damage(&store);
+        let report = check_within(&store, false, MEMORY).unwrap();
+        let named = |found: &&durum_core::check::Finding| {
+            found.kind == kind && found.message.contains(part)
+        };
+        assert!(
+            report.errors.iter().any(|found| named(&found)),
+            "{number}: {:?}",
+            report.errors
+        );
+        let report = check_within(&store, true, MEMORY).unwrap();
+        assert_eq!(report.errors, [], "{number}");
+        assert!(report.repaired.iter().any(|mended| mended.contains(part)));
+        let kept = rows(&store, Table::Pins);
+        let pins = kept.keys().map(|key| (key.second, key.first)).collect();
+        assert_clean(&store, &graph, &pins);
+    }
+}
+
+#[test]
+fn where_an_object_is_damaged_nothing_is_rebuilt() {
+    let graph = zoo();
+    let place = Place::new();
+    let store = place.import(&graph);
+    let mut bytes = rows(&store, Table::Objects)[&Key::from(1)].clone();
+    bytes[6] ^= 1;
+    write(&store, Table::Objects, Key::from(1), Some(&bytes));
+    // What the damaged object refers to cannot be told, and is no finding.
+    let report = check_within(&store, false, MEMORY).unwrap();
+    assert_eq!(
+        kinds(&report),
+        BTreeSet::from(["Damaged".to_owned()]),
+        "{report:?}"
+    );
+    write(&store, Table::Orphans, Key::from(300), None);
+    let before: Vec<_> = Table::ALL.map(|table| rows(&store, table)).into();
+    let report = check_within(&store, true, MEMORY).unwrap();
+    assert_eq!(
+        kinds(&report),
+        BTreeSet::from(["Damaged".to_owned(), "Orphans".to_owned()])
+    );
+    let after: Vec<_> = Table::ALL.map(|table| rows(&store, table)).into();
+    assert!(before == after);
+}
+
+/// A store whose tables take many writes.
+fn many() -> Graph {
+    let mut graph: Graph = (1..=4500).map(|oid| (oid, [oid - 1].into())).collect();
+    graph.insert(0, [2000, 4000].into());
+    graph
+}
+
+#[test]
+fn a_rebuild_that_is_cut_off_anywhere_is_done_again() {
+    let graph = many();
+    let mut cut = 0;
+    for (after, applied) in (0..).flat_map(|after| [(after, false), (after, true)]) {
+        let place = Place::new();
+        let store = place.import(&graph);
+        write(&store, Table::Orphans, Key::from(4500), None);
+        *place.backend.0.fault.lock().unwrap() = Some((after, applied));
+        let result = check_within(&store, true, MEMORY);
+        drop(store);
+        *place.backend.0.fault.lock().unwrap() = None;
+        let done = result.is_ok();
+        if done {
+            assert_eq!(result.unwrap().errors, []);
+        } else {
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::Io);
+            cut += 1;
+        }
+        let store = match open(&place.backend, &place.path, false) {
+            Ok(store) => store,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Damaged);
+                assert!(
+                    error.to_string().contains("`durum check --repair`"),
+                    "{error}"
+                );
+                cut_again(&place, cut % 5);
+                open(&place.backend, &place.path, true).unwrap()
+            }
+        };
+        let report = check_within(&store, true, MEMORY).unwrap();
+        assert_eq!(report.errors, []);
+        assert_clean(&store, &graph, &Pins::new());
+        if done {
+            break;
+        }
+    }
+    assert!(cut > 12, "only {cut} writes could be cut off");
+}
+
+/// Cuts off the rebuilding that opening does, too.
+fn cut_again(place: &Place, after: usize) {
+    *place.backend.0.fault.lock().unwrap() = Some((after, false));
+    open(&place.backend, &place.path, true).unwrap_err();
+    *place.backend.0.fault.lock().unwrap() = None;
+    assert!(place.backend.0.writes.load(Ordering::SeqCst) > 0);
+    open(&place.backend, &place.path, false).unwrap_err();
+}
