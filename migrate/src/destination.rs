@@ -25,7 +25,9 @@ impl Destination {
     /// Begins the destination.
     pub(crate) fn create(registry: &Registry, location: &Location) -> Result<Destination> {
         let created = match location {
-            Location::Store(settings) => registry.stage(settings).map(Destination::Store),
+            Location::Store(settings) => registry
+                .stage(&settings.clone().without_collection())
+                .map(Destination::Store),
             Location::DurusFile { path, format } => {
                 let format = match format {
                     DurusFormat::Shelf => Format::Shelf,

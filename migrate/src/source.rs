@@ -61,7 +61,7 @@ impl Source {
     pub(crate) fn open(registry: &Registry, location: &Location) -> Result<Source> {
         match location {
             Location::Store(settings) => {
-                let store = registry.open(settings)?;
+                let store = registry.open(&settings.clone().without_collection())?;
                 let snapshot = store.snapshot()?;
                 Ok(Source::Store { store, snapshot })
             }

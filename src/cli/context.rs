@@ -39,13 +39,14 @@ impl Context {
     }
 
     /// The store that `url` names, or else the configuration. The configuration is read in any case,
-    /// so that a mistake in it does not stay unnoticed.
+    /// so that a mistake in it does not stay unnoticed. No command collects on the side.
     pub(crate) fn settings(&self, url: Option<&str>) -> Result<StoreSettings> {
         let config = Config::find(self.config.as_deref())?;
-        match url {
-            Some(url) => self.registry.parse_store(url),
-            None => Ok(config.store),
-        }
+        let settings = match url {
+            Some(url) => self.registry.parse_store(url)?,
+            None => config.store,
+        };
+        Ok(settings.without_collection())
     }
 
     /// Reads the configuration for nothing but its mistakes.

@@ -7,7 +7,7 @@ use super::suggest;
 use crate::engine::{Durability, OptionSpec, Options};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Codec;
-use crate::store::StoreOptions;
+use crate::store::{Collection, StoreOptions};
 
 /// The engine of a store that names none.
 const BACKEND_DEFAULT: &str = "lmdb";
@@ -27,6 +27,8 @@ pub struct StoreSettings {
     pub compression: Codec,
     /// The engine's own options, as they were written.
     pub options: BTreeMap<String, String>,
+    /// How much garbage is collected, and when; not a matter of configurations and URLs.
+    pub collection: Collection,
 }
 
 impl Default for StoreSettings {
@@ -37,6 +39,7 @@ impl Default for StoreSettings {
             durability: None,
             compression: Codec::None,
             options: BTreeMap::new(),
+            collection: Collection::default(),
         }
     }
 }
@@ -82,8 +85,18 @@ impl StoreSettings {
             engine: Options::check(engine, specs, given)?,
             codec: self.compression,
             durability: self.durability.unwrap_or(defaults.durability),
+            collection: self.collection,
             ..defaults
         })
+    }
+
+    /// The same settings for a store that is only looked at: nothing is collected.
+    #[must_use]
+    pub fn without_collection(self) -> StoreSettings {
+        StoreSettings {
+            collection: Collection::OFF,
+            ..self
+        }
     }
 
     /// The settings as a URL without options, for messages.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Backend;
 use crate::config::{Location, StoreSettings, suggest};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{LocalStore, StagedStore, StoreOptions};
+use crate::store::{Collection, LocalStore, StagedStore, StoreOptions};
 
 /// The engines that a program was built with, by name. They are registered explicitly:
 ///
@@ -100,6 +100,7 @@ impl Registry {
         let (backend, options) = self.resolve(settings)?;
         let options = StoreOptions {
             rebuild_state: true,
+            collection: Collection::OFF,
             ..options
         };
         LocalStore::open(backend, &settings.path, &options)

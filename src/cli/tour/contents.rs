@@ -32,7 +32,9 @@ pub(super) fn show(
     narrator: &Narrator,
     settings: &StoreSettings,
 ) -> Result<Contents, Failure> {
-    let store = context.registry.open(settings)?;
+    let store = context
+        .registry
+        .open(&settings.clone().without_collection())?;
     let snapshot = store.snapshot()?;
     let contents = count(&*snapshot)?;
     narrator.heading("2. What is in it")?;

@@ -37,7 +37,9 @@ pub(super) fn collect(
     settings: &StoreSettings,
 ) -> Result<Collection, Failure> {
     narrator.heading("4. Garbage, cycles included")?;
-    let store = context.registry.open(settings)?;
+    let store = context
+        .registry
+        .open(&settings.clone().without_collection())?;
     cut(&store, narrator)?;
     let unreachable = check(&store, false)?.unreachable;
     narrator.say(&format!(

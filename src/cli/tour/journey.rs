@@ -125,7 +125,14 @@ fn copy(context: &Context, from: &Location, to: &Location, name: &str) -> Result
     drop(progress);
     let time = begin.elapsed();
     let disk_bytes = match to {
-        Location::Store(settings) => context.registry.open(settings)?.stats()?.engine.disk_bytes,
+        Location::Store(settings) => {
+            context
+                .registry
+                .open(&settings.clone().without_collection())?
+                .stats()?
+                .engine
+                .disk_bytes
+        }
         Location::DurusFile { path, .. } => size(path)?,
         Location::Server { .. } => 0,
     };

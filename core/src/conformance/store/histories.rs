@@ -3,33 +3,83 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fixture, Model, Subject, assert_snapshot};
+use crate::check::check;
+use crate::collect::Budget;
+use crate::engine::{Key, Table};
 use crate::error::ErrorKind;
 use crate::id::{Oid, Tid};
-use crate::store::{Batch, Snapshot, Store as _};
+use crate::store::{Batch, Collection, Snapshot, Store as _, StoreOptions};
 
-const STEPS: usize = 300;
+/// Steps of each history, unless [`STEPS_VARIABLE`] says otherwise.
+const STEPS: usize = 1200;
+/// The environment variable for longer histories, such as a million steps in memory.
+const STEPS_VARIABLE: &str = "DURUM_HISTORY_STEPS";
 /// The environment variable that repeats a history.
 const SEED_VARIABLE: &str = "DURUM_TEST_SEED";
+
+/// How often the collector's tables are verified as a whole, in steps.
+const CHECKED_EVERY: usize = 25;
 
 /// Commits that are valid and commits that are not, snapshots, collections and reopening in random
 /// order; every result is what the model says. Prints its seed, which `DURUM_TEST_SEED` takes.
 pub fn a_random_history_equals_the_model(fixture: &Fixture) {
+    run(fixture, |_| Collection::OFF);
+}
+
+/// The same with collection in each commit and without a bound: after each the store holds exactly what
+/// the root and the pins reach.
+pub fn every_commit_leaves_no_garbage(fixture: &Fixture) {
+    run(fixture, |_| Collection {
+        commit: Budget::UNLIMITED,
+        worker: None,
+    });
+}
+
+/// The same with budgets so small that every search and every deletion is spread over several commits,
+/// and everything that has more than one object is condemned first.
+pub fn collection_in_small_steps_loses_nothing(fixture: &Fixture) {
+    run(fixture, |random| Collection {
+        commit: Budget {
+            deletes: random.u64(1..4),
+            reads: random.u64(1..30),
+            time: None,
+        },
+        worker: None,
+    });
+}
+
+fn run(fixture: &Fixture, collection: impl Fn(&mut fastrand::Rng) -> Collection) {
     let seed = match std::env::var(SEED_VARIABLE) {
         Ok(seed) => seed.parse().expect("DURUM_TEST_SEED is a number"),
         Err(_) => fastrand::u64(..),
     };
     println!("to repeat: {SEED_VARIABLE}={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let options = StoreOptions {
+        collection: collection(&mut random),
+        ..fixture.options()
+    };
     let mut history = History {
-        random: fastrand::Rng::with_seed(seed),
+        random,
         tids: BTreeMap::new(),
         free: Vec::new(),
         gone: BTreeSet::new(),
         snapshots: Vec::new(),
+        budget: options.collection.commit,
     };
-    let mut subject = fixture.create();
-    for _ in 0..STEPS {
+    let mut subject = fixture.create_with(options);
+    let steps = std::env::var(STEPS_VARIABLE).map_or(STEPS, |steps| {
+        steps.parse().expect("DURUM_HISTORY_STEPS is a number")
+    });
+    for step in 0..steps {
         history.step(&mut subject, fixture.capabilities().persistent);
+        if step % CHECKED_EVERY == 0 {
+            assert_eq!(check(subject.store(), false).unwrap().errors, []);
+        }
     }
+    history.collect(&mut subject);
+    assert_eq!(check(subject.store(), false).unwrap().errors, []);
+    assert_eq!(subject.store().stats().unwrap().garbage_pending, 0);
     history.snapshots.clear();
     subject.finish();
 }
@@ -42,6 +92,8 @@ struct History {
     /// Cannot be created any more, or never could.
     gone: BTreeSet<Oid>,
     snapshots: Vec<(Box<dyn Snapshot>, Model)>,
+    /// What each commit may do for collection.
+    budget: Budget,
 }
 
 impl History {
@@ -144,27 +196,91 @@ impl History {
         }
         let tid = result.unwrap().tid;
         self.free.retain(|oid| !writes.contains_key(oid));
-        for (oid, (_, refs, data)) in writes {
+        let mut created = Vec::new();
+        for (oid, (create, refs, data)) in writes {
+            created.extend(create.then_some(oid));
             self.tids.insert(oid, tid);
             subject.model.insert(oid, (refs, data));
         }
+        if self.budget.reads > 0 {
+            self.settle(subject, &created);
+        }
+    }
+
+    /// Looks at what the collection along with a commit has left, which must be all that is reached.
+    fn settle(&mut self, subject: &mut Subject<'_>, created: &[Oid]) {
+        let snapshot = subject.store().snapshot().unwrap();
+        let mut scan = snapshot.scan(Oid::ROOT).unwrap();
+        let mut left = BTreeSet::new();
+        while let Some(record) = scan.next().unwrap() {
+            left.insert(record.oid);
+        }
+        let mut roots = pinned(subject);
+        roots.push(Oid::ROOT);
+        let live = reached(&subject.model, &roots);
+        if self.budget == Budget::UNLIMITED {
+            assert_eq!(left, live);
+            // What is new and not linked at all is kept alive by its session.
+            let linked: BTreeSet<Oid> = subject
+                .model
+                .values()
+                .flat_map(|(refs, _)| refs)
+                .copied()
+                .collect();
+            assert!(
+                created
+                    .iter()
+                    .all(|oid| live.contains(oid) || linked.contains(oid))
+            );
+        } else {
+            assert!(left.is_superset(&live), "{left:?} of {live:?}");
+        }
+        assert!(subject.model.len() >= left.len());
+        self.gone
+            .extend(subject.model.keys().filter(|oid| !left.contains(oid)));
+        subject.model.retain(|oid, _| left.contains(oid));
+        assert_eq!(
+            subject.store().stats().unwrap().objects,
+            left.len() as u64,
+            "what is condemned does not count"
+        );
     }
 
     fn collect(&mut self, subject: &mut Subject<'_>) {
-        let mut live = BTreeSet::new();
-        let mut stack = vec![Oid::ROOT];
-        while let Some(oid) = stack.pop() {
-            if let Some((refs, _)) = subject.model.get(&oid)
-                && live.insert(oid)
-            {
-                stack.extend(refs);
-            }
-        }
-        let garbage = subject.model.len() - live.len();
-        assert_eq!(subject.store().collect().unwrap().objects, garbage as u64);
+        let live = reached(&subject.model, &[Oid::ROOT]);
+        let before = subject.store().stats().unwrap().objects;
+        assert_eq!(before, subject.model.len() as u64);
+        let collected = subject.store().collect().unwrap().objects;
+        // What was condemned before is counted when it is deleted.
+        assert!(collected >= before - live.len() as u64);
         self.gone
             .extend(subject.model.keys().filter(|oid| !live.contains(oid)));
         subject.model.retain(|oid, _| live.contains(oid));
         subject.compare();
     }
+}
+
+/// What can be reached from `roots`.
+fn reached(model: &Model, roots: &[Oid]) -> BTreeSet<Oid> {
+    let mut live = BTreeSet::new();
+    let mut stack = roots.to_vec();
+    while let Some(oid) = stack.pop() {
+        if let Some((refs, _)) = model.get(&oid)
+            && live.insert(oid)
+        {
+            stack.extend(refs);
+        }
+    }
+    live
+}
+
+/// The objects that sessions keep alive.
+fn pinned(subject: &Subject<'_>) -> Vec<Oid> {
+    let view = subject.store().raw_engine().snapshot().unwrap();
+    let mut cursor = view.cursor(Table::Pins, Key::MIN).unwrap();
+    let mut pinned = Vec::new();
+    while let Some((key, _)) = cursor.next().unwrap() {
+        pinned.push(Oid(key.second));
+    }
+    pinned
 }

@@ -73,7 +73,11 @@ macro_rules! store_conformance {
                     a_record_under_a_wrong_key_is_damage,
                     wrong_counters_are_found_and_mended,
                 ],
-                histories: [a_random_history_equals_the_model],
+                histories: [
+                    a_random_history_equals_the_model,
+                    every_commit_leaves_no_garbage,
+                    collection_in_small_steps_loses_nothing,
+                ],
                 imports: [
                     an_import_keeps_oids_and_tids,
                     an_unpublished_store_leaves_nothing,
