@@ -10,6 +10,7 @@
 //! The records are bounded in bytes; beyond, the oldest snapshots are given up.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -95,9 +96,14 @@ impl Superseded {
         // What is above the newest visible commit is of one that failed; its number is used again.
         inner.drop_after_visible();
         for (oid, tid, bytes) in records {
-            inner.bytes += bytes.len() as u64 + OVERHEAD;
-            inner.records.insert((oid, tid), bytes);
-            inner.by_tid.entry(tid).or_default().push(oid);
+            // What a commit has written and condemned at once is deleted later, and stands for that commit
+            // again; snapshots from before need what it was then.
+            if let Entry::Vacant(entry) = inner.records.entry((oid, tid)) {
+                let length = bytes.len() as u64;
+                entry.insert(bytes);
+                inner.bytes += length + OVERHEAD;
+                inner.by_tid.entry(tid).or_default().push(oid);
+            }
         }
         self.newest.store(newest.0, Ordering::Release);
     }
@@ -224,6 +230,18 @@ mod tests {
         assert_eq!(kept.lock().records.len(), 0);
         assert_eq!(kept.lock().bytes, 0);
         kept.end_snapshot(late);
+    }
+
+    #[test]
+    fn what_a_commit_wrote_and_condemned_does_not_hide_what_was_before() {
+        let kept = Superseded::new(Tid(4), 1 << 20);
+        let early = kept.begin_snapshot();
+        commit(&kept, 5, 1, b"four");
+        kept.publish(Tid(6), vec![(Oid(1), Tid(5), b"five".to_vec())]);
+        assert_eq!(kept.find(Oid(1), early).unwrap().unwrap(), b"four");
+        kept.make_visible(Tid(6));
+        kept.end_snapshot(early);
+        assert_eq!(kept.lock().bytes, 0);
     }
 
     #[test]
