@@ -10,7 +10,7 @@ use crate::collect::{OidSet, reach};
 use crate::error::{ErrorKind, Result};
 use crate::id::{Oid, Tid};
 use crate::record::Record;
-use crate::store::{LocalStore, Snapshot, Store as _};
+use crate::store::{LocalStore, Store as _};
 
 /// Findings that are listed at most; the rest is counted.
 const LISTED_MAX: usize = 1000;
@@ -193,7 +193,7 @@ fn check_once(store: &LocalStore, repair: bool, memory_bytes: usize) -> Result<(
         report.absorb(derived);
         check_counters(store, kept, counted, repair, &mut report)?;
     }
-    check_references(&*store.snapshot()?, &mut report)?;
+    check_references(store, &mut report)?;
     Ok((report, rebuildable))
 }
 
@@ -234,8 +234,19 @@ fn check_records(
     Ok(counted)
 }
 
-fn check_references(snapshot: &dyn Snapshot, report: &mut Report) -> Result<()> {
-    let reached = reach(snapshot)?;
+fn check_references(store: &LocalStore, report: &mut Report) -> Result<()> {
+    let mut reached = reach(&*store.snapshot()?)?;
+    if store.is_importing() {
+        // These are still to come; the import does not end without them.
+        let mut kept = Vec::new();
+        for (target, source) in reached.dangling {
+            match store.is_expected(target)? {
+                true => reached.dangling_count -= 1,
+                false => kept.push((target, source)),
+            }
+        }
+        reached.dangling = kept;
+    }
     report.unreachable = report.objects.saturating_sub(reached.oids.len());
     report.dangling = reached.dangling_count;
     for (target, source) in &reached.dangling {

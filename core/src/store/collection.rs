@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::local::{LocalStore, Shared};
+use super::session::SessionKind;
 use super::writer::Writer;
 use crate::collect::{Budget, Collected, Counters, Progress};
 use crate::engine::{Durability, Key, Table};
@@ -169,6 +170,18 @@ impl LocalStore {
                 return Ok(total);
             }
         }
+    }
+
+    /// Whether an import goes on, so that objects may be referred to that are not there yet.
+    pub(crate) fn is_importing(&self) -> bool {
+        self.shared.sessions().has(SessionKind::Import)
+    }
+
+    /// Whether an import has noted that the object is still to come.
+    pub(crate) fn is_expected(&self, oid: Oid) -> Result<bool> {
+        let view = self.shared.view()?;
+        let key = Key::from(oid.0);
+        view.engine()?.get(Table::Missing, key, &mut |_| {})
     }
 
     /// What collection has done since the store was opened.

@@ -62,7 +62,7 @@ impl OidAllocator {
         Oid::MAX.0 - self.next.min(Oid::MAX.0) >= u64::from(count)
     }
 
-    /// OIDs below `end` are in use, whatever the mark said.
+    /// OIDs below `end` are in use, whatever the mark said. None of those that were handed out is lost.
     pub(super) fn skip_to(&mut self, end: u64) {
         self.next = self.next.max(end);
         self.limit = self.limit.max(end);
@@ -105,6 +105,8 @@ impl OidAllocator {
         } else if let Some(ranges) = self.unused.get_mut(&session) {
             ranges.remove(oid.0);
         }
+        // An import brings its own OIDs.
+        self.skip_to(oid.0 + 1);
     }
 
     pub(super) fn begin(&mut self, session: SessionId) {

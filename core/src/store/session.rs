@@ -73,6 +73,11 @@ impl Sessions {
         self.live.get(&session).copied()
     }
 
+    /// Whether there is a session of this kind.
+    pub(super) fn has(&self, kind: SessionKind) -> bool {
+        self.live.values().any(|live| *live == kind)
+    }
+
     pub(super) fn end(&mut self, session: SessionId) {
         self.live.remove(&session);
     }

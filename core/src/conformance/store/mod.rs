@@ -10,6 +10,7 @@ pub mod compression;
 pub mod concurrency;
 pub mod damage;
 mod fixture;
+pub mod garbage;
 pub mod histories;
 pub mod imports;
 pub mod logs;
@@ -72,6 +73,16 @@ macro_rules! store_conformance {
                     a_damaged_state_row_is_rebuilt,
                     a_record_under_a_wrong_key_is_damage,
                     wrong_counters_are_found_and_mended,
+                ],
+                garbage: [
+                    a_cycle_goes_with_the_commit_that_cuts_it_off,
+                    a_commit_that_keeps_the_count_of_references_makes_garbage,
+                    an_object_that_is_not_linked_lives_as_long_as_its_session,
+                    sessions_end_with_the_process,
+                    an_object_can_be_moved_in_two_commits,
+                    an_import_may_refer_to_what_comes_later,
+                    a_large_cycle_is_gone_at_once_and_deleted_bit_by_bit,
+                    readers_and_committers_go_on_while_the_worker_collects,
                 ],
                 histories: [
                     a_random_history_equals_the_model,
@@ -154,6 +165,7 @@ mod tests {
             include_str!("compression.rs"),
             include_str!("concurrency.rs"),
             include_str!("damage.rs"),
+            include_str!("garbage.rs"),
             include_str!("histories.rs"),
             include_str!("imports.rs"),
             include_str!("logs.rs"),
