@@ -15,7 +15,9 @@ use durum_core::ErrorKind;
 use durum_core::check::{FindingKind, Report, check_within};
 use durum_core::engine::{Key, Table};
 use durum_core::store::LocalStore;
-use model::{Graph, Pins, Row, import, open, random, rows, verify, write, zoo};
+use model::{
+    Graph, Pins, Row, import, open, random, recorded, referrers, rows, verify, write, zoo,
+};
 
 const MEMORY: usize = 1 << 20;
 
@@ -86,6 +88,7 @@ fn random_graphs_are_complete_after_an_import_and_after_a_rebuild() {
         let graph = if round == 0 { zoo() } else { random(&mut rng) };
         let place = Place::new();
         let store = place.import(&graph);
+        assert_recorded(&store, &graph);
         assert_clean(&store, &graph, &Pins::new());
         let mut pins = Pins::new();
         for _ in 0..rng.u8(..5) {
@@ -122,6 +125,32 @@ fn random_graphs_are_complete_after_an_import_and_after_a_rebuild() {
         let store = open(&place.backend, &place.path, false).unwrap();
         assert_clean(&store, &graph, &pins);
     }
+}
+
+/// Anchors in records are the smallest referrers, if these come first: no record is written twice.
+fn assert_recorded(store: &LocalStore, graph: &Graph) {
+    let referrers = referrers(graph);
+    for (oid, anchor) in recorded(store) {
+        let first = referrers.get(&oid).and_then(|sources| sources.first());
+        assert_eq!(anchor, first.copied().filter(|first| *first < oid), "{oid}");
+    }
+}
+
+#[test]
+fn more_references_than_fit_in_memory_are_sorted_outside() {
+    const COUNT: u64 = 20_000;
+    let mut rng = fastrand::Rng::with_seed(seed());
+    let graph: Graph = (0..COUNT)
+        .map(|oid| (oid, (0..4).map(|_| rng.u64(..COUNT)).collect()))
+        .collect();
+    let place = Place::new();
+    let store = place.import(&graph);
+    assert_recorded(&store, &graph);
+    let report = check_within(&store, false, 0).unwrap();
+    assert_eq!(report.errors, []);
+    write(&store, Table::Irregular, Key::from(0), Some(&[]));
+    assert_eq!(check_within(&store, true, 0).unwrap().errors, []);
+    assert_eq!(rows(&store, Table::Irregular).get(&Key::from(0)), None);
 }
 
 /// Damages a store, and says which sort of finding there has to be, and a part of its message.
@@ -385,6 +414,70 @@ fn where_an_object_is_damaged_nothing_is_rebuilt() {
     );
     let after: Vec<_> = Table::ALL.map(|table| rows(&store, table)).into();
     assert!(before == after);
+}
+
+/// The value of a row: CRC-32 over key and numbers, and these as varints of one byte.
+fn sealed(key: Key, numbers: &[u8]) -> Vec<u8> {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&key.first.to_be_bytes());
+    hasher.update(&key.second.to_be_bytes());
+    hasher.update(numbers);
+    [&hasher.finalize().to_le_bytes()[..], numbers].concat()
+}
+
+#[test]
+fn condemned_objects_are_neither_counted_nor_compared() {
+    let mut graph = zoo();
+    // A cycle that refers to an object in use, in the only row of job 2; a draft of job 3.
+    let members = Key::pair(2, 100);
+    graph.insert(100, [101, 4].into());
+    graph.insert(101, [100].into());
+    let place = Place::new();
+    let store = place.import(&graph);
+    write(
+        &store,
+        Table::Condemned,
+        members,
+        Some(&sealed(members, &[2, 100, 1])),
+    );
+    let draft = Key::pair(3, 1);
+    write(
+        &store,
+        Table::Condemned,
+        draft,
+        Some(&sealed(draft, &[1, 1])),
+    );
+    let job = sealed(Key::from(2), &[3, 2, 5, 2, 100, 0, 0]);
+    write(&store, Table::Meta, Key::from(2), Some(&job));
+    // Whatever tables say of members is no finding.
+    write(&store, Table::Referrers, Key::from(101), Some(b"rubbish"));
+    write(&store, Table::Irregular, Key::from(101), Some(b""));
+    let report = check_within(&store, false, MEMORY).unwrap();
+    assert_eq!(
+        kinds(&report),
+        BTreeSet::from(["Counters".to_owned()]),
+        "{report:?}"
+    );
+    assert_eq!(report.objects, graph.len() as u64 - 2);
+    let report = check_within(&store, true, MEMORY).unwrap();
+    assert_eq!((report.errors, report.repaired.len()), (vec![], 1));
+    assert!(rows(&store, Table::Condemned).contains_key(&draft));
+    // A rebuild keeps them condemned, and forgets drafts.
+    write(&store, Table::Orphans, Key::from(300), None);
+    assert_eq!(check_within(&store, true, MEMORY).unwrap().errors, []);
+    assert!(rows(&store, Table::Condemned).keys().eq([&members]));
+    assert_eq!(rows(&store, Table::Meta)[&Key::from(2)], job);
+    assert!(!rows(&store, Table::Referrers).contains_key(&Key::from(101)));
+    let report = check_within(&store, false, MEMORY).unwrap();
+    assert_eq!(
+        (report.errors, report.objects),
+        (vec![], graph.len() as u64 - 2)
+    );
+    // Where the state is lost nobody is condemned any more: they are garbage like other.
+    write(&store, Table::Meta, Key::from(2), Some(b"rubbish"));
+    assert_eq!(check_within(&store, true, MEMORY).unwrap().errors, []);
+    assert!(rows(&store, Table::Condemned).is_empty());
+    assert_clean(&store, &graph, &Pins::new());
 }
 
 /// A store whose tables take many writes.
