@@ -3,8 +3,8 @@
 //! ```text
 //! cargo test --release -p durum-file --test bulk -- --ignored --nocapture
 //! ```
-//! `DURUM_BULK_OBJECTS` sets the number of objects, and TMPDIR where the store and the files for
-//! sorting lie.
+//! `DURUM_BULK_OBJECTS` sets the number of objects, `DURUM_BULK_BYTES` the memory for sorting, and
+//! TMPDIR where the store and the files for sorting lie.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,6 +19,12 @@ use durum_core::record::{Codecs, Payload};
 use durum_core::store::{LocalStore, StagedStore, StoreOptions};
 use durum_core::{Oid, Tid};
 use durum_file::FileBackend;
+
+/// A number from the environment.
+fn setting(name: &str, default: u64) -> u64 {
+    let given = std::env::var(name).ok();
+    given.map_or(default, |number| number.parse().unwrap())
+}
 
 /// Kilobytes of memory of the process's own, without mapped files.
 fn anonymous_kib() -> u64 {
@@ -53,10 +59,11 @@ fn measured<T>(name: &str, work: impl FnOnce() -> T) -> T {
 }
 
 /// The root refers to the last object, and each object to the one before it.
-fn import(path: &Path, objects: u64, reverse: bool) -> LocalStore {
+fn import(path: &Path, objects: u64, reverse: bool, memory: usize) -> LocalStore {
     let backend = Arc::new(FileBackend);
     let staged = StagedStore::create(backend, path, &StoreOptions::default()).unwrap();
     let mut importer = staged.importer().unwrap();
+    importer = importer.with_memory(memory).unwrap();
     let (codecs, data) = (Codecs::default(), Payload::plain(b"some data"));
     measured("records", || {
         for oid in 0..objects {
@@ -80,13 +87,13 @@ fn import(path: &Path, objects: u64, reverse: bool) -> LocalStore {
 #[test]
 #[ignore = "takes minutes; see the top of this file"]
 fn lists_of_ten_million_in_both_directions() {
-    let objects = std::env::var("DURUM_BULK_OBJECTS");
-    let objects = objects.map_or(10_000_000, |number| number.parse().unwrap());
+    let objects = setting("DURUM_BULK_OBJECTS", 10_000_000);
+    let memory = setting("DURUM_BULK_BYTES", 8 << 20) as usize;
     for (name, reverse) in [("forward", false), ("reverse", true)] {
         println!("{objects} objects, {name}");
         let home = tempfile::tempdir().unwrap();
-        let store = import(&home.path().join("store"), objects, reverse);
-        let report = measured("check", || check_within(&store, false, 16 << 20).unwrap());
+        let store = import(&home.path().join("store"), objects, reverse, memory);
+        let report = measured("check", || check_within(&store, false, memory).unwrap());
         assert_eq!((report.errors, report.unreachable), (vec![], 0));
         let lost = Op::Delete {
             table: Table::Irregular,
@@ -96,7 +103,7 @@ fn lists_of_ten_million_in_both_directions() {
         store
             .while_quiet(|engine| engine.apply(&[lost], level))
             .unwrap();
-        let report = measured("repair", || check_within(&store, true, 16 << 20).unwrap());
+        let report = measured("repair", || check_within(&store, true, memory).unwrap());
         assert_eq!(
             (report.errors, report.repaired.is_empty()),
             (vec![], !reverse)
