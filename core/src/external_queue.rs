@@ -6,7 +6,7 @@
 //! own messages at the front of the queue when its turn comes.
 //!
 //! Pairs beyond the memory are sorted into runs, which lie in temporary files without a name. Runs have
-//! levels: where there are [`FAN`] of one level, they become a single one of the next, so that a pair is
+//! levels: where there are `FAN` of one level, they become a single one of the next, so that a pair is
 //! rewritten a logarithmic number of times, and as few buffers are needed for reading.
 
 use std::cmp::Reverse;

@@ -75,16 +75,6 @@ impl<'a> Importer<'a> {
             return Err(Error::new(ErrorKind::Exists, "import into the store")
                 .because(format!("it has {} objects", state.objects)));
         }
-        // At this level an engine hands its writes to the system batch by batch; below it they may pile
-        // up in memory where the disk is slower than the source.
-        let best = shared
-            .capabilities
-            .durability
-            .iter()
-            .max()
-            .copied()
-            .unwrap_or_default();
-        let durability = Durability::Process.min(best);
         let wanted = shared.codec == Codec::ZstdDict && shared.codecs.newest_dictionary().is_none();
         Ok(Importer {
             shared,
@@ -92,7 +82,7 @@ impl<'a> Importer<'a> {
             last: None,
             batch: Vec::new(),
             batch_bytes: 0,
-            durability: shared.offered_durability(durability)?,
+            durability: shared.bulk_durability()?,
             buffer: Vec::new(),
             waiting: wanted.then(Waiting::default),
             ahead: PairQueue::new(None, MEMORY_BYTES / 4),

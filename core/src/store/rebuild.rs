@@ -10,7 +10,7 @@ use crate::collect::OidSet;
 use crate::collect::bulk::{Linked, Linker};
 use crate::collect::graph::Graph as _;
 use crate::collect::rows::{self, JobState};
-use crate::engine::{Durability, Key, Table};
+use crate::engine::{Key, Table};
 use crate::error::{ErrorKind, Result};
 use crate::external_sort::{PairSorter, SortedPairs};
 use crate::record::Record;
@@ -65,7 +65,7 @@ impl LocalStore {
         let mut mark = RowBatch::new(shared, &mut writer, durability);
         mark.push(table, key, Some(vec![1]))?;
         mark.flush()?;
-        let level = shared.offered_durability(Durability::Relaxed)?;
+        let level = shared.bulk_durability()?;
         let tid = writer.state.tid;
         let mut batch = RowBatch::new(shared, &mut writer, level);
         for table in DERIVED {

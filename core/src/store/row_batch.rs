@@ -12,6 +12,15 @@ pub(super) const BATCH_BYTES: usize = 256 << 10;
 /// What a row costs beside its value.
 const ROW_BYTES: usize = 64;
 
+impl Shared {
+    /// The durability of batches that nobody waits for. At this level an engine hands its writes to the
+    /// system batch by batch; below it they may pile up in memory where the disk is slower.
+    pub(super) fn bulk_durability(&self) -> Result<Durability> {
+        let best = self.capabilities.durability.iter().max().copied();
+        self.offered_durability(Durability::Process.min(best.unwrap_or_default()))
+    }
+}
+
 /// Gathers rows, each of which is named once, and writes them.
 pub(super) struct RowBatch<'a> {
     shared: &'a Shared,

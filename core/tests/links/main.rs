@@ -4,18 +4,22 @@
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod backend;
+mod damages;
 mod model;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use backend::KeptBackend;
+use damages::DAMAGES;
 use durum_core::ErrorKind;
-use durum_core::check::{FindingKind, Report, check_within};
+use durum_core::check::{Report, check_within};
 use durum_core::engine::{Key, Table};
 use durum_core::store::LocalStore;
-use model::{Graph, Pins, Row, import, open, random, rows, verify, write, zoo};
+use model::{
+    Graph, Pins, Row, import, open, put_row, random, recorded, referrers, rows, verify, write, zoo,
+};
 
 const MEMORY: usize = 1 << 20;
 
@@ -86,6 +90,7 @@ fn random_graphs_are_complete_after_an_import_and_after_a_rebuild() {
         let graph = if round == 0 { zoo() } else { random(&mut rng) };
         let place = Place::new();
         let store = place.import(&graph);
+        assert_recorded(&store, &graph);
         assert_clean(&store, &graph, &Pins::new());
         let mut pins = Pins::new();
         for _ in 0..rng.u8(..5) {
@@ -124,215 +129,31 @@ fn random_graphs_are_complete_after_an_import_and_after_a_rebuild() {
     }
 }
 
-/// Damages a store, and says which sort of finding there has to be, and a part of its message.
-type Damage = fn(&LocalStore) -> (FindingKind, &'static str);
-
-fn row(store: &LocalStore, oid: u64) -> Row {
-    Row::decode(&rows(store, Table::Referrers)[&Key::from(oid)])
+/// Anchors in records are the smallest referrers, if these come first: no record is written twice.
+fn assert_recorded(store: &LocalStore, graph: &Graph) {
+    let referrers = referrers(graph);
+    for (oid, anchor) in recorded(store) {
+        let first = referrers.get(&oid).and_then(|sources| sources.first());
+        assert_eq!(anchor, first.copied().filter(|first| *first < oid), "{oid}");
+    }
 }
 
-fn put_row(store: &LocalStore, oid: u64, row: &Row) {
-    write(
-        store,
-        Table::Referrers,
-        Key::from(oid),
-        Some(&row.encode(oid)),
-    );
+#[test]
+fn more_references_than_fit_in_memory_are_sorted_outside() {
+    const COUNT: u64 = 20_000;
+    let mut rng = fastrand::Rng::with_seed(seed());
+    let graph: Graph = (0..COUNT)
+        .map(|oid| (oid, (0..4).map(|_| rng.u64(..COUNT)).collect()))
+        .collect();
+    let place = Place::new();
+    let store = place.import(&graph);
+    assert_recorded(&store, &graph);
+    let report = check_within(&store, false, 0).unwrap();
+    assert_eq!(report.errors, []);
+    write(&store, Table::Irregular, Key::from(0), Some(&[]));
+    assert_eq!(check_within(&store, true, 0).unwrap().errors, []);
+    assert_eq!(rows(&store, Table::Irregular).get(&Key::from(0)), None);
 }
-
-/// What can go wrong in the [`zoo`] of which object 3 is pinned by session 7.
-const DAMAGES: &[Damage] = &[
-    |store| {
-        write(store, Table::Referrers, Key::from(4), None);
-        (
-            FindingKind::Links,
-            "object 2 refers to object 4, which does not list",
-        )
-    },
-    |store| {
-        let implied = Row {
-            anchor: Some(0),
-            inline: vec![0],
-            ..Row::default()
-        };
-        put_row(store, 1, &implied);
-        (
-            FindingKind::Links,
-            "object 1 has a row of referrers that it needs not",
-        )
-    },
-    |store| {
-        let mut more = row(store, 4);
-        more.inline = vec![1, 2, 3, 300];
-        put_row(store, 4, &more);
-        (
-            FindingKind::Links,
-            "object 4 lists object 3 as a referrer, which does not",
-        )
-    },
-    |store| {
-        let mut twice = row(store, 230);
-        let inner = twice.inline[3];
-        twice.more += 1;
-        put_row(store, 230, &twice);
-        write(
-            store,
-            Table::ReferrersMore,
-            Key::pair(230, inner),
-            Some(&[]),
-        );
-        (FindingKind::Links, "twice")
-    },
-    |store| {
-        let mut bytes = rows(store, Table::Referrers)[&Key::from(230)].clone();
-        bytes[9] ^= 2;
-        write(store, Table::Referrers, Key::from(230), Some(&bytes));
-        (FindingKind::Links, "is damaged")
-    },
-    |store| {
-        write(store, Table::ReferrersMore, Key::pair(230, 270), None);
-        (
-            FindingKind::Links,
-            "object 270 refers to object 230, which does not list",
-        )
-    },
-    |store| {
-        write(store, Table::ReferrersMore, Key::pair(4, 9), Some(&[]));
-        (
-            FindingKind::Links,
-            "object 4 counts 0 referrers beyond those in its row",
-        )
-    },
-    |store| {
-        write(store, Table::ReferrersMore, Key::pair(9, 4), Some(&[]));
-        (FindingKind::Links, "object 9, which does not exist")
-    },
-    |store| {
-        put_row(store, 999, &Row::default());
-        (FindingKind::Links, "object 999, which does not exist")
-    },
-    |store| {
-        let mut wrong = row(store, 4);
-        wrong.anchor = Some(3);
-        put_row(store, 4, &wrong);
-        (
-            FindingKind::Anchors,
-            "object 4 is anchored to object 3, which does not refer",
-        )
-    },
-    |store| {
-        let mut root = row(store, 0);
-        root.anchor = Some(2);
-        put_row(store, 0, &root);
-        write(store, Table::Irregular, Key::from(0), Some(&[]));
-        (
-            FindingKind::Anchors,
-            "object 0 is the root, but anchored to object 2",
-        )
-    },
-    |store| {
-        let mut pinned = row(store, 3);
-        pinned.anchor = Some(1);
-        put_row(store, 3, &pinned);
-        (
-            FindingKind::Anchors,
-            "object 3 is pinned, but anchored to object 1",
-        )
-    },
-    |store| {
-        // 11 to 12, and 12 to 11: both are referrers.
-        let mut row = row(store, 11);
-        row.anchor = Some(12);
-        put_row(store, 11, &row);
-        let mut row = self::row(store, 12);
-        row.anchor = Some(11);
-        put_row(store, 12, &row);
-        write(store, Table::Irregular, Key::from(11), Some(&[]));
-        (
-            FindingKind::Anchors,
-            "the anchors of 2 objects form a cycle: 1",
-        )
-    },
-    |store| {
-        let mut lost = row(store, 4);
-        lost.anchor = None;
-        put_row(store, 4, &lost);
-        (
-            FindingKind::Orphans,
-            "object 4 has no anchor, and is neither pinned nor",
-        )
-    },
-    |store| {
-        write(store, Table::Orphans, Key::from(300), None);
-        (FindingKind::Orphans, "object 300 has no anchor")
-    },
-    |store| {
-        write(store, Table::Orphans, Key::from(4), Some(&[1]));
-        (
-            FindingKind::Orphans,
-            "object 4 is an orphan, but anchored to object 1",
-        )
-    },
-    |store| {
-        write(store, Table::Orphans, Key::from(3), Some(&[1]));
-        (
-            FindingKind::Orphans,
-            "object 3 is pinned, and an orphan as well",
-        )
-    },
-    |store| {
-        write(store, Table::Orphans, Key::from(5), Some(&[1]));
-        (
-            FindingKind::Orphans,
-            "the table of orphans has object 5, which does not exist",
-        )
-    },
-    |store| {
-        // An orphan too many that is one: only the count is wrong.
-        write(store, Table::Orphans, Key::from(302), Some(&[1]));
-        put_row(
-            store,
-            302,
-            &Row {
-                anchor: None,
-                inline: vec![300],
-                ..Row::default()
-            },
-        );
-        (FindingKind::Orphans, "the store counts")
-    },
-    |store| {
-        write(store, Table::Irregular, Key::from(1), Some(&[]));
-        (FindingKind::Irregular, "object 1 is noted as irregular")
-    },
-    |store| {
-        write(store, Table::Irregular, Key::from(50), None);
-        (FindingKind::Irregular, "object 50 has a larger anchor")
-    },
-    |store| {
-        write(store, Table::Irregular, Key::from(1 << 60), Some(&[]));
-        (FindingKind::Irregular, "which does not exist")
-    },
-    |store| {
-        write(store, Table::Pins, Key::pair(7, 3), None);
-        (FindingKind::Pins, "object 3 counts 1 pins, and there are 0")
-    },
-    |store| {
-        write(store, Table::Pins, Key::pair(8, 1), Some(&[0]));
-        (FindingKind::Pins, "object 1 counts 0 pins, and there are 1")
-    },
-    |store| {
-        write(store, Table::Pins, Key::pair(8, 5), Some(&[0]));
-        (
-            FindingKind::Pins,
-            "session 8 pins object 5, which does not exist",
-        )
-    },
-    |store| {
-        write(store, Table::Meta, Key::from(2), Some(b"rubbish"));
-        (FindingKind::Links, "the collector's state is damaged")
-    },
-];
 
 #[test]
 fn every_damage_is_found_and_repaired() {
@@ -358,6 +179,56 @@ fn every_damage_is_found_and_repaired() {
         let kept = rows(&store, Table::Pins);
         let pins = kept.keys().map(|key| (key.second, key.first)).collect();
         assert_clean(&store, &graph, &pins);
+    }
+}
+
+/// The least member and the length of every cycle among anchors.
+fn cycles(anchors: &BTreeMap<u64, Option<u64>>) -> BTreeSet<(u64, usize)> {
+    let mut cycles = BTreeSet::new();
+    for from in anchors.keys() {
+        let chain = std::iter::successors(Some(*from), |at| anchors.get(at).copied().flatten());
+        let chain: Vec<u64> = chain.take(anchors.len() + 1).collect();
+        let around = chain.iter().skip(1).position(|at| at == from);
+        if let Some(length) = around.map(|place| place + 1)
+            && chain[..length].iter().min() == Some(from)
+        {
+            cycles.insert((*from, length));
+        }
+    }
+    cycles
+}
+
+#[test]
+fn every_cycle_of_anchors_is_named_once() {
+    let mut rng = fastrand::Rng::with_seed(seed());
+    for _ in 0..80 {
+        let count = rng.u64(1..60);
+        let graph: Graph = (0..count).map(|oid| (oid, BTreeSet::new())).collect();
+        let place = Place::new();
+        let store = place.import(&graph);
+        let mut anchors = BTreeMap::new();
+        for oid in 0..count {
+            let anchor = (rng.u8(..8) > 0).then(|| rng.u64(..count + 2));
+            let anchor = anchor.filter(|anchor| *anchor != oid);
+            let row = Row {
+                anchor,
+                ..Row::default()
+            };
+            put_row(&store, oid, &row);
+            anchors.insert(oid, anchor);
+        }
+        let report = check_within(&store, false, MEMORY).unwrap();
+        let found = report.errors.iter().filter_map(|found| {
+            let length = found.message.strip_prefix("the anchors of ")?;
+            let (length, _) = length.split_once(" objects form a cycle: ")?;
+            Some((found.oid.unwrap(), length.parse().unwrap()))
+        });
+        let found: Vec<(u64, usize)> = found.collect();
+        let expected = cycles(&anchors);
+        assert_eq!(found.len(), expected.len(), "{found:?} {expected:?}");
+        assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+        assert_eq!(check_within(&store, true, MEMORY).unwrap().errors, []);
+        verify(&store, &graph, &Pins::new());
     }
 }
 
@@ -387,6 +258,70 @@ fn where_an_object_is_damaged_nothing_is_rebuilt() {
     assert!(before == after);
 }
 
+/// The value of a row: CRC-32 over key and numbers, and these as varints of one byte.
+fn sealed(key: Key, numbers: &[u8]) -> Vec<u8> {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&key.first.to_be_bytes());
+    hasher.update(&key.second.to_be_bytes());
+    hasher.update(numbers);
+    [&hasher.finalize().to_le_bytes()[..], numbers].concat()
+}
+
+#[test]
+fn condemned_objects_are_neither_counted_nor_compared() {
+    let mut graph = zoo();
+    // A cycle that refers to an object in use, in the only row of job 2; a draft of job 3.
+    let members = Key::pair(2, 100);
+    graph.insert(100, [101, 4].into());
+    graph.insert(101, [100].into());
+    let place = Place::new();
+    let store = place.import(&graph);
+    write(
+        &store,
+        Table::Condemned,
+        members,
+        Some(&sealed(members, &[2, 100, 1])),
+    );
+    let draft = Key::pair(3, 1);
+    write(
+        &store,
+        Table::Condemned,
+        draft,
+        Some(&sealed(draft, &[1, 1])),
+    );
+    let job = sealed(Key::from(2), &[3, 2, 5, 2, 100, 0, 0]);
+    write(&store, Table::Meta, Key::from(2), Some(&job));
+    // Whatever tables say of members is no finding.
+    write(&store, Table::Referrers, Key::from(101), Some(b"rubbish"));
+    write(&store, Table::Irregular, Key::from(101), Some(b""));
+    let report = check_within(&store, false, MEMORY).unwrap();
+    assert_eq!(
+        kinds(&report),
+        BTreeSet::from(["Counters".to_owned()]),
+        "{report:?}"
+    );
+    assert_eq!(report.objects, graph.len() as u64 - 2);
+    let report = check_within(&store, true, MEMORY).unwrap();
+    assert_eq!((report.errors, report.repaired.len()), (vec![], 1));
+    assert!(rows(&store, Table::Condemned).contains_key(&draft));
+    // A rebuild keeps them condemned, and forgets drafts.
+    write(&store, Table::Orphans, Key::from(300), None);
+    assert_eq!(check_within(&store, true, MEMORY).unwrap().errors, []);
+    assert!(rows(&store, Table::Condemned).keys().eq([&members]));
+    assert_eq!(rows(&store, Table::Meta)[&Key::from(2)], job);
+    assert!(!rows(&store, Table::Referrers).contains_key(&Key::from(101)));
+    let report = check_within(&store, false, MEMORY).unwrap();
+    assert_eq!(
+        (report.errors, report.objects),
+        (vec![], graph.len() as u64 - 2)
+    );
+    // Where the state is lost nobody is condemned any more: they are garbage like other.
+    write(&store, Table::Meta, Key::from(2), Some(b"rubbish"));
+    assert_eq!(check_within(&store, true, MEMORY).unwrap().errors, []);
+    assert!(rows(&store, Table::Condemned).is_empty());
+    assert_clean(&store, &graph, &Pins::new());
+}
+
 /// A store whose tables take many writes.
 fn many() -> Graph {
     let mut graph: Graph = (1..=4500).map(|oid| (oid, [oid - 1].into())).collect();
@@ -397,11 +332,12 @@ fn many() -> Graph {
 #[test]
 fn a_rebuild_that_is_cut_off_anywhere_is_done_again() {
     let graph = many();
-    let mut cut = 0;
+    let (mut cut, mut refused) = (0, 0);
     for (after, applied) in (0..).flat_map(|after| [(after, false), (after, true)]) {
         let place = Place::new();
         let store = place.import(&graph);
         write(&store, Table::Orphans, Key::from(4500), None);
+        let before = derived(&store);
         *place.backend.0.fault.lock().unwrap() = Some((after, applied));
         let result = check_within(&store, true, MEMORY);
         drop(store);
@@ -414,8 +350,15 @@ fn a_rebuild_that_is_cut_off_anywhere_is_done_again() {
             cut += 1;
         }
         let store = match open(&place.backend, &place.path, false) {
-            Ok(store) => store,
+            Ok(store) => {
+                // Nothing in between: the tables are as they were, or complete.
+                if derived(&store) != before {
+                    verify(&store, &graph, &Pins::new());
+                }
+                store
+            }
             Err(error) => {
+                refused += 1;
                 assert_eq!(error.kind(), ErrorKind::Damaged);
                 assert!(
                     error.to_string().contains("`durum check --repair`"),
@@ -432,7 +375,18 @@ fn a_rebuild_that_is_cut_off_anywhere_is_done_again() {
             break;
         }
     }
+    assert!(refused + 2 >= cut, "{refused} of {cut}");
     assert!(cut > 12, "only {cut} writes could be cut off");
+}
+
+fn derived(store: &LocalStore) -> [BTreeMap<Key, Vec<u8>>; 4] {
+    let tables = [
+        Table::Referrers,
+        Table::ReferrersMore,
+        Table::Orphans,
+        Table::Irregular,
+    ];
+    tables.map(|table| rows(store, table))
 }
 
 /// Cuts off the rebuilding that opening does, too.

@@ -144,6 +144,15 @@ impl Row {
     }
 }
 
+pub(crate) fn put_row(store: &LocalStore, oid: u64, row: &Row) {
+    write(
+        store,
+        Table::Referrers,
+        Key::from(oid),
+        Some(&row.encode(oid)),
+    );
+}
+
 pub(crate) fn referrers(graph: &Graph) -> BTreeMap<u64, BTreeSet<u64>> {
     let mut all: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
     for (source, targets) in graph {

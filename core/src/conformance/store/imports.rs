@@ -1,6 +1,8 @@
 //! Filling a new store in bulk.
 
 use super::{Fixture, assert_snapshot};
+use crate::check::check_within;
+use crate::engine::{Key, Op, Table};
 use crate::error::ErrorKind;
 use crate::id::{Oid, Tid};
 use crate::record::{Codecs, Payload};
@@ -82,4 +84,45 @@ pub fn an_import_must_ascend_and_begin_empty(fixture: &Fixture) {
     let store = staged.publish().unwrap();
     let next = store.new_oids(crate::SessionId::EMBEDDED, 2).unwrap();
     assert_eq!(next, [Oid(0), Oid(6)], "the root is free, and 5 is used");
+}
+
+/// The collector's tables are complete after an import, whatever its shape, and can be rebuilt.
+pub fn an_import_leaves_nothing_for_the_collector_to_find(fixture: &Fixture) {
+    const COUNT: u64 = 3000;
+    let staged = fixture.stage();
+    let codecs = Codecs::default();
+    let mut importer = staged.importer().unwrap().with_memory(0).unwrap();
+    for number in 0..=COUNT {
+        // A list in reverse, of which every object refers to a hub; the last two are garbage.
+        let mut refs = vec![number.saturating_sub(1), COUNT / 2];
+        if number == 0 {
+            refs.push(COUNT - 2);
+        }
+        refs.sort_unstable();
+        let mut refs: Vec<Oid> = refs.into_iter().map(Oid).collect();
+        refs.dedup();
+        refs.retain(|target| *target != Oid(number));
+        let data = Payload::plain(b"one of many");
+        importer
+            .push(Oid(number), Tid(1), &refs, data, &codecs)
+            .unwrap();
+    }
+    assert_eq!(importer.finish(Tid(1), Oid(0)).unwrap().dangling, 0);
+    let store = staged.publish().unwrap();
+    let clean = |repair| {
+        let report = check_within(&store, repair, 1 << 20).unwrap();
+        assert_eq!((report.errors, report.unreachable), (vec![], 2));
+        report.repaired
+    };
+    assert_eq!(clean(false), [""; 0]);
+    let level = fixture.capabilities().durability.first().copied();
+    let keys = [Key::from(COUNT), Key::pair(COUNT / 2, COUNT)];
+    for (table, key) in [Table::Orphans, Table::ReferrersMore].into_iter().zip(keys) {
+        let ops = [Op::Delete { table, key }];
+        store
+            .while_quiet(|engine| engine.apply(&ops, level.unwrap_or_default()))
+            .unwrap();
+    }
+    assert!(!clean(true).is_empty());
+    assert_eq!(clean(false), [""; 0]);
 }

@@ -93,6 +93,7 @@ macro_rules! store_conformance {
                     an_import_keeps_oids_and_tids,
                     an_unpublished_store_leaves_nothing,
                     an_import_must_ascend_and_begin_empty,
+                    an_import_leaves_nothing_for_the_collector_to_find,
                 ],
                 logs: [
                     changes_are_logged_by_commit,
