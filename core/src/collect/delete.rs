@@ -116,9 +116,7 @@ pub(super) fn delete_condemned(
         if !finished {
             break false;
         }
-        if let Some(first) = oids.first() {
-            graph.delete_condemned(job.condemned, *first)?;
-        }
+        graph.delete_condemned(job.condemned, &oids, job.left)?;
     };
     if done {
         (job.condemned, job.left, job.next, job.next_refs) = (0, 0, Oid::ROOT, 0);

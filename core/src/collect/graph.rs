@@ -3,7 +3,7 @@
 //! Everything that decides in this module's siblings goes through [`Graph`], so that the same code runs
 //! on a store and on the abstract one of the exhaustive model check.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::rows::{INLINE_MAX, JobState, Links};
 use super::spill::SpillSet;
@@ -35,7 +35,7 @@ pub(crate) trait Graph {
     /// Rows that were read so far, other than from memory.
     fn reads(&self) -> u64;
 
-    fn node(&mut self, oid: Oid) -> Result<Option<Rc<Node>>>;
+    fn node(&mut self, oid: Oid) -> Result<Option<Arc<Node>>>;
     /// Puts the anchor into the record, where that is being written anyway; else false.
     fn set_record_anchor(&mut self, oid: Oid, anchor: Option<Oid>) -> Result<bool>;
     /// Deletes the record, which exists.
@@ -64,9 +64,10 @@ pub(crate) trait Graph {
     fn put_condemned(&mut self, job: u64, oids: &[Oid]) -> Result<()>;
     /// The first row of `condemned` from (job, first OID) on: its job and its OIDs.
     fn next_condemned(&mut self, job: u64, from: Oid) -> Result<Option<(u64, Vec<Oid>)>>;
-    fn delete_condemned(&mut self, job: u64, first: Oid) -> Result<()>;
+    /// Deletes a row of `condemned`; of the job whose members are gone for everyone so many are left.
+    fn delete_condemned(&mut self, job: u64, oids: &[Oid], left: u64) -> Result<()>;
     /// From this commit on the members are gone for everyone; they leave the counts with `bytes`.
-    fn condemn(&mut self, members: SpillSet, bytes: u64) -> Result<Tid>;
+    fn condemn(&mut self, job: u64, members: SpillSet, bytes: u64) -> Result<Tid>;
     /// The last condemned object has been deleted.
     fn acquit(&mut self) -> Result<()>;
     fn put_job(&mut self, job: &JobState) -> Result<()>;
@@ -160,7 +161,6 @@ pub(crate) enum Position {
     Inline(usize),
     /// From this one on in `referrers_more`.
     More(Oid),
-    End,
 }
 
 impl Position {
@@ -176,7 +176,6 @@ impl Position {
         links: &Links,
     ) -> Result<Option<(Oid, Position)>> {
         let from = match self {
-            Position::End => return Ok(None),
             Position::More(from) => from,
             Position::Inline(left) => {
                 let index = left.checked_sub(1);

@@ -6,7 +6,7 @@ use super::climb::{Climb, Verdict};
 use super::graph::{Graph, Pin, add_referrer, links, put_links, remove_referrer, set_anchor};
 use super::resolve::Collector;
 use super::rows::Links;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::id::{Oid, SessionId};
 
 /// Steps that a commit may climb to find out whether a link makes a pin superfluous. Where that is not
@@ -89,7 +89,14 @@ impl Collector {
                 }
                 continue;
             }
-            let mut links = links(graph, *target)?.unwrap_or_default();
+            let mut links = match links(graph, *target) {
+                Err(error) if error.kind() == ErrorKind::Damaged => {
+                    // It must be possible to unlink it. A repair of the tables finds its referrers.
+                    tracing::warn!(%error, "the referrers of a damaged object are not followed up");
+                    continue;
+                }
+                links => links?.unwrap_or_default(),
+            };
             for source in &delta.removed {
                 remove_referrer(graph, *target, &mut links, *source)?;
             }
@@ -145,7 +152,7 @@ impl Collector {
     }
 
     /// Anchors what is new: breadth-first from the objects that existed before. What these do not reach
-    /// is pinned to the session, one object for all that it reaches in turn.
+    /// is pinned to the session, few objects for all that they reach in turn.
     fn anchor_created(
         &mut self,
         graph: &mut dyn Graph,
@@ -154,6 +161,12 @@ impl Collector {
         mut created: BTreeMap<Oid, Links>,
     ) -> Result<()> {
         let mut left: BTreeSet<Oid> = created.keys().copied().collect();
+        let no_referrer = |links: &Links| links.inline.is_empty();
+        let mut lone: VecDeque<Oid> = created
+            .iter()
+            .filter(|(_, links)| no_referrer(links))
+            .map(|(oid, _)| *oid)
+            .collect();
         let mut frontier = VecDeque::new();
         for change in changes {
             if !change.create || change.oid == Oid::ROOT {
@@ -174,7 +187,12 @@ impl Collector {
                     }
                 }
             }
-            let Some(oid) = left.pop_first() else { break };
+            // First what nothing new refers to; then, of cycles, the least.
+            let next = lone.pop_front().or_else(|| left.first().copied());
+            let Some(oid) = next else { break };
+            if !left.remove(&oid) {
+                continue;
+            }
             if let Some(links) = created.get_mut(&oid) {
                 let earlier = self.earlier_referrer(graph, oid, links, changes)?;
                 match earlier {

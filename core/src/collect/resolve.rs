@@ -412,7 +412,7 @@ impl Collector {
             return Ok(true);
         };
         let members = std::mem::take(&mut search.suspects);
-        let tid = graph.condemn(members, draft.bytes)?;
+        let tid = graph.condemn(draft.job, members, draft.bytes)?;
         self.job = JobState {
             condemned: draft.job,
             tid,
@@ -460,9 +460,7 @@ impl Collector {
             if !meter.more(graph) {
                 return Ok(false);
             }
-            if let Some(first) = oids.first() {
-                graph.delete_condemned(job, *first)?;
-            }
+            graph.delete_condemned(job, &oids, 0)?;
         }
         Ok(true)
     }
@@ -471,10 +469,5 @@ impl Collector {
     pub(crate) fn is_busy(&self) -> bool {
         let job = self.job.condemned != 0 || self.leftovers;
         job || self.search.is_some() || !self.ended.is_empty()
-    }
-
-    /// Objects that are condemned and not deleted yet.
-    pub(crate) fn condemned_left(&self) -> u64 {
-        self.job.left
     }
 }

@@ -8,7 +8,7 @@
 //! A search can be left at any moment and taken up again. Commits in between report which objects they
 //! touch; these are examined anew.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::budget::{Counters, Meter};
 use super::climb::{Climb, Memo, Obstacles, Verdict};
@@ -43,7 +43,7 @@ enum Current {
     /// Walks over the references of an object.
     Spread {
         oid: Oid,
-        node: Rc<Node>,
+        node: Arc<Node>,
         index: usize,
         /// Whether it saves suspects; else it adds what is anchored to it.
         saves: bool,
@@ -373,7 +373,7 @@ impl Search {
     fn save_targets(
         &mut self,
         oid: Oid,
-        node: Rc<Node>,
+        node: Arc<Node>,
         mut index: usize,
         scene: &mut Scene<'_>,
     ) -> Result<Step> {
@@ -401,7 +401,7 @@ impl Search {
     fn add_anchored(
         &mut self,
         oid: Oid,
-        node: Rc<Node>,
+        node: Arc<Node>,
         mut index: usize,
         scene: &mut Scene<'_>,
     ) -> Result<Step> {

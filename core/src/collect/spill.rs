@@ -180,6 +180,7 @@ pub(crate) struct SpillQueue {
 }
 
 impl SpillQueue {
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
