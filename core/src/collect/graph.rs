@@ -95,8 +95,9 @@ pub(crate) fn put_links(graph: &mut dyn Graph, oid: Oid, links: Links) -> Result
         if graph.set_record_anchor(oid, links.anchor)? {
             return graph.put_row(oid, None);
         }
-        let recorded = graph.node(oid)?.map(|node| node.anchor);
-        if recorded == Some(links.anchor) {
+        // What an import refers to before it exists has a row only as long as it does.
+        let recorded = graph.node(oid)?.and_then(|node| node.anchor);
+        if recorded == links.anchor {
             return graph.put_row(oid, None);
         }
     }
