@@ -84,6 +84,10 @@ impl Collector {
         let (mut lost, mut pinned) = (Vec::new(), Vec::new());
         for (target, delta) in &deltas {
             if let Some(links) = created.get_mut(target) {
+                // An import may drop a reference in the commit that brings what was missing.
+                for source in &delta.removed {
+                    remove_referrer(graph, *target, links, *source)?;
+                }
                 for source in &delta.added {
                     add_referrer(graph, *target, links, *source)?;
                 }
