@@ -129,7 +129,7 @@ impl Collector {
         self.anchor_created(graph, committer, changes, created)?;
         let session = committer.session;
         let held_before = match committer.hold {
-            Hold::NextCommit => self.held.remove(&session).unwrap_or_default(),
+            Hold::NextCommit => self.take_held(session),
             _ => Vec::new(),
         };
         for target in lost {
