@@ -12,6 +12,10 @@ use crate::collect::Collected;
 use crate::error::Result;
 use crate::id::{Oid, SessionId};
 
+#[cfg(test)]
+#[path = "model/collector_image.rs"]
+mod image;
+
 /// Units of work that a commit does at least for a search that others began, so that the queue cannot
 /// grow without end.
 const PACE_MIN: u64 = 64;
@@ -386,6 +390,15 @@ impl Collector {
         Ok(holds)
     }
 
+    /// OIDs in one row of a draft.
+    fn part_max(&self) -> usize {
+        #[cfg(test)]
+        if self.sabotage.small_parts {
+            return 1;
+        }
+        CONDEMNED_PART
+    }
+
     /// Writes the members of a large set down, part by part, and condemns all of them at once.
     fn condemn(&mut self, graph: &mut dyn Graph, meter: &mut Meter) -> Result<bool> {
         if self.job.condemned != 0 {
@@ -406,7 +419,7 @@ impl Collector {
         loop {
             let mut part = Vec::new();
             let mut more = true;
-            while part.len() < CONDEMNED_PART && more {
+            while part.len() < self.part_max() && more {
                 let next = match &mut self.search {
                     Some(search) => search.suspects.next_from(draft.next)?,
                     None => None,
