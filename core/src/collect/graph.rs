@@ -179,7 +179,8 @@ impl Position {
         let from = match self {
             Position::More(from) => from,
             Position::Inline(left) => {
-                let index = left.checked_sub(1);
+                // Referrers may have gone since the walk began; those that are left have moved down.
+                let index = left.min(links.inline.len()).checked_sub(1);
                 match index.and_then(|index| Some((*links.inline.get(index)?, index))) {
                     Some((referrer, left)) => return Ok(Some((referrer, Position::Inline(left)))),
                     None if links.more == 0 => return Ok(None),
