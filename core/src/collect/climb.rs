@@ -30,10 +30,13 @@ impl Memo {
     }
 
     #[cfg(test)]
-    pub(crate) fn sorted(&self) -> Vec<Oid> {
-        let mut oids: Vec<Oid> = self.0.iter().copied().collect();
-        oids.sort_unstable();
-        oids
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Oid> {
+        self.0.iter().copied()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(oids: impl Iterator<Item = Oid>) -> Memo {
+        Memo(oids.collect())
     }
 }
 
@@ -152,7 +155,17 @@ impl Climb {
     }
 
     #[cfg(test)]
-    pub(crate) fn key(&mut self) -> (Oid, Oid, Vec<Oid>) {
+    pub(crate) fn parts(&mut self) -> (Oid, Oid, Vec<Oid>) {
         (self.target, self.at, self.path.sorted())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(target: Oid, at: Oid, path: SpillSet) -> Climb {
+        Climb {
+            target,
+            at,
+            path,
+            length: 0,
+        }
     }
 }

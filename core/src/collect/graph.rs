@@ -95,8 +95,9 @@ pub(crate) fn put_links(graph: &mut dyn Graph, oid: Oid, links: Links) -> Result
         if graph.set_record_anchor(oid, links.anchor)? {
             return graph.put_row(oid, None);
         }
-        let recorded = graph.node(oid)?.map(|node| node.anchor);
-        if recorded == Some(links.anchor) {
+        // What an import refers to before it exists has a row only as long as it does.
+        let recorded = graph.node(oid)?.and_then(|node| node.anchor);
+        if recorded == links.anchor {
             return graph.put_row(oid, None);
         }
     }
@@ -178,7 +179,8 @@ impl Position {
         let from = match self {
             Position::More(from) => from,
             Position::Inline(left) => {
-                let index = left.checked_sub(1);
+                // Referrers may have gone since the walk began; those that are left have moved down.
+                let index = left.min(links.inline.len()).checked_sub(1);
                 match index.and_then(|index| Some((*links.inline.get(index)?, index))) {
                     Some((referrer, left)) => return Ok(Some((referrer, Position::Inline(left)))),
                     None if links.more == 0 => return Ok(None),

@@ -81,9 +81,13 @@ impl Collector {
             };
             created.insert(change.oid, links.unwrap_or_default());
         }
-        let (mut lost, mut pinned) = (Vec::new(), Vec::new());
+        let (mut unlinked, mut pinned) = (Vec::new(), Vec::new());
         for (target, delta) in &deltas {
             if let Some(links) = created.get_mut(target) {
+                // An import may drop a reference in the commit that brings what was missing.
+                for source in &delta.removed {
+                    remove_referrer(graph, *target, links, *source)?;
+                }
                 for source in &delta.added {
                     add_referrer(graph, *target, links, *source)?;
                 }
@@ -108,8 +112,12 @@ impl Collector {
                 .anchor
                 .is_some_and(|anchor| delta.removed.contains(&anchor))
             {
+                self.cut(*target)?;
                 set_anchor(graph, *target, &mut links, None)?;
-                lost.push(*target);
+                graph.put_orphan(*target)?;
+            }
+            if committer.hold != Hold::No && !delta.removed.is_empty() {
+                unlinked.push(*target);
             }
             if links.pins > 0 && !delta.added.is_empty() {
                 pinned.push(*target);
@@ -119,34 +127,20 @@ impl Collector {
         for change in changes.iter().filter(|change| !change.create) {
             self.touched(change.oid)?;
         }
-        for target in &lost {
-            self.cut(*target)?;
-        }
         self.anchor_created(graph, committer, changes, created)?;
-        let session = committer.session;
-        let held_before = match committer.hold {
-            Hold::NextCommit => self.held.remove(&session).unwrap_or_default(),
-            _ => Vec::new(),
-        };
-        for target in lost {
-            match committer.hold {
-                Hold::No => {
-                    graph.put_orphan(target)?;
-                    continue;
+        if committer.hold == Hold::NextCommit {
+            for oid in self.take_held(committer.session) {
+                if graph.pin(committer.session, oid)? == Some(Pin::Held) {
+                    self.unpin(graph, committer.session, oid)?;
                 }
-                Hold::NextCommit => self.held.entry(session).or_default().push(target),
-                Hold::End => {}
             }
-            add_pin(graph, session, target, Pin::Held)?;
+        }
+        for target in unlinked {
+            self.hold(graph, committer, target)?;
         }
         for target in pinned {
             let added = deltas.get(&target).map_or(&[][..], |delta| &delta.added);
             self.unpin_linked(graph, committer, target, added)?;
-        }
-        for oid in held_before {
-            if graph.pin(session, oid)? == Some(Pin::Held) {
-                self.unpin(graph, session, oid)?;
-            }
         }
         Ok(removed)
     }
@@ -247,6 +241,34 @@ impl Collector {
         Ok(verdict == Verdict::Safe)
     }
 
+    /// Keeps alive what a session has unlinked, unless it is safe without that.
+    fn hold(&mut self, graph: &mut dyn Graph, committer: Committer<'_>, oid: Oid) -> Result<()> {
+        let session = committer.session;
+        let Some(mut links) = links(graph, oid)? else {
+            return Ok(());
+        };
+        if oid == Oid::ROOT || graph.node(oid)?.is_none() || graph.pin(session, oid)?.is_some() {
+            return Ok(());
+        }
+        if let Some(anchor) = links.anchor {
+            if self.is_safe(graph, oid, anchor)? {
+                return Ok(());
+            }
+            self.cut(oid)?;
+            set_anchor(graph, oid, &mut links, None)?;
+        }
+        if graph.is_orphan(oid)? {
+            graph.delete_orphan(oid)?;
+        }
+        graph.put_pin(session, oid, Pin::Held)?;
+        links.pins += 1;
+        put_links(graph, oid, links)?;
+        if committer.hold == Hold::NextCommit {
+            self.held.entry(session).or_default().push(oid);
+        }
+        Ok(())
+    }
+
     /// Anchors a pinned object that is linked now, and removes the pins that held it for that.
     fn unpin_linked(
         &mut self,
@@ -273,6 +295,10 @@ impl Collector {
         }
         if links.pins == 0 {
             set_anchor(graph, target, &mut links, Some(referrer))?;
+            // What was held until this commit became an orphan when that ended.
+            if graph.is_orphan(target)? {
+                graph.delete_orphan(target)?;
+            }
         }
         put_links(graph, target, links)
     }
@@ -298,18 +324,6 @@ impl Collector {
         }
         Ok(())
     }
-}
-
-/// Keeps an object alive that has no anchor.
-fn add_pin(graph: &mut dyn Graph, session: SessionId, oid: Oid, pin: Pin) -> Result<()> {
-    if graph.pin(session, oid)?.is_none()
-        && let Some(mut links) = links(graph, oid)?
-    {
-        graph.put_pin(session, oid, pin)?;
-        links.pins += 1;
-        put_links(graph, oid, links)?;
-    }
-    Ok(())
 }
 
 /// Which referrers each object gains and loses.

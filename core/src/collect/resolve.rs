@@ -12,6 +12,10 @@ use crate::collect::Collected;
 use crate::error::Result;
 use crate::id::{Oid, SessionId};
 
+#[cfg(test)]
+#[path = "model/collector_image.rs"]
+mod image;
+
 /// Units of work that a commit does at least for a search that others began, so that the queue cannot
 /// grow without end.
 const PACE_MIN: u64 = 64;
@@ -29,6 +33,10 @@ pub(crate) struct Collector {
     pub(crate) ended: Vec<SessionId>,
     /// What sessions hold until their next commit.
     pub(super) held: BTreeMap<SessionId, Vec<Oid>>,
+    /// What they held before the write that is being prepared.
+    held_before: BTreeMap<SessionId, Vec<Oid>>,
+    /// Sessions that are no longer among those that have ended if that write is made.
+    released: Vec<SessionId>,
     /// Whether there may be rows of drafts that nobody needs.
     pub(crate) leftovers: bool,
     memo: Memo,
@@ -80,13 +88,38 @@ impl Collector {
         }
     }
 
-    /// Forgets what was found and not written.
+    /// Forgets what was found and not written, and remembers what [`Collector::written`] did not confirm
+    /// as done.
     pub(crate) fn reset(&mut self, job: JobState) {
         self.job = job;
+        self.long = false;
+        while let Some(session) = self.released.pop() {
+            self.ended.push(session);
+        }
+        for (session, held) in std::mem::take(&mut self.held_before) {
+            match held.is_empty() {
+                true => self.held.remove(&session),
+                false => self.held.insert(session, held),
+            };
+        }
         self.memo.clear();
         self.search = None;
         self.draft = None;
         self.leftovers = true;
+    }
+
+    /// The write that was prepared has been made: what was done for it in memory cannot be undone.
+    pub(crate) fn written(&mut self) {
+        self.held_before.clear();
+        self.released.clear();
+    }
+
+    /// Takes what a session holds out of memory, until the write that is being prepared fails.
+    pub(super) fn take_held(&mut self, session: SessionId) -> Vec<Oid> {
+        let held = self.held.remove(&session).unwrap_or_default();
+        let before = self.held_before.entry(session);
+        before.or_insert_with(|| held.clone());
+        held
     }
 
     /// A commit has written the object, or changed its referrers or pins.
@@ -357,6 +390,15 @@ impl Collector {
         Ok(holds)
     }
 
+    /// OIDs in one row of a draft.
+    fn part_max(&self) -> usize {
+        #[cfg(test)]
+        if self.sabotage.small_parts {
+            return 1;
+        }
+        CONDEMNED_PART
+    }
+
     /// Writes the members of a large set down, part by part, and condemns all of them at once.
     fn condemn(&mut self, graph: &mut dyn Graph, meter: &mut Meter) -> Result<bool> {
         if self.job.condemned != 0 {
@@ -377,7 +419,7 @@ impl Collector {
         loop {
             let mut part = Vec::new();
             let mut more = true;
-            while part.len() < CONDEMNED_PART && more {
+            while part.len() < self.part_max() && more {
                 let next = match &mut self.search {
                     Some(search) => search.suspects.next_from(draft.next)?,
                     None => None,
@@ -439,7 +481,9 @@ impl Collector {
                 }
                 self.unpin(graph, session, oid)?;
             }
+            self.take_held(session);
             self.ended.pop();
+            self.released.push(session);
         }
         Ok(true)
     }

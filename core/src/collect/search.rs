@@ -19,6 +19,12 @@ use super::spill::{SpillQueue, SpillSet, Work};
 use crate::error::Result;
 use crate::id::Oid;
 
+#[cfg(test)]
+#[path = "model/search_image.rs"]
+mod image;
+#[cfg(test)]
+pub(crate) use image::{take, take_oid};
+
 /// A search; see the [module](self).
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
@@ -26,8 +32,9 @@ pub(crate) struct Search {
     work: Work,
     current: Option<Current>,
     pub(super) suspects: SpillSet,
-    /// Suspects that have to be looked at again.
-    recheck: SpillQueue,
+    /// Suspects that have to be looked at again, each once: commits can have an object suspected again
+    /// and again before its turn comes.
+    recheck: Work,
     /// Objects that were anchored anew: suspects that they refer to are saved.
     saved: SpillQueue,
     /// No object of the search lies below.
@@ -300,7 +307,7 @@ impl Search {
         if now.again {
             // What it waits for is still to be examined.
             if now.undecided && !self.work.is_empty() {
-                self.recheck.push(oid)?;
+                self.recheck.insert(oid)?;
             }
             return Ok(());
         }
@@ -424,7 +431,7 @@ impl Search {
                 self.add_work(target, scene)?;
             }
         }
-        self.recheck.push(oid)?;
+        self.recheck.insert(oid)?;
         Ok(Step::Going)
     }
 }
