@@ -15,6 +15,7 @@ mod queue;
 mod scan;
 mod session;
 mod snapshot;
+mod space;
 mod superseded;
 mod sweep;
 mod views;
