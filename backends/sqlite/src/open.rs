@@ -111,8 +111,8 @@ impl Place {
         } else {
             check(&connection).at_path(self.file())?;
         }
-        // Where the disk fails at the wrong moment the switch reports success and is undone. Commits
-        // with a rollback journal end by removing it, which SQLite does not sync.
+        // So it is after a compaction, and after a creation or a switch that was interrupted. Commits
+        // with a rollback journal would end by removing it, which SQLite does not sync.
         if journal_mode(&connection)? != "wal" {
             set_wal(&connection)?;
         }
@@ -206,9 +206,7 @@ impl Place {
         set_wal(connection)?;
         // Reading makes the log. It is named durably before SQLite syncs the directory with its first
         // commit, since a failure of that would go unnoticed and the log be lost with the power.
-        connection
-            .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-            .map_err(failed)?;
+        read_schema(connection).map_err(failed)?;
         self.sync_dir()?;
         connection
             .pragma_update(None, "synchronous", "FULL")
@@ -276,15 +274,27 @@ pub(crate) fn journal_mode(connection: &Connection) -> Result<String> {
         .map_err(|error| convert(error, OPEN))
 }
 
+fn read_schema(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+}
+
 fn set_wal(connection: &Connection) -> Result<()> {
     let failed = |error| convert(error, "switch to the write-ahead log");
     connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
         .map_err(failed)?;
-    let mode = journal_mode(connection)?;
-    if mode == "wal" {
-        return Ok(());
+    if journal_mode(connection)? == "wal" {
+        // Where the disk fails at the wrong moment the switch reports success and is undone: only
+        // the next reading of the file tells.
+        read_schema(connection).map_err(failed)?;
+        if journal_mode(connection)? == "wal" {
+            return Ok(());
+        }
+        return Err(Error::new(ErrorKind::Io, "switch to the write-ahead log")
+            .with_engine(NAME)
+            .because("it was undone, since a write or a sync failed"));
     }
+    let mode = journal_mode(connection)?;
     Err(
         Error::new(ErrorKind::Unsupported, "switch to the write-ahead log")
             .with_engine(NAME)
