@@ -53,6 +53,9 @@ impl Compact for SledEngine {
         fs::create_dir(&dir).during(COMPACT, &dir)?;
         let copy = Tree::open(&dir, &self.options)?;
         copy_rows(&original, &copy, &mut |done| progress(done, 2 * bytes))?;
+        // sled syncs its file when it is closed, and ignores it when that fails: what waited for it
+        // then would never get to the device.
+        sync_all(&dir)?;
         drop(copy);
         // Opened again, so that it is compared as it will be found: what sled recovers from is on the
         // device before, and what it wrote by that after.
