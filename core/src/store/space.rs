@@ -11,8 +11,8 @@ impl LocalStore {
     ///
     /// Snapshots go on being taken and read while the copy is made and compared with the original;
     /// then they pause for as long as it takes to put the copy in place. Commits wait for all of it.
-    /// `progress` is told bytes that are done and bytes in all, the second an estimate; it must not use
-    /// the store. A compaction that fails or is killed leaves everything as it was.
+    /// `progress` is told bytes that are done and bytes in all, the second an estimate; it must not
+    /// write to the store, which would wait for it for ever. A compaction that fails or is killed leaves everything as it was.
     ///
     /// # Errors
     /// `Unsupported` where the engine has no compaction, `InUse` where a load does not finish, `Full`
