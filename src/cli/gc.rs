@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use durum_core::engine::Engine;
+use durum_core::Result;
 use durum_core::store::{LocalStore, Store as _};
 use durum_core::units::format_size;
-use durum_core::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::args::GcArgs;
 use super::context::Context;
 use super::failure::{DONE, Outcome};
 use super::output;
+use super::progress::Progress;
 
 /// What one call gives back at most: commits of others wait for no longer than that takes.
 const SLICE_BYTES: u64 = 16 << 20;
@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context, args: &GcArgs) -> Outcome {
     let progress = context.progress();
     progress.begin("gc", None);
     let collected = store.collect()?;
-    let bytes_freed = give_back(&store, args.compact)?;
+    let bytes_freed = give_back(&store, args.compact, &progress)?;
     drop(progress);
     let time = begin.elapsed();
     let object = json!({
@@ -46,37 +46,32 @@ pub(crate) fn run(context: &Context, args: &GcArgs) -> Outcome {
 }
 
 /// Gives the engine's unused space back to the system; returns the bytes.
-pub(crate) fn give_back(store: &LocalStore, compact: bool) -> Result<u64> {
+pub(crate) fn give_back(store: &LocalStore, compact: bool, progress: &Progress) -> Result<u64> {
     let capabilities = store.engine();
     let mut bytes = 0;
     if capabilities.reclaim {
-        bytes += reclaim(store)?;
+        bytes += reclaim(store, progress)?;
     }
     if compact || (capabilities.compaction && !capabilities.reclaim) {
-        bytes += store.while_quiet(rewrite)?;
+        progress.begin_bytes("compact");
+        bytes += store.compact(&mut |done, total| progress.reach(done, total))?;
     }
     Ok(bytes)
 }
 
-fn reclaim(store: &LocalStore) -> Result<u64> {
+fn reclaim(store: &LocalStore, progress: &Progress) -> Result<u64> {
+    let expected = store.stats()?.engine.reclaimable_bytes;
+    progress.begin_bytes("reclaim");
     let mut bytes = 0;
     let mut idle = 0;
     while idle < IDLE_CALLS_MAX {
-        let step = store.while_quiet(|engine| engine.reclaim(SLICE_BYTES))?;
+        let step = store.reclaim(SLICE_BYTES)?;
         bytes += step.bytes;
+        progress.reach(bytes.min(expected), expected);
         idle = if step.bytes == 0 { idle + 1 } else { 0 };
         if !step.more {
             break;
         }
     }
     Ok(bytes)
-}
-
-fn rewrite(engine: &dyn Engine) -> Result<u64> {
-    match engine.compact() {
-        Some(compact) => compact.compact(),
-        None => Err(Error::new(ErrorKind::Unsupported, "compact the store")
-            .because("its engine has no compaction")
-            .hint("Leave `--compact` out; `durum engines` says what each engine offers.")),
-    }
 }

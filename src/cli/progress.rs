@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use durum_core::units::format_size;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output;
@@ -16,6 +17,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a bar moves on by itself.
 const TICK_INTERVAL: Duration = Duration::from_millis(120);
 const BAR: &str = "{prefix:>8} [{bar:24}] {human_pos}/{human_len} objects, {eta} left";
+const BYTES_BAR: &str = "{prefix:>8} [{bar:24}] {bytes}/{total_bytes}, {eta} left";
 /// Where it is not known how many objects there are to go, their number says nothing.
 const SPINNER: &str = "{prefix:>8} {spinner} {elapsed}";
 
@@ -47,6 +49,7 @@ struct State {
 struct Phase {
     name: &'static str,
     total: Option<u64>,
+    bytes_total: Option<u64>,
     since: Instant,
 }
 
@@ -88,9 +91,38 @@ impl Progress {
                 let phase = Phase {
                     name,
                     total,
+                    bytes_total: None,
                     since: Instant::now(),
                 };
                 *state.phase.lock().unwrap_or_else(PoisonError::into_inner) = Some(phase);
+            }
+        }
+    }
+
+    /// A phase begins that is counted in bytes; [`Progress::reach`] says how far it is.
+    pub(crate) fn begin_bytes(&self, name: &'static str) {
+        self.begin(name, None);
+        if let Shown::Bar(bar) = &self.shown
+            && let Ok(style) = ProgressStyle::with_template(BYTES_BAR)
+        {
+            bar.set_style(style.progress_chars("=> "));
+        }
+    }
+
+    /// So many bytes are done in all, of so many, which may be an estimate.
+    pub(crate) fn reach(&self, done: u64, total: u64) {
+        match &self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => {
+                bar.set_length(total);
+                bar.set_position(done);
+            }
+            Shown::Lines { state, .. } => {
+                state.bytes.store(done, Relaxed);
+                let mut phase = state.phase.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(phase) = &mut *phase {
+                    phase.bytes_total = Some(total);
+                }
             }
         }
     }
@@ -168,8 +200,12 @@ impl State {
             let (done, total) = (output::number(objects), output::count(total, "object"));
             line.push_str(&format!("{done} of {total} ({percent} %), "));
         }
-        if bytes > 0 {
-            line.push_str(&format!("{}, ", durum_core::units::format_size(bytes)));
+        if let Some(total) = phase.bytes_total {
+            let percent = bytes.saturating_mul(100).checked_div(total).unwrap_or(100);
+            let (done, total) = (format_size(bytes), format_size(total));
+            line.push_str(&format!("{done} of {total} ({percent} %), "));
+        } else if bytes > 0 {
+            line.push_str(&format!("{}, ", format_size(bytes)));
         }
         let elapsed = now.saturating_duration_since(phase.since);
         line.push_str(&output::duration(elapsed));
@@ -212,8 +248,25 @@ mod tests {
         *state.phase.lock().unwrap() = Some(Phase {
             name: "check",
             total: None,
+            bytes_total: None,
             since,
         });
         assert_eq!(state.line(since), Some("check: 0 ms".to_owned()));
+    }
+    #[test]
+    fn bytes_are_shown_with_their_total() {
+        let progress = Progress {
+            shown: lines(Duration::from_secs(60), |_| {}),
+        };
+        progress.begin_bytes("compact");
+        progress.reach(1 << 20, 4 << 20);
+        let Shown::Lines { state, .. } = &progress.shown else {
+            panic!("lines are shown")
+        };
+        let line = state.line(Instant::now()).unwrap();
+        assert!(
+            line.starts_with("compact: 1.0 MiB of 4.0 MiB (25 %), "),
+            "{line}"
+        );
     }
 }

@@ -46,7 +46,9 @@ impl FileEngine {
         // Also after a failure: part of a reclaim may have been done.
         let state = Arc::new(writer.state.clone());
         let old = std::mem::replace(&mut *lock(&self.published), state);
+        writer.holes.retire(&old);
         drop(old);
+        writer.punch();
         result
     }
 
@@ -67,7 +69,9 @@ impl Engine for FileEngine {
     }
 
     fn sync(&self) -> Result<Durability> {
-        lock(&self.writer).log.sync().map_err(named)?;
+        let mut writer = lock(&self.writer);
+        writer.log.sync().map_err(named)?;
+        writer.punch();
         Ok(Durability::Power)
     }
 

@@ -22,6 +22,7 @@ mod delta;
 mod engine;
 mod error;
 mod hold;
+mod holes;
 mod index;
 mod log;
 mod reclaim;

@@ -80,13 +80,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Bytes that cleaning would give back, the segments above half live included.
-    pub(crate) fn dead_bytes(&self) -> u64 {
-        let dead = |used: u64, needed: u64| used.saturating_sub(needed + SEGMENT_HEADER_BYTES);
-        let accounts = self.accounts.iter();
-        accounts
-            .map(|(_, account)| dead(account.used, account.needed()))
-            .sum()
+    /// Bytes that cleaning segment `number` would give back, of the `disk_bytes` that it occupies: also
+    /// where it is above half live.
+    pub(crate) fn dead_bytes(&self, number: u32, disk_bytes: u64) -> u64 {
+        self.accounts.get(number).map_or(0, |account| {
+            let used = account.used.min(disk_bytes);
+            used.saturating_sub(account.needed() + SEGMENT_HEADER_BYTES)
+        })
     }
 
     /// The segment that is best cleaned next: the oldest of those that are dead, else the one of which
@@ -156,6 +156,8 @@ impl Writer {
             from,
             end: used,
             stop: used.min(from.offset.saturating_add(bytes_max)),
+            // It was whole when the next one was begun.
+            proved: u64::MAX,
         };
         let (end, _) = scan_segment(&scan, &mut cleaning)?;
         if end.offset < scan.stop {
@@ -180,8 +182,13 @@ impl Writer {
         if cleaned.is_empty() {
             return Ok(0);
         }
-        let used = |number: &u32| self.accounts.get(*number).map_or(0, |account| account.used);
-        let bytes = cleaned.iter().map(used).sum();
+        let mut bytes = 0;
+        for number in cleaned {
+            let path = self.segment_path(*number)?;
+            // Less than its length where values were given up before.
+            let measured = self.fs.open(&path).and_then(|file| file.disk_bytes());
+            bytes += measured.during("clean a segment", &path)?;
+        }
         let before = self.accounts.clone();
         for number in cleaned {
             self.accounts.remove(*number);
@@ -285,6 +292,9 @@ impl Visitor for Cleaning<'_> {
             Content::Put(table, key, _) => {
                 let newest = self.writer.state.find(table, key)?;
                 if newest.is_some_and(|newest| newest.same_place(entry)) {
+                    if op.punched {
+                        return Err(self.writer.state.segment(entry)?.damaged(entry));
+                    }
                     return self.keep_row(table, key, op);
                 }
             }

@@ -113,6 +113,7 @@ impl Opening {
             frame: Default::default(),
             priors: Vec::new(),
             cleaning: None,
+            holes: Default::default(),
         }
     }
 
@@ -152,6 +153,7 @@ impl Opening {
             from,
             end: bytes,
             stop: u64::MAX,
+            proved: 0,
         };
         let tail = crate::log::tail_from_begin(&scan)?;
         Ok(tail == Tail::Clean)
@@ -231,7 +233,8 @@ impl Opening {
                 at = self.next_segment(number, at)?;
             }
             let (file, bytes) = self.segment_file(number)?;
-            let (end, tail) = self.scan(&mut replay, &file, at, bytes)?;
+            let proved = self.proved_by(later.first().copied())?;
+            let (end, tail) = self.scan(&mut replay, (&file, bytes), at, proved)?;
             at = end;
             head = Some(file);
             let stale = match later {
@@ -253,12 +256,21 @@ impl Opening {
         self.finish(replay, head, at, rebuilding)
     }
 
+    /// The newest frame that was on the device when segment `next` was begun: the one before its first.
+    fn proved_by(&self, next: Option<u32>) -> Result<u64> {
+        let header = match next {
+            Some(next) => self.segment_header(next)?,
+            None => None,
+        };
+        Ok(header.map_or(0, |header| header.sequence.saturating_sub(1)))
+    }
+
     fn scan(
         &self,
         replay: &mut Replay,
-        file: &Arc<dyn File>,
+        (file, bytes): (&Arc<dyn File>, u64),
         from: Position,
-        bytes: u64,
+        proved: u64,
     ) -> Result<(Position, Tail)> {
         // The last frame may end a few bytes before the next one's place.
         if from.offset >= bytes + 8 {
@@ -273,6 +285,7 @@ impl Opening {
             from,
             end: bytes,
             stop: u64::MAX,
+            proved,
         };
         let scanned = scan_segment(&scan, replay);
         let (end, tail) = scanned.map_err(|error| error.with_path(self.path(from.segment)))?;

@@ -71,13 +71,7 @@ impl Replay {
                 return Ok(());
             };
             let place = Entry::new(segment, offset, DEAD_BYTES_MAX);
-            let row = self
-                .state
-                .segment(place)?
-                .with_op(place, |op| match op.content {
-                    Content::Put(table, key, _) => Some((table, key)),
-                    _ => None,
-                })?;
+            let row = self.state.segment(place)?.row_at(place)?;
             let Some((table, key)) = row else { continue };
             let newest = self.state.find(table, key)?;
             if newest.is_some_and(|newest| newest.same_place(place)) {

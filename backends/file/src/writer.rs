@@ -9,6 +9,7 @@ use durum_core::{Error, ErrorKind, IoResultExt, Result};
 use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::delta::Delta;
+use crate::holes::Holes;
 use crate::index::{Index, TREES};
 use crate::log::{Content, Entry, FrameBuilder, Log, Placed, Position, Segment};
 use crate::seam::FileSystem;
@@ -30,6 +31,8 @@ pub(crate) struct Writer {
     pub(crate) priors: Vec<Option<Entry>>,
     /// How far the segment is cleaned that is being cleaned in slices.
     pub(crate) cleaning: Option<Position>,
+    /// Large values that are dead.
+    pub(crate) holes: Holes,
 }
 
 impl Writer {
@@ -95,16 +98,19 @@ impl Writer {
     /// See [`durum_core::engine::Engine::stats`].
     pub(crate) fn stats(&self) -> Result<EngineStats> {
         let mut disk_bytes = self.index.disk_bytes()?;
+        let mut dead_bytes = 0;
         for segment in self.state.segments.iter() {
             let measured = self
                 .fs
                 .open(segment.path())
                 .and_then(|file| file.disk_bytes());
-            disk_bytes += measured.during("measure the log", segment.path())?;
+            let measured = measured.during("measure the log", segment.path())?;
+            disk_bytes += measured;
+            dead_bytes += self.dead_bytes(segment.number, measured);
         }
         Ok(EngineStats {
             disk_bytes,
-            reclaimable_bytes: (self.dead_bytes() + self.index.free_bytes()).min(disk_bytes),
+            reclaimable_bytes: (dead_bytes + self.index.free_bytes()).min(disk_bytes),
         })
     }
 
@@ -122,6 +128,8 @@ impl Writer {
             };
             if let Some(prior) = prior {
                 self.accounts.subtract(*prior);
+                self.holes
+                    .add(*prior, (placed.segment, placed.offset.into()));
             }
             let entry = match op {
                 Op::Put { .. } => {

@@ -4,14 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use durum_core::engine::Compact;
+use durum_core::engine::{Compact, compare_rows, watch_file};
 use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 use heed::CompactionOption;
 
-use crate::engine::{LmdbEngine, Writer};
+use crate::NAME;
+use crate::engine::{Gate, LmdbEngine, Writer};
 use crate::environment::{Environment, FILE, sync_dir};
 use crate::error::convert;
 use crate::reclaim;
+use crate::snapshot::LmdbSnapshot;
 
 /// The copy, until it takes the data file's name.
 const COPY: &str = "data.mdb.compact";
@@ -19,24 +21,51 @@ const COPY: &str = "data.mdb.compact";
 const COMPACT: &str = "compact the database";
 
 impl Compact for LmdbEngine {
-    fn compact(&self) -> Result<u64> {
+    fn rewrite(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        let mut writer = self.write();
+        writer.copied = false;
+        // The gate stays open: copying and comparing are reading, as that of snapshots.
+        let environment = Arc::clone(self.gate.enter().environment(COMPACT)?);
+        remove_leftover(&self.dir)?;
+        let pages = environment.pages()?;
+        let bytes = pages.used * pages.bytes_each;
+        let copy = self.dir.join(COPY);
+        progress(0, 2 * bytes);
+        watch_file(
+            &copy,
+            &mut |done| progress(done.min(bytes), 2 * bytes),
+            || write_copy(&environment, &copy),
+        )?;
+        let original = LmdbSnapshot::open(&self.gate)?;
+        let opened = Environment::open_copy(&copy, &self.config)?;
+        let copied = LmdbSnapshot::open(&Gate::new(opened))?;
+        compare_rows(&original, &copied, &mut |done| {
+            progress(bytes + done.min(bytes), 2 * bytes);
+        })
+        .map_err(|error| error.with_engine(NAME).with_path(&copy))?;
+        progress(2 * bytes, 2 * bytes);
+        writer.copied = true;
+        Ok(())
+    }
+
+    fn swap(&self) -> Result<u64> {
         let before = reclaim::stats(self)?.disk_bytes;
         {
             let mut writer = self.write();
+            if !writer.copied {
+                return Err(Error::new(ErrorKind::Usage, COMPACT)
+                    .with_engine(NAME)
+                    .because("there is no copy that is up to date"));
+            }
             let mut inside = self.gate.enter();
             inside.refuse_if_read(COMPACT)?;
-            let environment = Arc::clone(inside.environment(COMPACT)?);
-            let copy = self.dir.join(COPY);
-            if let Err(error) = write_copy(&environment, &copy) {
-                remove_leftover(&self.dir)?;
-                return Err(error);
-            }
-            // With the last handle the environment is closed; from here on an error leaves it so.
-            drop(environment);
-            inside.environment = None;
             let path = self.dir.join(FILE);
-            fs::rename(&copy, &path).during(COMPACT, &path)?;
-            sync_dir(&self.dir)?;
+            // What the environment has open and mapped is the old file, under whichever name.
+            fs::rename(self.dir.join(COPY), &path).during(COMPACT, &path)?;
+            writer.copied = false;
+            // With the last handle the environment is closed; from here on an error leaves it so.
+            inside.environment = None;
+            sync_dir(&self.dir).map_err(|error| error.with_kind(ErrorKind::Io))?;
             let environment = Environment::open(&self.dir, &self.config)?;
             inside.environment = Some(Arc::new(environment));
             // A new environment has no flags, and the copy was synced.
@@ -44,6 +73,11 @@ impl Compact for LmdbEngine {
         }
         let after = reclaim::stats(self)?.disk_bytes;
         Ok(before.saturating_sub(after))
+    }
+
+    fn discard(&self) -> Result<()> {
+        self.write().copied = false;
+        remove_leftover(&self.dir)
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Writer {
     pub(crate) unsynced_commits: bool,
     /// Whether commits were made that a loss of power would undo.
     pub(crate) unsynced: bool,
+    /// Whether there is a finished copy of what the environment holds now, for a compaction.
+    pub(crate) copied: bool,
 }
 
 /// Lets snapshots in, unless the map is being changed: that must not happen under a reader.
@@ -49,6 +51,14 @@ pub(crate) struct Inside {
 }
 
 impl Gate {
+    /// A gate to `environment`.
+    pub(crate) fn new(environment: Environment) -> Arc<Gate> {
+        Arc::new(Gate(Mutex::new(Inside {
+            environment: Some(Arc::new(environment)),
+            snapshots: 0,
+        })))
+    }
+
     pub(crate) fn enter(&self) -> MutexGuard<'_, Inside> {
         // No code under the lock panics; if it did, the fields would still be right.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -77,10 +87,7 @@ impl LmdbEngine {
         Ok(LmdbEngine {
             dir: dir.to_owned(),
             config,
-            gate: Arc::new(Gate(Mutex::new(Inside {
-                environment: Some(Arc::new(environment)),
-                snapshots: 0,
-            }))),
+            gate: Gate::new(environment),
             writer: Mutex::default(),
         })
     }
@@ -133,6 +140,7 @@ impl Engine for LmdbEngine {
         refuse_large_values(ops)?;
         let mut writer = self.write();
         let environment = self.environment(APPLY)?;
+        writer.copied = false;
         let below_power = durability < Durability::Power;
         self.set_unsynced(&environment, &mut writer, below_power)?;
         let mut transaction = environment

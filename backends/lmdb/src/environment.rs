@@ -6,7 +6,7 @@ use std::path::Path;
 use durum_core::engine::Table;
 use durum_core::{Error, IoResultExt as _, Result, ResultExt as _};
 use heed::types::Bytes;
-use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, WithoutTls};
+use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 
 use crate::NAME;
 use crate::compact;
@@ -69,6 +69,18 @@ impl Environment {
         open_checked(env, &path).map_err(|error| error.with_engine(NAME).with_path(path))
     }
 
+    /// Opens the copy that a compaction made, for reading. No lock file is made for it.
+    pub(crate) fn open_copy(path: &Path, config: &Config) -> Result<Environment> {
+        let mut options = options(config);
+        // SAFETY: nobody else has the copy open, so that there is nothing to lock.
+        unsafe { options.flags(EnvFlags::NO_SUB_DIR | EnvFlags::READ_ONLY | EnvFlags::NO_LOCK) };
+        // SAFETY: nobody changes or cuts the copy while it is open: it is this process's own, in a
+        // directory that the store has locked, and was finished before.
+        let env = unsafe { options.open(path) };
+        let env = env.map_err(|error| convert(error, OPEN)).at_path(path)?;
+        open_tables(env).at_path(path)
+    }
+
     /// The rows of `table`.
     pub(crate) fn rows(&self, table: Table) -> Result<Rows> {
         let rows = self.tables.get(table.index()).copied();
@@ -105,12 +117,17 @@ fn pages_of(stat: &heed::DatabaseStat) -> u64 {
     (stat.branch_pages + stat.leaf_pages + stat.overflow_pages) as u64
 }
 
-fn open_env(dir: &Path, config: &Config) -> Result<Env<WithoutTls>> {
+fn options(config: &Config) -> EnvOpenOptions<WithoutTls> {
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
     options
         .map_size(config.map_bytes)
         .max_readers(config.readers_max)
         .max_dbs(Table::ALL.len() as u32);
+    options
+}
+
+fn open_env(dir: &Path, config: &Config) -> Result<Env<WithoutTls>> {
+    let options = options(config);
     // SAFETY: the file is mapped, so nobody else may change or cut it while it is open. The store
     // holds a lock on its directory, and heed refuses to open one twice in a process.
     let env = unsafe { options.open(dir) }.map_err(|error| convert(error, OPEN))?;

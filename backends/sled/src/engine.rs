@@ -4,15 +4,18 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use durum_core::engine::{Durability, Engine, EngineSnapshot, EngineStats, Op, Options, Reclaimed};
+use durum_core::engine::{
+    Compact, Durability, Engine, EngineSnapshot, EngineStats, Op, Options, Reclaimed,
+};
 use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 
 use crate::NAME;
+use crate::compact::{self, Copied};
 use crate::config::VALUE_BYTES_MAX;
 use crate::generation;
 use crate::reclaim;
@@ -29,7 +32,11 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 /// sled as an engine.
 pub(crate) struct SledEngine {
-    tree: Arc<Tree>,
+    /// The engine's directory, in which that of the tree lies; see [`compact`].
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
+    tree: Mutex<Arc<Tree>>,
+    copied: Mutex<Option<Copied>>,
     synced: Mutex<Synced>,
     /// Batches that were applied; see [`generation`].
     count: AtomicU64,
@@ -52,34 +59,97 @@ impl SledEngine {
         // A killed process may have left writes in the system's cache. sled's recovery goes by what it
         // reads, overwrites and deletes by it; a loss of power after that must not undo what it went by.
         sync_all(dir)?;
-        let tree = Tree::open(dir, options)?;
+        let current = compact::current(dir)?;
+        compact::remove_all_but(dir, &current)?;
+        if current != dir {
+            sync_all(&current)?;
+        }
+        let tree = Tree::open(&current, options)?;
         let found = tree.run("open the database", |tree| tree.get(generation::ROW))?;
         let found = found.and_then(|bytes| generation::decode(&bytes));
         let engine = SledEngine {
             count: AtomicU64::new(generation::check(found, reached, dir)?),
-            tree: Arc::new(tree),
+            dir: dir.to_owned(),
+            options: options.clone(),
+            tree: Mutex::new(Arc::new(tree)),
+            copied: Mutex::default(),
             synced: Mutex::default(),
             failed: AtomicBool::new(false),
         };
         engine.flush()?;
         // What recovery wrote, too.
-        sync_all(dir)?;
+        sync_all(&current)?;
+        sync(dir)?;
         if let Some(parent) = dir.parent() {
             sync(parent)?;
         }
         Ok(engine)
     }
 
+    /// The open database.
+    pub(crate) fn tree(&self) -> Arc<Tree> {
+        Arc::clone(&self.tree.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The copy that a compaction has made.
+    pub(crate) fn copied(&self) -> MutexGuard<'_, Option<Copied>> {
+        self.copied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many batches were applied.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Goes over to the database that `commit` makes the one that counts; returns the old one, which
+    /// nobody else holds.
+    pub(crate) fn exchange(
+        &self,
+        operation: &'static str,
+        commit: impl FnOnce() -> Result<Option<Tree>>,
+    ) -> Result<Option<Arc<Tree>>> {
+        let mut tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::strong_count(&tree) > 1 {
+            return Err(Error::new(ErrorKind::InUse, operation)
+                .with_engine(NAME)
+                .because("snapshots are open"));
+        }
+        let committed = commit();
+        if committed
+            .as_ref()
+            .is_err_and(|error| error.kind() != ErrorKind::Full)
+        {
+            self.failed.store(true, Ordering::Release);
+        }
+        let Some(new) = committed? else {
+            return Ok(None);
+        };
+        *self.synced.lock().unwrap_or_else(PoisonError::into_inner) = Synced::default();
+        Ok(Some(std::mem::replace(&mut *tree, Arc::new(new))))
+    }
+
+    /// An error after a failed write or sync.
+    pub(crate) fn refuse_if_failed(&self, operation: &'static str) -> Result<()> {
+        if !self.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Poisoned, operation)
+            .with_engine(NAME)
+            .because("an earlier write failed")
+            .hint("Open the store again."))
+    }
+
     fn flush(&self) -> Result<()> {
-        self.tree
+        self.tree()
             .run("flush the database", |tree| tree.flush().map(drop))
     }
 
     /// Syncs what sled wrote: large values before the log that names them.
     fn sync_files(&self) -> Result<()> {
-        self.sync_blobs(&self.tree.dir.join(BLOBS))?;
-        sync(&self.tree.dir.join(FILE))?;
-        sync(&self.tree.dir)
+        let tree = self.tree();
+        self.sync_blobs(&tree.dir.join(BLOBS))?;
+        sync(&tree.dir.join(FILE))?;
+        sync(&tree.dir)
     }
 
     fn sync_blobs(&self, blobs: &Path) -> Result<()> {
@@ -108,12 +178,7 @@ impl SledEngine {
     }
 
     fn make_durable(&self, durability: Durability) -> Result<()> {
-        if self.failed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Poisoned, SYNC)
-                .with_engine(NAME)
-                .because("an earlier write failed")
-                .hint("Open the store again."));
-        }
+        self.refuse_if_failed(SYNC)?;
         let result = self.try_make_durable(durability);
         if result.is_err() {
             self.failed.store(true, Ordering::Release);
@@ -136,7 +201,7 @@ impl SledEngine {
 
 impl Engine for SledEngine {
     fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>> {
-        Ok(Box::new(SledSnapshot::new(Arc::clone(&self.tree))))
+        Ok(Box::new(SledSnapshot::new(self.tree())))
     }
 
     fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
@@ -154,9 +219,9 @@ impl Engine for SledEngine {
             }
         }
         if !ops.is_empty() {
-            let count = self.count.load(Ordering::Acquire) + 1;
+            let count = self.count() + 1;
             batch.insert(generation::ROW, &generation::encode(count));
-            self.tree
+            self.tree()
                 .run("apply a batch", |tree| tree.apply_batch(batch))?;
             self.count.store(count, Ordering::Release);
         }
@@ -166,7 +231,7 @@ impl Engine for SledEngine {
 
     fn sync(&self) -> Result<Durability> {
         self.make_durable(Durability::Power)?;
-        generation::write(&self.tree.dir, self.count.load(Ordering::Acquire))?;
+        generation::write(&self.dir, self.count())?;
         Ok(Durability::Power)
     }
 
@@ -176,11 +241,15 @@ impl Engine for SledEngine {
     }
 
     fn stats(&self) -> Result<EngineStats> {
-        reclaim::stats(&self.tree.dir)
+        reclaim::stats(&self.dir)
     }
 
     fn reclaim(&self, _bytes_max: u64) -> Result<Reclaimed> {
         Ok(reclaim::reclaim())
+    }
+
+    fn compact(&self) -> Option<&dyn Compact> {
+        Some(self)
     }
 }
 
@@ -195,7 +264,7 @@ impl Drop for SledEngine {
 impl fmt::Debug for SledEngine {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("SledEngine")
-            .field("dir", &self.tree.dir)
+            .field("dir", &self.dir)
             .finish_non_exhaustive()
     }
 }
@@ -209,7 +278,7 @@ fn too_large(bytes: usize) -> Error {
 }
 
 /// Syncs all of sled's files, and the directories that name them.
-fn sync_all(dir: &Path) -> Result<()> {
+pub(crate) fn sync_all(dir: &Path) -> Result<()> {
     for folder in [dir.join(BLOBS), dir.to_owned()] {
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -223,7 +292,8 @@ fn sync_all(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn sync(path: &Path) -> Result<()> {
+/// Syncs a file or directory.
+pub(crate) fn sync(path: &Path) -> Result<()> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .during(SYNC, path)

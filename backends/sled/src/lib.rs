@@ -17,6 +17,10 @@
 //!   flushes the device's cache nor the file's size, and never syncs the files of large values): the
 //!   file `db`, new files in `blobs`, and the directories.
 //!
+//! # Space
+//! sled's files grow to many times their data, and never shrink. Compaction copies all rows into a new
+//! database in a directory beside, `compacted-1` and so on, and the file `current` then names that one.
+//!
 //! # Failing disks
 //! After a write that the system refused, sled can wait for ever for it. Nothing acknowledged is lost by
 //! that; the process has to be killed.
@@ -28,6 +32,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compact;
 mod config;
 mod cursor;
 mod engine;
@@ -56,7 +61,7 @@ impl Backend for SledBackend {
             version: format!("sled {}", config::SLED_VERSION),
             snapshots: false,
             durability: Durability::ALL.to_vec(),
-            compaction: false,
+            compaction: true,
             reclaim: false,
             persistent: true,
             value_bytes_max: config::VALUE_BYTES_MAX,

@@ -1,4 +1,4 @@
-//! Sizes. sled moves pages out of sparse segments by itself; there is nothing to ask it for.
+//! Sizes. There is nothing to ask sled for in small steps; [`crate::compact`] gives space back.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -12,15 +12,25 @@ const BLOCK_BYTES: u64 = 512;
 /// Blocks of all files. How many of them hold nothing sled does not say.
 pub(crate) fn stats(dir: &Path) -> Result<EngineStats> {
     Ok(EngineStats {
-        disk_bytes: blocks(dir)? * BLOCK_BYTES,
+        disk_bytes: disk_bytes(dir)?,
         reclaimable_bytes: 0,
     })
+}
+
+/// Bytes that all files below `dir` occupy.
+pub(crate) fn disk_bytes(dir: &Path) -> Result<u64> {
+    Ok(blocks(dir)? * BLOCK_BYTES)
 }
 
 fn blocks(dir: &Path) -> Result<u64> {
     const MEASURE: &str = "measure the database";
     let mut sum = 0;
-    for entry in std::fs::read_dir(dir).during(MEASURE, dir)? {
+    let entries = match std::fs::read_dir(dir) {
+        // A compaction removes directories.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        entries => entries.during(MEASURE, dir)?,
+    };
+    for entry in entries {
         let entry = entry.during(MEASURE, dir)?;
         match entry.metadata() {
             Ok(metadata) if metadata.is_dir() => sum += blocks(&entry.path())?,

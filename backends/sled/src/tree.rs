@@ -19,8 +19,8 @@ const OPEN: &str = "open the database";
 
 /// sled's threads may hold the lock for a while after the database was dropped. That no other
 /// process has the store open the store itself sees to.
-const UNLOCK_MAX: Duration = Duration::from_secs(5);
-const UNLOCK_POLL: Duration = Duration::from_millis(2);
+pub(crate) const UNLOCK_MAX: Duration = Duration::from_secs(5);
+pub(crate) const UNLOCK_POLL: Duration = Duration::from_millis(2);
 
 /// An open database.
 pub(crate) struct Tree {

@@ -31,37 +31,32 @@ pub(crate) struct SqliteEngine {
 
 /// The connection that writes.
 pub(crate) struct Writer {
-    pub(crate) connection: Connection,
+    /// `None` after a failure that left no usable one.
+    connection: Option<Connection>,
     /// The level that the connection is set to.
     level: Option<Durability>,
     /// Whether commits were made that a loss of power would undo.
     pub(crate) unsynced: bool,
     /// The length of the log when a long one could last not be begun anew.
     pub(crate) log_bytes_kept: u64,
+    /// Whether there is a finished copy of what the database holds now, for a compaction.
+    pub(crate) copied: bool,
 }
 
 impl SqliteEngine {
     pub(crate) fn open(dir: &Path, config: Config) -> Result<SqliteEngine> {
-        let place = Place {
-            dir: dir.to_owned(),
-            config,
-        };
-        let connection = place.open_writer()?;
+        let place = Place::new(dir, config);
+        let writer = Writer::open(&place)?;
         Ok(SqliteEngine {
             readers: Arc::new(Readers::new(place.clone())),
             place,
-            writer: Mutex::new(Writer {
-                connection,
-                level: None,
-                unsynced: false,
-                log_bytes_kept: 0,
-            }),
+            writer: Mutex::new(writer),
             failed: AtomicBool::new(false),
         })
     }
 
     /// Notes a result that leaves the disk uncertain.
-    fn noted<T>(&self, result: Result<T>) -> Result<T> {
+    pub(crate) fn noted<T>(&self, result: Result<T>) -> Result<T> {
         use ErrorKind::{Full, InUse, TooLarge, Usage};
         if let Err(error) = &result
             && !matches!(error.kind(), Full | InUse | TooLarge | Usage)
@@ -74,6 +69,7 @@ impl SqliteEngine {
     fn try_apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
         refuse_impossible_rows(ops)?;
         let mut writer = self.write();
+        writer.copied = false;
         writer.set_level(durability)?;
         writer.commit(ops).at_path(self.place.file())?;
         if durability < Durability::Power {
@@ -97,6 +93,32 @@ impl SqliteEngine {
 }
 
 impl Writer {
+    /// Opens the database for writing; creates it where there is none.
+    pub(crate) fn open(place: &Place) -> Result<Writer> {
+        Ok(Writer {
+            connection: Some(place.open_writer()?),
+            level: None,
+            unsynced: false,
+            log_bytes_kept: 0,
+            copied: false,
+        })
+    }
+
+    /// The connection, for `operation`.
+    pub(crate) fn connection(&self, operation: &'static str) -> Result<&Connection> {
+        self.connection.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Poisoned, operation)
+                .with_engine(NAME)
+                .because("the database was closed after an earlier failure")
+                .hint("Open the store again.")
+        })
+    }
+
+    /// Takes the connection away: there is none from here on.
+    pub(crate) fn take_connection(&mut self) -> Option<Connection> {
+        self.connection.take()
+    }
+
     /// Sets how commits are synced. Has to be done outside of a transaction.
     pub(crate) fn set_level(&mut self, level: Durability) -> Result<()> {
         if self.level == Some(level) {
@@ -108,7 +130,7 @@ impl Writer {
         } else {
             "NORMAL"
         };
-        self.connection
+        self.connection(APPLY)?
             .pragma_update(None, "synchronous", synchronous)
             .map_err(|error| convert(error, "set the durability"))?;
         self.level = Some(level);
@@ -118,18 +140,19 @@ impl Writer {
     fn commit(&self, ops: &[Op<'_>]) -> Result<()> {
         // The lock is taken at once: a transaction that begins by reading could fail to write later.
         self.execute("BEGIN IMMEDIATE")?;
-        let result = write(&self.connection, ops).and_then(|()| self.execute("COMMIT"));
+        let connection = self.connection(APPLY)?;
+        let result = write(connection, ops).and_then(|()| self.execute("COMMIT"));
         let Err(error) = result else {
             return Ok(());
         };
-        if !self.connection.is_autocommit() && self.execute("ROLLBACK").is_err() {
+        if !connection.is_autocommit() && self.execute("ROLLBACK").is_err() {
             return Err(error.with_kind(ErrorKind::Io));
         }
         Err(error)
     }
 
     fn execute(&self, sql: &str) -> Result<()> {
-        self.connection
+        self.connection(APPLY)?
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute([]))
             .map(drop)
@@ -177,7 +200,9 @@ impl Drop for SqliteEngine {
             return;
         }
         // Where this fails the log stays, and is copied at the next opening.
-        let _error = set_checkpoint_on_close(&self.write().connection, true);
+        if let Ok(connection) = self.write().connection("close the database") {
+            let _error = set_checkpoint_on_close(connection, true);
+        }
     }
 }
 

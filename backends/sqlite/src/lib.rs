@@ -16,11 +16,12 @@
 //!
 //! # Space
 //! Freed pages are used again, and [`Engine::reclaim`] moves the
-//! last pages into them and cuts the file (`auto_vacuum=INCREMENTAL`); compaction is `VACUUM`. The log
-//! is kept near the option `wal_limit` as long as no snapshot stays open for long.
+//! last pages into them and cuts the file (`auto_vacuum=INCREMENTAL`), 64 pages a transaction. Compaction
+//! is `VACUUM INTO` a file beside, which then takes the database's name. The log is kept near the option `wal_limit` as long as no snapshot stays open for long.
 
 #![forbid(unsafe_code)]
 
+mod compact;
 mod config;
 mod cursor;
 mod engine;

@@ -1,7 +1,7 @@
 //! Opening and creating the database, and the connections to it.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use durum_core::engine::Table;
@@ -15,8 +15,14 @@ use crate::error::convert;
 use crate::schema::{self, APPLICATION_ID};
 
 const FILE: &str = "objects.sqlite";
-const LOG: &str = "objects.sqlite-wal";
-const INDEX: &str = "objects.sqlite-shm";
+
+/// What a compaction makes.
+const COPY: &str = "objects.sqlite.compact";
+
+/// What SQLite appends to the database's name for its log, the index of that, and its journal.
+const LOG: &str = "-wal";
+const INDEX: &str = "-shm";
+const JOURNAL: &str = "-journal";
 
 const OPEN: &str = "open the database";
 
@@ -31,22 +37,62 @@ const STATEMENTS_CACHED: usize = 64;
 pub(crate) struct Place {
     pub(crate) dir: PathBuf,
     pub(crate) config: Config,
+    name: &'static str,
 }
 
 impl Place {
+    /// The database of the directory `dir`.
+    pub(crate) fn new(dir: &Path, config: Config) -> Place {
+        Place {
+            dir: dir.to_owned(),
+            config,
+            name: FILE,
+        }
+    }
+
+    /// Its copy, for a compaction.
+    pub(crate) fn copy(&self) -> Place {
+        Place {
+            name: COPY,
+            ..self.clone()
+        }
+    }
+
     /// The database.
     pub(crate) fn file(&self) -> PathBuf {
-        self.dir.join(FILE)
+        self.dir.join(self.name)
     }
 
     /// The write-ahead log.
     pub(crate) fn log(&self) -> PathBuf {
-        self.dir.join(LOG)
+        self.beside(LOG)
     }
 
-    /// All files of the database.
-    pub(crate) fn files(&self) -> [PathBuf; 3] {
-        [self.file(), self.log(), self.dir.join(INDEX)]
+    fn beside(&self, suffix: &str) -> PathBuf {
+        self.dir.join(format!("{}{suffix}", self.name))
+    }
+
+    /// All files of the database, which comes first.
+    pub(crate) fn files(&self) -> [PathBuf; 4] {
+        [
+            self.file(),
+            self.log(),
+            self.beside(INDEX),
+            self.beside(JOURNAL),
+        ]
+    }
+
+    /// Removes those of the files that there are.
+    pub(crate) fn remove(paths: &[PathBuf]) -> Result<()> {
+        for path in paths {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(error, "remove a file").with_path(path));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The connection that writes; creates the database where the directory is empty.
@@ -57,14 +103,16 @@ impl Place {
             File::create_new(self.file()).during(OPEN, self.file())?;
             self.sync_dir()?;
         }
+        // What a compaction left that did not end.
+        Place::remove(&self.copy().files())?;
         let connection = self.connect(created, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         if created {
             self.create(&connection).at_path(self.file())?;
         } else {
             check(&connection).at_path(self.file())?;
         }
-        // Where the disk fails at the wrong moment the switch reports success and is undone. Commits
-        // with a rollback journal end by removing it, which SQLite does not sync.
+        // So it is after a compaction, and after a creation or a switch that was interrupted. Commits
+        // with a rollback journal would end by removing it, which SQLite does not sync.
         if journal_mode(&connection)? != "wal" {
             set_wal(&connection)?;
         }
@@ -158,9 +206,7 @@ impl Place {
         set_wal(connection)?;
         // Reading makes the log. It is named durably before SQLite syncs the directory with its first
         // commit, since a failure of that would go unnoticed and the log be lost with the power.
-        connection
-            .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-            .map_err(failed)?;
+        read_schema(connection).map_err(failed)?;
         self.sync_dir()?;
         connection
             .pragma_update(None, "synchronous", "FULL")
@@ -222,10 +268,14 @@ pub(crate) fn set_checkpoint_on_close(connection: &Connection, on: bool) -> rusq
         .map(drop)
 }
 
-fn journal_mode(connection: &Connection) -> Result<String> {
+pub(crate) fn journal_mode(connection: &Connection) -> Result<String> {
     connection
         .pragma_query_value(None, "journal_mode", |row| row.get(0))
         .map_err(|error| convert(error, OPEN))
+}
+
+fn read_schema(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }
 
 fn set_wal(connection: &Connection) -> Result<()> {
@@ -233,10 +283,18 @@ fn set_wal(connection: &Connection) -> Result<()> {
     connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
         .map_err(failed)?;
-    let mode = journal_mode(connection)?;
-    if mode == "wal" {
-        return Ok(());
+    if journal_mode(connection)? == "wal" {
+        // Where the disk fails at the wrong moment the switch reports success and is undone: only
+        // the next reading of the file tells.
+        read_schema(connection).map_err(failed)?;
+        if journal_mode(connection)? == "wal" {
+            return Ok(());
+        }
+        return Err(Error::new(ErrorKind::Io, "switch to the write-ahead log")
+            .with_engine(NAME)
+            .because("it was undone, since a write or a sync failed"));
     }
+    let mode = journal_mode(connection)?;
     Err(
         Error::new(ErrorKind::Unsupported, "switch to the write-ahead log")
             .with_engine(NAME)

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
-use durum_core::engine::{Compact, Durability, EngineStats, Reclaimed};
+use durum_core::engine::{Durability, EngineStats, Reclaimed};
 use durum_core::{Error, ErrorKind, Result, ResultExt as _};
 use rusqlite::Connection;
 
@@ -20,6 +20,9 @@ const LOG_LONG: u64 = 4;
 /// How long a commit then waits for these snapshots to end.
 const LOG_WAIT: Duration = Duration::from_millis(100);
 
+/// Pages that are moved in one transaction.
+const SLICE_PAGES: u64 = 64;
+
 const RECLAIM: &str = "give space back";
 
 /// Blocks of all files, and the database's free pages.
@@ -34,37 +37,45 @@ pub(crate) fn stats(engine: &SqliteEngine) -> Result<EngineStats> {
     })
 }
 
-/// Moves the last pages into free ones, cuts the database, and the log with it.
+/// Moves the last pages into free ones, slice by slice, then cuts the database and the log. Each slice
+/// is a transaction of its own, and nothing waits for readers: what these still need of the log keeps
+/// its place in the files until a later call.
 pub(crate) fn reclaim(engine: &SqliteEngine, bytes_max: u64) -> Result<Reclaimed> {
     let mut writer = engine.write();
     writer.set_level(Durability::Process)?;
     let before = disk_bytes(&engine.place)?;
-    let connection = &writer.connection;
-    let pages = (bytes_max / page_bytes(connection)?).clamp(1, i64::MAX as u64);
-    vacuum_pages(connection, pages).at_path(engine.place.file())?;
-    checkpoint(connection, "TRUNCATE").at_path(engine.place.file())?;
-    let more = free_bytes(connection)? > 0;
     writer.unsynced = true;
+    let connection = writer.connection(RECLAIM)?;
+    let mut pages = (bytes_max / page_bytes(connection)?).max(1);
+    while pages > 0 && free_pages(connection)? > 0 {
+        let slice = pages.min(SLICE_PAGES);
+        vacuum_pages(connection, slice).at_path(engine.place.file())?;
+        pages -= slice;
+    }
+    without_waiting(connection, Duration::ZERO, || {
+        checkpoint(connection, "TRUNCATE")
+    })
+    .at_path(engine.place.file())?;
     Ok(Reclaimed {
         bytes: before.saturating_sub(disk_bytes(&engine.place)?),
-        more,
+        more: free_pages(connection)? > 0,
     })
 }
 
-impl Compact for SqliteEngine {
-    fn compact(&self) -> Result<u64> {
-        let mut writer = self.write();
-        self.readers.refuse_if_open("compact the database")?;
-        writer.set_level(Durability::Power)?;
-        let before = disk_bytes(&self.place)?;
-        writer
-            .connection
-            .execute_batch("VACUUM")
-            .map_err(|error| convert(error, "compact the database"))
-            .at_path(self.place.file())?;
-        checkpoint(&writer.connection, "TRUNCATE").at_path(self.place.file())?;
-        Ok(before.saturating_sub(disk_bytes(&self.place)?))
-    }
+/// Runs `work` with a writer that waits for readers and other programs no longer than `time`.
+fn without_waiting<T>(
+    connection: &Connection,
+    time: Duration,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let wait = |time| {
+        let set = connection.busy_timeout(time);
+        set.map_err(|error| convert(error, "set a timeout"))
+    };
+    wait(time)?;
+    let result = work();
+    wait(BUSY_WAIT)?;
+    result
 }
 
 /// Begins a log anew that overlapping snapshots have kept from it for long: SQLite itself never waits
@@ -75,13 +86,8 @@ pub(crate) fn keep_log_short(place: &Place, writer: &mut Writer) -> Result<()> {
     if length <= limit.max(writer.log_bytes_kept) {
         return Ok(());
     }
-    let wait = |time| {
-        let set = writer.connection.busy_timeout(time);
-        set.map_err(|error| convert(error, "set a timeout"))
-    };
-    wait(LOG_WAIT)?;
-    let result = checkpoint(&writer.connection, "RESTART");
-    wait(BUSY_WAIT)?;
+    let connection = writer.connection("checkpoint the log")?;
+    let result = without_waiting(connection, LOG_WAIT, || checkpoint(connection, "RESTART"));
     let done = match result {
         Ok(done) => done,
         // The batch is in the log, whatever becomes of it: this is for a later attempt to report.
@@ -118,11 +124,16 @@ fn vacuum_pages(connection: &Connection, pages: u64) -> Result<()> {
 }
 
 fn free_bytes(connection: &Connection) -> Result<u64> {
-    let pages = pragma_value(connection, "freelist_count")?;
-    Ok(pages.saturating_mul(page_bytes(connection)?))
+    Ok(free_pages(connection)?.saturating_mul(page_bytes(connection)?))
 }
 
-fn disk_bytes(place: &Place) -> Result<u64> {
+/// Pages of the database that hold nothing.
+pub(crate) fn free_pages(connection: &Connection) -> Result<u64> {
+    pragma_value(connection, "freelist_count")
+}
+
+/// Bytes that all files of the database occupy.
+pub(crate) fn disk_bytes(place: &Place) -> Result<u64> {
     let mut blocks = 0;
     for path in place.files() {
         match std::fs::metadata(&path) {

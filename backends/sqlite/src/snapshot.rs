@@ -1,6 +1,7 @@
 //! Snapshots: read transactions, each on a connection of its own from a pool.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use durum_core::engine::{Cursor, EngineSnapshot, Key, Table};
 use durum_core::{Error, ErrorKind, Result};
@@ -14,6 +15,9 @@ use crate::schema;
 
 /// Connections that are kept for the next snapshots; each holds a page cache.
 const IDLE_MAX: usize = 16;
+
+/// How long a compaction waits for connections that are reading.
+const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
 const TAKE: &str = "take a snapshot";
 
@@ -43,13 +47,15 @@ impl Readers {
 
     /// A connection that is in no transaction.
     pub(crate) fn take(&self) -> Result<Connection> {
-        let idle = self.pool().idle.pop();
+        let mut pool = self.pool();
+        let idle = pool.idle.pop();
+        pool.open += 1;
+        drop(pool);
         let connection = match idle {
-            Some(connection) => connection,
-            None => self.place.open_reader()?,
+            Some(connection) => Ok(connection),
+            None => self.place.open_reader(),
         };
-        self.pool().open += 1;
-        Ok(connection)
+        connection.inspect_err(|_| self.pool().open -= 1)
     }
 
     /// Takes a connection back that is in no transaction, or closes it.
@@ -61,16 +67,33 @@ impl Readers {
         }
     }
 
-    /// An error unless no connection is reading.
-    pub(crate) fn refuse_if_open(&self, operation: &'static str) -> Result<()> {
-        let open = self.pool().open;
-        if open == 0 {
-            return Ok(());
+    /// Closes all connections, and lets none be opened until the answer is dropped.
+    ///
+    /// # Errors
+    /// `InUse` where one is reading, and does not end soon.
+    pub(crate) fn close_all(&self, operation: &'static str) -> Result<Closed<'_>> {
+        let begun = Instant::now();
+        loop {
+            let mut pool = self.pool();
+            if pool.open == 0 {
+                pool.idle.clear();
+                return Ok(Closed { _pool: pool });
+            }
+            // What measures the files takes one for a moment, without being a snapshot.
+            if begun.elapsed() > CLOSE_WAIT {
+                return Err(Error::new(ErrorKind::InUse, operation)
+                    .with_engine(NAME)
+                    .because(format!("{} snapshots are open", pool.open)));
+            }
+            drop(pool);
+            std::thread::sleep(Duration::from_millis(1));
         }
-        Err(Error::new(ErrorKind::InUse, operation)
-            .with_engine(NAME)
-            .because(format!("{open} snapshots are open")))
     }
+}
+
+/// Keeps connections from being opened.
+pub(crate) struct Closed<'a> {
+    _pool: MutexGuard<'a, Pool>,
 }
 
 /// A read transaction.

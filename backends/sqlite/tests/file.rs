@@ -132,3 +132,36 @@ fn the_log_stays_short_under_overlapping_snapshots() {
     // All commits together make 16 MB.
     assert!(longest < 3 << 20, "{longest}");
 }
+
+#[test]
+fn a_shell_that_has_the_file_open_is_waited_for_by_a_later_compaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), &[]).unwrap();
+    engine
+        .apply(&[put(1, b"before")], Durability::Power)
+        .unwrap();
+    let shell = Connection::open(dir.path().join("objects.sqlite")).unwrap();
+    let count = |shell: &Connection| -> i64 {
+        shell
+            .query_row("SELECT count(*) FROM objects", [], |row| row.get(0))
+            .unwrap()
+    };
+    assert_eq!(count(&shell), 1);
+    let compact = engine.compact().unwrap();
+    compact.rewrite(&mut |_, _| {}).unwrap();
+    let refused = compact.swap().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InUse, "{refused}");
+    compact.discard().unwrap();
+    engine
+        .apply(&[put(2, b"between")], Durability::Power)
+        .unwrap();
+    assert_eq!(count(&shell), 2);
+    drop(shell);
+    compact.rewrite(&mut |_, _| {}).unwrap();
+    compact.swap().unwrap();
+    engine
+        .apply(&[put(3, b"after")], Durability::Power)
+        .unwrap();
+    let shell = Connection::open(dir.path().join("objects.sqlite")).unwrap();
+    assert_eq!(count(&shell), 3);
+}

@@ -5,12 +5,14 @@
 //! collector: all of these live once, in this crate, above this interface.
 //!
 //! The store keeps to the following, so that backends can stay small:
-//! - Only one thread at a time calls [`Engine::apply`], [`Engine::sync`], [`Engine::reclaim`] and
-//!   [`Engine::make_room`]; snapshots are taken and read by any thread at any time.
+//! - Only one thread at a time calls [`Engine::apply`], [`Engine::sync`], [`Engine::reclaim`],
+//!   [`Engine::make_room`] and what [`Compact`] has; snapshots are taken and read by any thread at any
+//!   time, but for the calls that ask for none.
 //! - Directories are created, locked against a second opening and identified by the store
 //!   ([`crate::place`]); an engine gets a directory of its own.
 //! - Keys are below 2^63.
 
+mod compact;
 mod options;
 mod registry;
 mod table;
@@ -21,6 +23,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::error::Result;
+pub use compact::{Compact, compare_rows, watch_file};
 pub use options::{OptionKind, OptionSpec, Options};
 pub use registry::Registry;
 pub use table::{Key, Table};
@@ -173,19 +176,14 @@ pub trait Engine: Send + Sync + Debug {
     /// Sizes that are known without walking through the data.
     fn stats(&self) -> Result<EngineStats>;
 
-    /// Gives up to about `bytes_max` bytes of unused space back to the system, in bounded time.
+    /// Gives up to about `bytes_max` bytes of unused space back to the system, in bounded time and
+    /// without keeping readers waiting. What open snapshots still need stays for a later call.
     fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed>;
 
     /// The full rewrite that gives all unused space back, where the engine has one.
     fn compact(&self) -> Option<&dyn Compact> {
         None
     }
-}
-
-/// A rewrite of an engine's files without their unused space.
-pub trait Compact {
-    /// Rewrites the files; called while no snapshot is open. Returns the bytes given back.
-    fn compact(&self) -> Result<u64>;
 }
 
 /// A view of an engine's data. It is read by one thread at a time, and can move between threads.

@@ -21,6 +21,7 @@ mod row_batch;
 mod scan;
 mod session;
 mod snapshot;
+mod space;
 mod superseded;
 mod table_rows;
 mod views;

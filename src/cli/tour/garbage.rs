@@ -47,7 +47,7 @@ pub(super) fn collect(
         output::count(unreachable, "object")
     ))?;
     let collected = store.collect()?;
-    let bytes_freed = give_back(&store, false)?;
+    let bytes_freed = give_back(&store, false, &context.progress())?;
     let snapshot = store.snapshot()?;
     let gone = [WEB_SERVER].into_iter().chain(CYCLE);
     let left: Vec<Oid> = gone

@@ -1,7 +1,5 @@
 //! A frame: one batch, all of it or nothing.
 
-use std::ops::ControlFlow;
-
 use durum_core::{Error, ErrorKind, Result};
 
 use super::op::{self, Content, OVERHEAD_BYTES_MAX, ParsedOp};
@@ -47,41 +45,57 @@ impl FrameHeader {
     }
 
     /// Whether `frame`, which starts with this header, holds all its operations undamaged.
-    pub(crate) fn body_is_whole(&self, frame: &[u8]) -> bool {
+    pub(crate) fn body(&self, frame: &[u8]) -> Body {
         let mut crcs = crc32fast::Hasher::new();
         let mut count = 0;
-        let walked = walk(frame, |_, op| {
-            crcs.update(op);
+        let mut body = Body::Whole;
+        let walked = walk(frame, |crc, op| {
+            crcs.update(crc);
             count += 1;
-            ControlFlow::Continue(())
+            if op.punched {
+                body = Body::Punched;
+            }
         });
-        walked && count == self.count && crcs.finalize() == self.body_crc
+        if walked && count == self.count && crcs.finalize() == self.body_crc {
+            return body;
+        }
+        Body::Broken
     }
 }
 
-/// Calls `visit` with offset and checksum of each operation; whether all were whole.
-fn walk(frame: &[u8], mut visit: impl FnMut(usize, &[u8]) -> ControlFlow<()>) -> bool {
+/// What is there of a frame's operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// All that was written.
+    Whole,
+    /// All but the values of some large puts. It is either a frame of which these were given up since
+    /// they were superseded, or one that was being written when the power was lost.
+    Punched,
+    /// Something else.
+    Broken,
+}
+
+/// Calls `visit` with each operation and its checksum; whether all were whole, or punched.
+fn walk(frame: &[u8], mut visit: impl FnMut(&[u8], &ParsedOp<'_>)) -> bool {
     let mut at = FRAME_HEADER_BYTES;
     while at < frame.len() {
         let Some(rest) = frame.get(at..) else {
             return false;
         };
-        let Some(op) = op::parse(rest) else {
+        let Some(op) = op::parse_punched(rest) else {
             return false;
         };
-        if visit(at, rest.get(..4).unwrap_or_default()).is_break() {
-            return false;
-        }
+        visit(rest.get(..4).unwrap_or_default(), &op);
         at += op.bytes;
     }
     true
 }
 
-/// The operations of a frame that was found whole, with their offsets in the frame.
+/// The operations of a frame that was not found broken, with their offsets in the frame.
 pub(crate) fn ops(frame: &[u8]) -> impl Iterator<Item = (usize, ParsedOp<'_>)> {
     let mut at = FRAME_HEADER_BYTES;
     std::iter::from_fn(move || {
-        let op = op::parse(frame.get(at..).filter(|rest| !rest.is_empty())?)?;
+        let op = op::parse_punched(frame.get(at..).filter(|rest| !rest.is_empty())?)?;
         let start = at;
         at += op.bytes;
         Some((start, op))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use durum_core::{Error, Result};
 
-use super::frame::{self, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader};
+use super::frame::{self, Body, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader};
 use super::{Entry, ParsedOp, SEGMENT_HEADER_BYTES};
 use crate::bytes::all_zero;
 use crate::error::log_damage;
@@ -43,6 +43,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) end: u64,
     /// Begin no frame at or after this offset.
     pub(crate) stop: u64,
+    /// Sequence number of a frame that is known to have been on the device, with all before it.
+    pub(crate) proved: u64,
 }
 
 /// What a scan calls.
@@ -63,6 +65,7 @@ pub(crate) fn scan_segment(scan: &Scan<'_>, visitor: &mut dyn Visitor) -> Result
     let failed = |error| Error::io(error, "read the log");
     let view = View::new(scan.file, scan.end, scan.end).map_err(failed)?;
     let mut at = scan.from;
+    let mut said = None;
     while at.offset < scan.stop
         && let Some(header) = header_at(&view, at.segment, at.offset)?
     {
@@ -74,8 +77,19 @@ pub(crate) fn scan_segment(scan: &Scan<'_>, visitor: &mut dyn Visitor) -> Result
         let frame = view
             .bytes(at.offset, header.bytes as usize)
             .map_err(failed)?;
-        if !header.body_is_whole(&frame) {
-            break;
+        match header.body(&frame) {
+            Body::Whole => {}
+            Body::Punched if header.sequence <= scan.proved => {}
+            Body::Punched => {
+                let said = match said {
+                    Some(said) => said,
+                    None => *said.insert(said_from(&view, at)?),
+                };
+                if header.sequence > said {
+                    break;
+                }
+            }
+            Body::Broken => break,
         }
         for (start, op) in frame::ops(&frame) {
             let offset = (at.offset + start as u64) as u32;
@@ -108,6 +122,22 @@ fn header_at(view: &View, segment: u32, offset: u64) -> Result<Option<FrameHeade
         .bytes(offset, FRAME_HEADER_BYTES)
         .map_err(|error| Error::io(error, "read the log"))?;
     Ok(FrameHeader::parse(&bytes, segment, offset))
+}
+
+/// The newest frame that one of the frames from `at` to the end of the segment, unbroken in their order,
+/// knew to be on the device when it was written.
+fn said_from(view: &View, mut at: Position) -> Result<u64> {
+    let mut said = 0;
+    while let Some(header) = header_at(view, at.segment, at.offset)? {
+        if header.sequence != at.sequence + 1 || header.chain != at.chain {
+            break;
+        }
+        said = said.max(header.synced);
+        at.sequence = header.sequence;
+        at.chain = header.crc;
+        at.offset = (at.offset + u64::from(header.bytes)).next_multiple_of(FRAME_ALIGN);
+    }
+    Ok(said)
 }
 
 /// Looks beyond the last whole frame. A later frame that was written when the missing one was known to

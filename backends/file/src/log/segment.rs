@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use durum_core::engine::{Key, Table};
 use durum_core::{Error, IoResultExt, Result};
 
+use super::op::{self, FRONT_BYTES};
 use super::{Content, Entry, ParsedOp, parse_op};
 use crate::bytes::{put_at, u32_at, u64_at};
 use crate::error::log_damage;
@@ -83,13 +85,36 @@ impl Segment {
         }
     }
 
-    /// The bytes at `entry`, which may go on beyond the operation.
+    /// The row that is put by the operation at `place`, of which only that much has to be intact.
+    ///
+    /// # Errors
+    /// As [`Segment::with_op`].
+    pub(crate) fn row_at(&self, place: Entry) -> Result<Option<(Table, Key)>> {
+        let bytes = self.op_bytes(place)?;
+        match op::parse_punched(&bytes).map(|op| op.content) {
+            Some(Content::Put(table, key, _)) => Ok(Some((table, key))),
+            Some(_) => Ok(None),
+            None => Err(self.damaged(place)),
+        }
+    }
+
+    /// The bytes of the operation at `entry`, and at most [`FRONT_BYTES`] in all where it is shorter:
+    /// what lies behind may be a value that is being given up.
     #[inline]
     pub(crate) fn op_bytes(&self, entry: Entry) -> Result<Cow<'_, [u8]>> {
         let view = self.view()?;
+        let failed = |error| read_error(error, &self.path);
         let rest = view.limit().saturating_sub(entry.offset());
-        view.bytes(entry.offset(), entry.bytes_max().min(rest) as usize)
-            .map_err(|error| read_error(error, &self.path))
+        let most = entry.bytes_max().min(rest) as usize;
+        let front = view.bytes(entry.offset(), most.min(FRONT_BYTES));
+        let front = front.map_err(failed)?;
+        if most <= FRONT_BYTES {
+            return Ok(front);
+        }
+        match op::length(&front) {
+            Some(length) if length <= most => view.bytes(entry.offset(), length).map_err(failed),
+            _ => Err(self.damaged(entry)),
+        }
     }
 
     /// The error for a place that does not hold what it should.
@@ -112,11 +137,7 @@ fn read_error(error: std::io::Error, path: &Path) -> Error {
 
 /// The value that `op` puts into the row, if that is what it does.
 #[inline]
-pub(crate) fn value_of<'a>(
-    op: &ParsedOp<'a>,
-    table: durum_core::engine::Table,
-    key: durum_core::engine::Key,
-) -> Option<&'a [u8]> {
+pub(crate) fn value_of<'a>(op: &ParsedOp<'a>, table: Table, key: Key) -> Option<&'a [u8]> {
     match op.content {
         Content::Put(of, at, value) if of == table && at == key => Some(value),
         _ => None,

@@ -27,7 +27,23 @@ pub(crate) struct Log {
     capacity: u64,
     /// The newest frame that is on the device.
     synced: u64,
+    known: Known,
+    /// What [`Known::synced`] was when the newest frame was written, which says so.
+    saying: Place,
     poisoned: bool,
+}
+
+/// A place in the log: segment and offset.
+pub(crate) type Place = (u32, u64);
+
+/// What is known of the log's frames.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// Those before this place are on the device.
+    pub(crate) synced: Place,
+    /// Of those before this place the log itself says so, in what is on the device of it: they are
+    /// known to have been whole once, also when the log is opened the next time.
+    pub(crate) proved: Place,
 }
 
 /// Where a frame came to lie.
@@ -74,6 +90,11 @@ impl Log {
             file_bytes,
             capacity,
             synced: end.sequence,
+            known: Known {
+                synced: (end.segment, end.offset),
+                proved: (end.segment, SEGMENT_HEADER_BYTES),
+            },
+            saying: (end.segment, SEGMENT_HEADER_BYTES),
             poisoned: false,
         })
     }
@@ -86,6 +107,11 @@ impl Log {
     /// The end of the log.
     pub(crate) fn end(&self) -> Position {
         self.end
+    }
+
+    /// What is known of the frames that were written.
+    pub(crate) fn known(&self) -> Known {
+        self.known
     }
 
     /// Whether a write failed and left the disk's state uncertain.
@@ -130,6 +156,7 @@ impl Log {
         self.end.offset = written.next_multiple_of(FRAME_ALIGN);
         self.end.sequence = sequence;
         self.end.chain = crc;
+        self.saying = self.known.synced;
         self.head.view()?.extend(written);
         if preallocate && written == self.file_bytes {
             self.preallocate();
@@ -156,6 +183,10 @@ impl Log {
                 .with_path(self.head.path()));
         }
         self.synced = self.end.sequence;
+        self.known = Known {
+            synced: (self.end.segment, self.end.offset),
+            proved: self.saying,
+        };
         Ok(())
     }
 
@@ -188,6 +219,10 @@ impl Log {
         self.head = Arc::new(Segment::viewed(&self.fs, &self.dir, header.number, view));
         self.file = file;
         self.end = Position::start_of(&header);
+        // The new segment's header says that all frames before are on the device.
+        self.known.synced = (header.number, SEGMENT_HEADER_BYTES);
+        self.known.proved = self.known.synced;
+        self.saying = self.known.synced;
         self.file_bytes = SEGMENT_HEADER_BYTES;
         self.capacity = capacity;
         Ok(())

@@ -155,6 +155,16 @@ impl File for FaultyFile {
         self.inner.set_len(bytes)
     }
 
+    fn punch(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        if let Err(error) = self.plan.call(true) {
+            if self.plan.fault != Fault::Stop {
+                self.inner.punch(offset, bytes / 2)?;
+            }
+            return Err(error);
+        }
+        self.inner.punch(offset, bytes)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.plan.call(true)?;
         if self.plan.syncs() {

@@ -21,6 +21,7 @@ struct Disk {
     durable_names: BTreeMap<PathBuf, usize>,
     durable_files: Vec<Vec<u8>>,
     unsynced: Vec<Change>,
+    punched: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -101,6 +102,11 @@ impl MemoryFileSystem {
         self.0.lock().unwrap().unsynced.len()
     }
 
+    /// How often space was given back.
+    pub(crate) fn punched(&self) -> usize {
+        self.0.lock().unwrap().punched
+    }
+
     /// The disk after a loss of power that left `part(n)` of unsynced change `n`.
     pub(crate) fn image(&self, part: impl Fn(usize) -> Part) -> MemoryFileSystem {
         let disk = self.0.lock().unwrap();
@@ -124,6 +130,7 @@ impl MemoryFileSystem {
             durable_names: names,
             durable_files: files,
             unsynced: Vec::new(),
+            punched: 0,
         })))
     }
 
@@ -235,6 +242,11 @@ impl File for MemoryFile {
         disk.files[self.file].resize(bytes as usize, 0);
         disk.unsynced.push(Change::Length(self.file, bytes));
         Ok(())
+    }
+
+    fn punch(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        self.disk.lock().unwrap().punched += 1;
+        self.write_at(&vec![0; bytes as usize], offset)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -52,6 +52,14 @@ pub(crate) trait File: Send + Sync + Debug {
     /// Cuts the file off, or extends it with zeros.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
 
+    /// Gives the space of these bytes, which need not be kept, back to the system. They read as zeros
+    /// then; after a failure, or a loss of power before the next sync, as anything between that and what
+    /// they were.
+    ///
+    /// # Errors
+    /// `Unsupported` where the file system has no holes.
+    fn punch(&self, offset: u64, bytes: u64) -> io::Result<()>;
+
     /// Makes contents and length durable.
     fn sync(&self) -> io::Result<()>;
 

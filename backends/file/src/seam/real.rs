@@ -2,6 +2,8 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -91,6 +93,27 @@ impl File for RealFile {
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         self.0.set_len(bytes)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[allow(unsafe_code)]
+    fn punch(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let range = |number: u64| i64::try_from(number).map_err(io::Error::other);
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        let (offset, bytes) = (range(offset)?, range(bytes)?);
+        // SAFETY: the call takes integers and touches no memory of this process but through maps of the
+        // file, of whose punched bytes nobody holds a slice: see `crate::holes`. The descriptor is open
+        // as long as `self`.
+        let done = unsafe { libc::fallocate64(self.0.as_raw_fd(), mode, offset, bytes) };
+        match done {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn punch(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn sync(&self) -> io::Result<()> {

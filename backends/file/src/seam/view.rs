@@ -67,7 +67,9 @@ impl View {
                 // after writes). The store's lock keeps other processes out. This engine cuts a
                 // segment only at its limit or beyond; it cuts the index only behind all pages of
                 // trees that anybody holds (see `index::shrink`), and only pages of trees are read.
-                // Bytes below a segment's limit are never written again; a page of the index is only
+                // Bytes below a segment's limit are never written again, but for values that no state
+                // shows any more (see `crate::holes`, and `log::Segment::op_bytes` for who may look at
+                // bytes that are not its own); a page of the index is only
                 // written while no snapshot's tree holds it (see `index::pages`).
                 let slice = unsafe { map.slice(offset as usize, bytes) };
                 slice

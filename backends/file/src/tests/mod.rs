@@ -3,6 +3,7 @@
 mod damage;
 mod faults;
 mod history;
+mod holes;
 mod model;
 mod power;
 mod space;

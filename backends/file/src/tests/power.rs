@@ -7,20 +7,46 @@ use durum_core::engine::{Durability, Engine, Key, Table};
 use fastrand::Rng;
 
 use super::model::{Batch, Model, TINY, apply, apply_to_model, dump, open, ops, random_batch};
+use crate::config::Config;
 use crate::seam::FileSystem;
 use crate::seam::faulty::{Fault, FaultyFileSystem};
 use crate::seam::memory::{MemoryFileSystem, Part};
 
+/// Whether a history has values that are given up as soon as they are dead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Values {
+    Small,
+    Large,
+}
+
 /// Commits until the plan stops it; returns the model after each commit that was begun (the first is
 /// empty), and how many of them must survive.
-fn run(fs: &FaultyFileSystem, random: &mut Rng, commits: usize) -> (Vec<Model>, usize) {
+fn run(
+    fs: &FaultyFileSystem,
+    random: &mut Rng,
+    commits: usize,
+    values: Values,
+) -> (Vec<Model>, usize) {
     let mut states = vec![Model::new()];
     let mut promised = 0;
-    let Ok(engine) = open(fs, TINY) else {
+    let config = match values {
+        Values::Small => TINY,
+        // Several large values in a segment, and one that is larger.
+        Values::Large => Config {
+            segment_bytes: 300 << 10,
+            ..TINY
+        },
+    };
+    let Ok(engine) = open(fs, config) else {
         return (states, promised);
     };
     for _ in 0..commits {
-        let batch = random_batch(random, 10, 60, 120);
+        let mut batch = random_batch(random, 10, 60, 120);
+        if values == Values::Large {
+            let length = (64 << 10) + random.usize(..20 << 10);
+            let large = (random.u32(..4) > 0).then(|| vec![random.u8(1..); length]);
+            batch.insert((Table::Objects, Key::from(random.u64(..3))), large);
+        }
         let mut model = states.last().unwrap().clone();
         apply_to_model(&mut model, &batch);
         states.push(model);
@@ -115,6 +141,7 @@ fn lose_power_everywhere(
     commits: usize,
     step: usize,
     fault: Fault,
+    values: Values,
 ) -> (usize, Option<String>) {
     let mut images = 0;
     let mut random = Rng::with_seed(seed + 1);
@@ -125,8 +152,9 @@ fn lose_power_everywhere(
             _ => Arc::new(disk.clone()),
         };
         let fs = FaultyFileSystem::new(under, Fault::Stop, call);
-        let (states, promised) = run(&fs, &mut Rng::with_seed(seed), commits);
+        let (states, promised) = run(&fs, &mut Rng::with_seed(seed), commits, values);
         if !fs.failed() {
+            assert!(values == Values::Small || disk.punched() > 0);
             break;
         }
         for case in cases(disk.unsynced(), &mut random) {
@@ -144,7 +172,7 @@ fn lose_power_everywhere(
 fn no_acknowledged_commit_is_lost() {
     let mut images = 0;
     for seed in 0..3 {
-        let (tried, complaint) = lose_power_everywhere(seed, 24, 1, Fault::Stop);
+        let (tried, complaint) = lose_power_everywhere(seed, 24, 1, Fault::Stop, Values::Small);
         assert_eq!(complaint, None, "seed {seed}");
         images += tried;
     }
@@ -158,9 +186,22 @@ fn no_acknowledged_commit_is_lost_in_longer_histories() {
     let rounds = std::env::var("DURUM_TEST_ROUNDS").ok();
     let rounds = rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
     for seed in 100..100 + rounds {
-        let (images, complaint) = lose_power_everywhere(seed, 150, 307, Fault::Stop);
+        let (images, complaint) = lose_power_everywhere(seed, 150, 307, Fault::Stop, Values::Small);
         println!("seed {seed}: {images} images");
         assert_eq!(complaint, None, "seed {seed}");
+    }
+}
+
+/// Values are torn in every way, when they are written and when they are given up.
+#[test]
+fn no_acknowledged_commit_is_lost_with_large_values() {
+    let rounds = std::env::var("DURUM_TEST_ROUNDS").ok();
+    let rounds = rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
+    for seed in 200..200 + rounds {
+        let (images, complaint) = lose_power_everywhere(seed, 30, 3, Fault::Stop, Values::Large);
+        println!("seed {seed}: {images} images");
+        assert_eq!(complaint, None, "seed {seed}");
+        assert!(images > 300);
     }
 }
 
@@ -219,6 +260,6 @@ fn power_may_go_while_space_is_given_back() {
 
 #[test]
 fn the_control_that_ignores_syncs_fails() {
-    let (_, complaint) = lose_power_everywhere(0, 24, 1, Fault::IgnoreSyncs);
+    let (_, complaint) = lose_power_everywhere(0, 24, 1, Fault::IgnoreSyncs, Values::Small);
     assert!(complaint.is_some());
 }

@@ -1,7 +1,7 @@
 //! Random histories against a model.
 
 use super::fixture::assert_rows;
-use super::{Batch, Fixture, Subject};
+use super::{Batch, Fixture, Subject, compact};
 use crate::engine::{Key, Table};
 
 /// Steps of one history.
@@ -50,9 +50,7 @@ fn step(fixture: &Fixture, subject: &mut Subject<'_>, random: &mut fastrand::Rng
             subject.engine().sync().unwrap();
         }
         _ => {
-            if let Some(engine) = subject.engine().compact() {
-                engine.compact().unwrap();
-            }
+            compact(subject.engine()).transpose().unwrap();
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod receipts;
 pub mod scans;
 pub mod sizes;
 pub mod snapshots;
+pub mod space;
 
 pub use fixture::{Fixture, Model, Subject, assert_snapshot};
 
@@ -132,6 +133,10 @@ macro_rules! store_conformance {
                     a_snapshot_that_grew_too_old_says_so,
                     idle_snapshots_do_not_hold_up_commits,
                 ],
+                space: [
+                    snapshots_outlast_a_compaction,
+                    snapshots_outlast_reclaiming,
+                ],
             }
         }
     };
@@ -176,6 +181,7 @@ mod tests {
             include_str!("scans.rs"),
             include_str!("sizes.rs"),
             include_str!("snapshots.rs"),
+            include_str!("space.rs"),
         ];
         for line in sources.iter().flat_map(|source| source.lines()) {
             let Some(rest) = line.strip_prefix("pub fn ") else {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use durum_core::engine::{Backend, Durability, Engine, Key, Op, Options, Table};
+use durum_core::engine::{
+    Backend, Compact, Durability, Engine, EngineSnapshot, Key, Op, Options, Table,
+};
 use durum_core::place::{Place, StagedPlace};
 use durum_core::{Error, ErrorKind};
 
@@ -87,13 +89,8 @@ impl Subject for EngineSubject {
     }
 
     fn found(&self) -> Result<u64, String> {
-        let mut number = None;
         let snapshot = self.engine.snapshot().map_err(|error| error.to_string())?;
-        let read = snapshot.get(Table::Meta, Key::MIN, &mut |bytes| {
-            number = Some(bytes.to_vec())
-        });
-        read.map_err(|error| error.to_string())?;
-        value_of(number.as_deref())
+        number(&*snapshot)
     }
 
     fn check(&self, plan: &Plan, commits: u64) -> Result<(), String> {
@@ -118,16 +115,51 @@ impl Subject for EngineSubject {
 
     fn upkeep(&mut self, commit: u64) -> Result<(), Refused> {
         if commit % 6 == 5 {
-            self.engine.reclaim(1 << 20).map_err(refused)?;
+            while self.engine.reclaim(1 << 20).map_err(refused)?.more {}
         }
-        if commit % 9 == 8
+        if commit % COMPACTION_STEP == COMPACTION_STEP - 1
             && let Some(compact) = self.engine.compact()
         {
-            compact.compact().map_err(refused)?;
+            self.compact(compact, commit).or_else(|error| {
+                compact.discard().map_err(refused)?;
+                Err(refused(error))
+            })?;
         }
         Ok(())
     }
 }
+
+impl EngineSubject {
+    /// Compacts while a snapshot is open and read.
+    fn compact(&self, compact: &dyn Compact, commit: u64) -> Result<(), Error> {
+        let snapshot = self.engine.snapshot()?;
+        let mut wrong = Ok(());
+        compact.rewrite(&mut |_, _| {
+            let found = number(&*snapshot);
+            if found.as_ref().ok() != Some(&commit) {
+                wrong = Err(format!(
+                    "commit {commit} was compacted, and read was {found:?}"
+                ));
+            }
+        })?;
+        wrong.expect("a snapshot shows the same while the engine is compacted");
+        drop(snapshot);
+        compact.swap().map(drop)
+    }
+}
+
+/// How many commits the view shows.
+fn number(snapshot: &dyn EngineSnapshot) -> Result<u64, String> {
+    let mut number = None;
+    let read = snapshot.get(Table::Meta, Key::MIN, &mut |bytes| {
+        number = Some(bytes.to_vec())
+    });
+    read.map_err(|error| error.to_string())?;
+    value_of(number.as_deref())
+}
+
+/// Every so many commits, the engine is compacted.
+pub(super) const COMPACTION_STEP: u64 = 6;
 
 /// What the harness needs to know of an error.
 pub(super) fn refused(error: Error) -> Refused {

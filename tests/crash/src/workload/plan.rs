@@ -30,7 +30,7 @@ impl Plan {
     /// The changes of a commit, sorted: new values, and `None` for rows that it deletes.
     ///
     /// Several tables, single and pair keys, values from nothing to more than a page, deletions; now
-    /// and then many rows, and one value that engines keep outside of their pages.
+    /// and then many rows, and values that engines keep outside of their pages.
     pub fn batch(&self, commit: u64) -> BTreeMap<(Table, Key), Option<Vec<u8>>> {
         let mut random = fastrand::Rng::with_seed(self.seed ^ commit.wrapping_mul(0x9E37_79B9));
         let rows = match commit % 5 {
@@ -59,6 +59,11 @@ impl Plan {
         if commit % 11 == 7 {
             let large = bytes(&mut random, 40_000);
             batch.insert((Table::Objects, Key::from(64)), Some(large));
+        }
+        if commit % 3 == 1 {
+            // So large that the flat file gives its space back by itself once it is replaced.
+            let largest = bytes(&mut random, 70_000);
+            batch.insert((Table::Objects, Key::from(65)), Some(largest));
         }
         let note = bytes(&mut random, 24);
         batch.insert((Table::Changes, Key::pair(commit, 0)), Some(note));

@@ -8,7 +8,7 @@ use durum_core::engine::{Backend, Durability};
 use durum_core::store::{Batch, CommitId, LocalStore, SnapshotExt as _, Store as _, StoreOptions};
 use durum_core::{Error, ErrorKind, Oid, SessionId};
 
-use super::engine::refused;
+use super::engine::{COMPACTION_STEP, refused};
 use super::graph::{Graph, Growth, Name, Planned, ROOT, commits_of, name_of};
 use super::plan::Plan;
 use super::subject::{Refused, Subject};
@@ -170,16 +170,10 @@ impl Subject for StoreSubject {
             self.store.collect().map_err(refused)?;
         }
         if commit % 6 == 5 {
-            self.store
-                .while_quiet(|engine| engine.reclaim(1 << 20).map(drop))
-                .map_err(refused)?;
+            while self.store.reclaim(1 << 20).map_err(refused)?.more {}
         }
-        if commit % 9 == 8 {
-            let compact = self.store.while_quiet(|engine| match engine.compact() {
-                Some(compact) => compact.compact().map(drop),
-                None => Ok(()),
-            });
-            compact.map_err(refused)?;
+        if commit % COMPACTION_STEP == COMPACTION_STEP - 1 && self.store.engine().compaction {
+            self.store.compact(&mut |_, _| {}).map_err(refused)?;
         }
         Ok(())
     }

@@ -1,0 +1,76 @@
+//! Space that goes back to the system: in slices, and by compaction.
+
+use std::sync::PoisonError;
+
+use super::local::LocalStore;
+use crate::engine::{Compact, Reclaimed};
+use crate::error::{Error, ErrorKind, Result};
+
+impl LocalStore {
+    /// Rewrites the engine's files without their unused space; returns the bytes given back.
+    ///
+    /// Snapshots go on being taken and read while the copy is made and compared with the original;
+    /// then they pause for as long as it takes to put the copy in place. Commits wait for all of it.
+    /// `progress` is told bytes that are done and bytes in all, the second an estimate; it must not
+    /// write to the store, which would wait for it for ever. A compaction that fails or is killed leaves everything as it was.
+    ///
+    /// # Errors
+    /// `Unsupported` where the engine has no compaction, `InUse` where a load does not finish, `Full`
+    /// where there is no room for the copy, `Mismatch` where the copy turned out wrong: the store can
+    /// be used on. Otherwise as for commits.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use durum_core::store::LocalStore;
+    /// # fn compact(store: &LocalStore) -> durum_core::Result<()> {
+    /// let bytes = store.compact(&mut |done, total| println!("{done} of {total} bytes"))?;
+    /// println!("gave {bytes} bytes back");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn compact(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<u64> {
+        let shared = &self.shared;
+        let name = shared.capabilities.name;
+        let Some(engine) = shared.engine.compact() else {
+            return Err(Error::new(ErrorKind::Unsupported, "compact the store")
+                .with_engine(name)
+                .because("its engine has no compaction")
+                .hint("`durum engines` says what each engine offers."));
+        };
+        let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check()?;
+        // Nothing of the engine's own files is changed by this, so that no failure is fatal.
+        engine
+            .rewrite(progress)
+            .map_err(|error| discarded(engine, error).with_engine(name))?;
+        // For the case that the engine panics; taken back when it returns.
+        writer.poisoned = Some("the engine failed while it was compacted".to_owned());
+        let result = shared.views.without_views(|| engine.swap());
+        writer.poisoned = None;
+        result.map_err(|error| shared.poison_by(&mut writer, discarded(engine, error)))
+    }
+
+    /// Gives up to about `bytes_max` bytes of unused space back to the system, in bounded time, for
+    /// which commits wait. Snapshots go on; what they still need stays for a later call.
+    ///
+    /// # Errors
+    /// As for commits.
+    pub fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed> {
+        let shared = &self.shared;
+        let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check()?;
+        // Views that lie idle would keep the engine from giving back what was deleted since.
+        shared.views.sweep();
+        let result = shared.engine.reclaim(bytes_max);
+        result.map_err(|error| shared.poison_by(&mut writer, error))
+    }
+}
+
+/// Removes the copy after `error`, which says more than a failure of that would: what is left then is
+/// removed by the next opening.
+fn discarded(engine: &dyn Compact, error: Error) -> Error {
+    if let Err(left) = engine.discard() {
+        tracing::warn!(%left, "a compaction failed, and its unfinished copy is still there");
+    }
+    error
+}
