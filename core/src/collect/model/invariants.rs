@@ -151,7 +151,7 @@ fn memory(state: &mut State, config: &Config) -> Result<(), String> {
     if state.collector.job != tables.job_state() {
         return Err("the job in memory is another than in the tables".to_owned());
     }
-    for oid in oids(state.collector.remembered()) {
+    for oid in state.collector.remembered() {
         if tables.exists & bit(oid) == 0 || chain(&tables, oid) != End::Safe {
             return Err(format!("remembered as safe, and is not ({oid})"));
         }
