@@ -92,10 +92,13 @@ fn absent(tables: &Tables, oid: Oid) -> Result<(), String> {
     if rows.iter().any(|rows| rows & bit(oid) != 0) {
         return Err(format!("rows of an object that does not exist ({oid})"));
     }
-    let referrers = tables.referrers(oid) & !tables.condemned;
+    // Of condemned referrers the row may still tell, if the object never existed.
+    let all = tables.referrers(oid);
+    let referrers = all & !tables.condemned;
     let links = tables.links(oid);
     let row = tables.rows & bit(oid) != 0;
-    if row != (referrers != 0) || row && (links.inline & !tables.condemned != referrers) {
+    let right = links.inline & !tables.condemned == referrers && links.inline & !all == 0;
+    if !right || row != (links.inline != 0) {
         return Err(format!("referrers of a missing object ({oid}): {links:?}"));
     }
     Ok(())

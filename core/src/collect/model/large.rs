@@ -66,6 +66,10 @@ impl LargeGraph {
         alive
     }
 
+    pub(super) fn has_hub(&self) -> bool {
+        !self.more.is_empty()
+    }
+
     pub(super) fn existing(&self) -> BTreeSet<Oid> {
         self.nodes.keys().copied().collect()
     }
@@ -117,9 +121,7 @@ impl LargeGraph {
                     there || self.condemned.contains(oid),
                     "{oid} dangles: {target}"
                 );
-                if !(missing && self.condemned.contains(oid)) {
-                    referrers.entry(*target).or_default().insert(*oid);
-                }
+                referrers.entry(*target).or_default().insert(*oid);
             }
         }
         let none = BTreeSet::new();

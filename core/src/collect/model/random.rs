@@ -326,6 +326,7 @@ fn random_histories_leave_what_can_be_reached() {
     let seed = number("DURUM_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("DURUM_TEST_SEED={seed}");
     let mut seeds = fastrand::Rng::with_seed(seed);
+    let mut seen = [0; 6];
     for index in 0..commits.div_ceil(COMMITS_PER_HISTORY) {
         let own = if index == 0 { seed } else { seeds.u64(..) };
         let mut history = History::new(own);
@@ -334,6 +335,19 @@ fn random_histories_leave_what_can_be_reached() {
             if result.is_err() {
                 panic!("DURUM_TEST_SEED={own}, commit {commit}, {:?}", history.pace);
             }
+            seen[5] += u64::from(history.graph.has_hub());
         }
+        let counters = history.collector.counters;
+        let [searches, long] = [counters.searches, counters.long_searches];
+        let others = [counters.anchored, counters.condemned, counters.restarts];
+        let counts = [searches, long].into_iter().chain(others);
+        counts
+            .zip(&mut seen)
+            .for_each(|(count, seen)| *seen += count);
     }
+    println!("searches, long ones, anchored, condemned, restarts, commits with hubs: {seen:?}");
+    assert!(
+        seen.iter().all(|count| *count > 0),
+        "nothing happened: {seen:?}"
+    );
 }
