@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::budget::Meter;
-use super::graph::{Graph, inconsistent, links, put_links, remove_referrer};
+use super::graph::{Graph, Position, inconsistent, links, put_links, remove_referrer};
 use super::link::cut_off;
 use super::rows::{JobState, Links};
 use crate::error::Result;
@@ -22,6 +22,21 @@ pub(super) fn weight(graph: &mut dyn Graph, oid: Oid) -> Result<u64> {
     let refs = graph.node(oid)?.map_or(0, |node| node.refs.len() as u64);
     let more = graph.row(oid)?.map_or(0, |links| links.more);
     Ok(refs.saturating_add(more))
+}
+
+/// Whether nothing keeps the object alive: no pin, and no referrer but condemned ones.
+pub(super) fn is_unreferenced(graph: &mut dyn Graph, oid: Oid) -> Result<bool> {
+    let Some(links) = links(graph, oid)?.filter(|links| links.pins == 0) else {
+        return Ok(false);
+    };
+    let mut position = Position::start(&links);
+    while let Some((referrer, next)) = position.next(graph, oid, &links)? {
+        if !graph.is_condemned(referrer)? {
+            return Ok(false);
+        }
+        position = next;
+    }
+    Ok(oid != Oid::ROOT)
 }
 
 /// Deletes objects, given ascending, to which nobody else refers. Where something cannot be read,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::budget::{Counters, Meter};
 use super::climb::{Climb, Memo, Obstacles, Verdict};
-use super::delete::{delete_all, weight};
+use super::delete::{delete_all, is_unreferenced, weight};
 use super::graph::{Graph, Node, Position, links, put_links, set_anchor};
 use super::rows::Links;
 use super::spill::{SpillQueue, SpillSet, Work};
@@ -320,6 +320,10 @@ impl Search {
             // anchored to it is cut off when its references are taken back.
             self.suspects.insert(oid)?;
             return Ok(());
+        }
+        if !is_unreferenced(scene.graph, oid)? {
+            // The guard: what is deleted does not rest on what the search believes.
+            return self.work.insert(oid);
         }
         let deleted = delete_all(scene.graph, &[oid])?;
         scene.meter.deleted(1);

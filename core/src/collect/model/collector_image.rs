@@ -72,8 +72,8 @@ impl Collector {
     }
 
     /// What is remembered as safe.
-    pub(crate) fn remembered(&self) -> Mask {
-        mask(self.memo.iter())
+    pub(crate) fn remembered(&self) -> Vec<Oid> {
+        self.memo.iter().collect()
     }
 
     pub(crate) fn has_search(&self) -> bool {

@@ -92,10 +92,13 @@ fn absent(tables: &Tables, oid: Oid) -> Result<(), String> {
     if rows.iter().any(|rows| rows & bit(oid) != 0) {
         return Err(format!("rows of an object that does not exist ({oid})"));
     }
-    let referrers = tables.referrers(oid) & !tables.condemned;
+    // Of condemned referrers the row may still tell, if the object never existed.
+    let all = tables.referrers(oid);
+    let referrers = all & !tables.condemned;
     let links = tables.links(oid);
     let row = tables.rows & bit(oid) != 0;
-    if row != (referrers != 0) || row && (links.inline & !tables.condemned != referrers) {
+    let right = links.inline & !tables.condemned == referrers && links.inline & !all == 0;
+    if !right || row != (links.inline != 0) {
         return Err(format!("referrers of a missing object ({oid}): {links:?}"));
     }
     Ok(())
@@ -151,7 +154,7 @@ fn memory(state: &mut State, config: &Config) -> Result<(), String> {
     if state.collector.job != tables.job_state() {
         return Err("the job in memory is another than in the tables".to_owned());
     }
-    for oid in oids(state.collector.remembered()) {
+    for oid in state.collector.remembered() {
         if tables.exists & bit(oid) == 0 || chain(&tables, oid) != End::Safe {
             return Err(format!("remembered as safe, and is not ({oid})"));
         }

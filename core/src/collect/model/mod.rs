@@ -17,7 +17,9 @@
 
 mod explore;
 mod invariants;
+mod large;
 mod moves;
+mod random;
 mod tables;
 
 pub(crate) use tables::{Mask, mask, oids};
