@@ -64,7 +64,7 @@ impl Meter {
             return false;
         }
         self.steps -= 1;
-        let look = self.steps % CLOCK_EVERY == 0;
+        let look = self.steps.is_multiple_of(CLOCK_EVERY);
         !(look && self.deadline.is_some_and(|end| Instant::now() >= end))
     }
 

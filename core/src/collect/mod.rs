@@ -5,13 +5,13 @@
 //! *orphan*, and all orphans stand in one persistent queue. So an empty queue, with nothing condemned,
 //! proves that there is no garbage, and collecting is mending that certificate:
 //! - Removing a reference that is no anchor costs nothing further. Removing an anchor queues an orphan
-//!   ([`link`]).
+//!   (module `link`).
 //! - An orphan without referrers is garbage. One with a referrer whose chain of anchors ends well
-//!   ([`climb`]) is anchored to that. Else it is suspect, together with what is anchored to it, and what
-//!   remains closed under "who refers to me" is garbage, cyclic or not ([`search`]).
+//!   (module `climb`) is anchored to that. Else it is suspect, together with what is anchored to it, and what
+//!   remains closed under "who refers to me" is garbage, cyclic or not (module `search`).
 //! - Deletion rests on a local check alone: every referrer of every member is a member, and none is the
-//!   root or pinned ([`resolve`]). Sets too large for one write are written down, condemned by one small
-//!   write, and deleted a part at a time ([`delete`]).
+//!   root or pinned (module `resolve`). Sets too large for one write are written down, condemned by one small
+//!   write, and deleted a part at a time (module `delete`).
 //!
 //! Kin: Ramalingam and Reps's incremental algorithms; TCRC (Ashwin and others, "Garbage Collection in
 //! Object Oriented Databases Using Transactional Cyclic Reference Counting", VLDB 1997); back tracing

@@ -22,6 +22,9 @@ const CACHED_REFS_MAX: usize = 1 << 18;
 /// Nodes and rows in the caches, after which they are emptied.
 const CACHED_MAX: usize = 32 << 10;
 
+/// An object, the commit that replaces or deletes its record, and the bytes of that.
+pub(super) type Replaced = (Oid, Tid, Vec<u8>);
+
 /// What a group of commits does to one object.
 enum Pending<'a> {
     Written {
@@ -37,8 +40,8 @@ enum Pending<'a> {
 pub(super) struct RowGraph<'a> {
     pub(super) rows: WriteSet,
     pub(super) state: State,
-    /// For snapshots: objects, the commit that replaced or deleted their record, and its bytes.
-    pub(super) superseded: Vec<(Oid, Tid, Vec<u8>)>,
+    /// What snapshots will need.
+    pub(super) superseded: Vec<Replaced>,
     /// What has been deleted since this was last emptied.
     pub(super) deleted: Vec<Oid>,
     /// What the group condemns, or that nothing is condemned any more.
@@ -149,7 +152,7 @@ impl<'a> RowGraph<'a> {
     ///
     /// Only now are the bytes of new records counted, so that the count may have wrapped below 0 where
     /// some of them were condemned.
-    pub(super) fn finish(mut self) -> (WriteSet, State, Vec<(Oid, Tid, Vec<u8>)>) {
+    pub(super) fn finish(mut self) -> (WriteSet, State, Vec<Replaced>) {
         self.rows.close_view();
         for (oid, pending) in self.objects {
             let key = Key::from(oid.0);

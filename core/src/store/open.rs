@@ -108,27 +108,8 @@ impl LocalStore {
         options: &StoreOptions,
     ) -> Result<LocalStore> {
         let codecs = Codecs::default();
-        let (state, rebuilt, root_exists, memory, unfinished) = {
-            let view = engine.snapshot()?;
-            check_store_id(&*view, id)?;
-            dictionary::load(&*view, &codecs)?;
-            let (state, rebuilt) = match State::require(&*view) {
-                Err(error) if options.rebuild_state && error.kind() == ErrorKind::Damaged => {
-                    (State::rebuild(&*view)?, true)
-                }
-                state => (state?, false),
-            };
-            let root_exists = view.get(Table::Objects, Key::MIN, &mut |_| {})?;
-            let mut unfinished = is_rebuilding(&*view, options.rebuild_state)?;
-            let memory = match CollectorMemory::load(&*view) {
-                Err(error) if options.rebuild_state && error.kind() == ErrorKind::Damaged => {
-                    unfinished = true;
-                    CollectorMemory::default()
-                }
-                memory => memory?,
-            };
-            (state, rebuilt, root_exists, memory, unfinished)
-        };
+        let loaded = Loaded::read(&*engine, id, &codecs, options)?;
+        let (state, memory) = (loaded.state, loaded.memory);
         let capabilities = backend.capabilities();
         // Where nothing outlives the process, the default durability can only be what there is.
         let best = capabilities
@@ -149,7 +130,7 @@ impl LocalStore {
             codecs,
             superseded: Superseded::new(state.tid, options.superseded_bytes_max),
             views: Arc::new(Gate::default()),
-            oids: Mutex::new(OidAllocator::new(state.high_water, root_exists)),
+            oids: Mutex::new(OidAllocator::new(state.high_water, loaded.root_exists)),
             writer: Mutex::new(Writer {
                 state,
                 job: memory.job,
@@ -170,7 +151,7 @@ impl LocalStore {
         };
         // A level that the engine cannot give is refused now, not at the first commit.
         let level = shared.offered_durability(durability)?;
-        if rebuilt {
+        if loaded.state_is_new {
             let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
             let graph = shared.graph(&writer)?;
             shared.write_graph(&mut writer, graph, level)?;
@@ -179,7 +160,7 @@ impl LocalStore {
             worker: None,
             shared: Arc::new(shared),
         };
-        if unfinished {
+        if loaded.links_are_incomplete {
             store.rebuild_links(REBUILD_BYTES)?;
         }
         Ok(store)
@@ -194,6 +175,52 @@ impl LocalStore {
                 .wake_collector(&writer.unwrap_or_else(PoisonError::into_inner));
         }
         Ok(self)
+    }
+}
+
+/// What is read of a store when it is opened.
+struct Loaded {
+    state: State,
+    /// The state was rebuilt, and is still to be written.
+    state_is_new: bool,
+    root_exists: bool,
+    memory: CollectorMemory,
+    /// The collector's tables are to be rebuilt.
+    links_are_incomplete: bool,
+}
+
+impl Loaded {
+    fn read(
+        engine: &dyn Engine,
+        id: StoreId,
+        codecs: &Codecs,
+        options: &StoreOptions,
+    ) -> Result<Loaded> {
+        let view = engine.snapshot()?;
+        check_store_id(&*view, id)?;
+        dictionary::load(&*view, codecs)?;
+        let rebuild = options.rebuild_state;
+        let (state, state_is_new) = match State::require(&*view) {
+            Err(error) if rebuild && error.kind() == ErrorKind::Damaged => {
+                (State::rebuild(&*view)?, true)
+            }
+            state => (state?, false),
+        };
+        let root_exists = view.get(Table::Objects, Key::MIN, &mut |_| {})?;
+        let unfinished = is_rebuilding(&*view, rebuild)?;
+        let (memory, unreadable) = match CollectorMemory::load(&*view) {
+            Err(error) if rebuild && error.kind() == ErrorKind::Damaged => {
+                (CollectorMemory::default(), true)
+            }
+            memory => (memory?, false),
+        };
+        Ok(Loaded {
+            state,
+            state_is_new,
+            root_exists,
+            memory,
+            links_are_incomplete: unfinished || unreadable,
+        })
     }
 }
 

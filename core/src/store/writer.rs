@@ -55,7 +55,7 @@ impl Writer {
     /// Notes that collection has met damage: it cannot be trusted any more until that is mended.
     pub(super) fn stop_collecting(&mut self, error: Error) {
         tracing::error!(%error, "collection stops until the store is repaired and reopened");
-        self.collector.reset(self.collector.job);
+        self.collector.reset(self.job);
         self.collection_failed = Some(error);
     }
 
@@ -123,18 +123,30 @@ impl Shared {
     /// Writes a group of commits in one engine batch; a result for each.
     pub(super) fn write_group(&self, requests: &[Request]) -> Vec<Result<Receipt>> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.try_write_group(&mut writer, requests) {
-            Ok(results) => results,
-            // Perhaps only one of them is too large for the space that is left.
-            Err(error) if error.kind() == ErrorKind::Full && requests.len() > 1 => requests
-                .chunks(1)
-                .flat_map(|request| {
-                    self.try_write_group(&mut writer, request)
-                        .unwrap_or_else(|error| vec![Err(error)])
-                })
-                .collect(),
-            Err(error) => requests.iter().map(|_| Err(error.duplicate())).collect(),
+        self.write_or_split(&mut writer, requests)
+    }
+
+    fn write_or_split(&self, writer: &mut Writer, requests: &[Request]) -> Vec<Result<Receipt>> {
+        let collecting = writer.collection_failed.is_none();
+        let result = self.try_write_group(writer, requests);
+        let error = match result {
+            Ok(results) => return results,
+            Err(error) => error,
+        };
+        // Nothing was written, and what was found in preparing it does not hold.
+        writer.collector.reset(writer.job);
+        if collecting && writer.collection_failed.is_some() {
+            // The commits can do without it.
+            return self.write_or_split(writer, requests);
         }
+        if requests.len() > 1 && writer.poisoned.is_none() {
+            // Perhaps only one of them is too large for the space that is left, or meets damage.
+            return requests
+                .chunks(1)
+                .flat_map(|request| self.write_or_split(writer, request))
+                .collect();
+        }
+        requests.iter().map(|_| Err(error.duplicate())).collect()
     }
 
     fn try_write_group(
@@ -149,7 +161,7 @@ impl Shared {
         let mut durability = Durability::Relaxed;
         let mut results = Vec::with_capacity(requests.len());
         for request in requests {
-            let result = self.stage(&mut graph, writer, &sessions, request);
+            let result = self.stage(&mut graph, writer, &sessions, request)?;
             if result.is_ok() {
                 durability = durability.max(request.durability);
                 let new = request.batch.writes.iter().filter(|write| write.create);
@@ -189,17 +201,23 @@ impl Shared {
     }
 
     /// Validates a commit and adds what it does, collection included, to the group.
+    ///
+    /// # Errors
+    /// Where it is refused, the inner one: then the group is as it was. Else the group is of no use.
     fn stage<'a>(
         &self,
         graph: &mut RowGraph<'a>,
         writer: &mut Writer,
         sessions: &[SessionId],
         request: &'a Request,
-    ) -> Result<(Tid, Collected)> {
+    ) -> Result<Result<(Tid, Collected)>> {
         let batch = &request.batch;
         let kind = self.sessions().kind(batch.session);
         let import = kind == Some(SessionKind::Import);
-        let replaced = self.validate(graph, request, import)?;
+        let replaced = match self.validate(graph, request, import) {
+            Ok(replaced) => replaced,
+            Err(error) => return Ok(Err(error)),
+        };
         graph.state.tid = graph.state.tid.next();
         let tid = graph.state.tid;
         let mut changes = Vec::with_capacity(batch.writes.len());
@@ -236,7 +254,10 @@ impl Shared {
         if writer.collection_failed.is_none() && (graph.state.orphans > 0 || collector.is_busy()) {
             match collector.after_commit(graph, budget, removed) {
                 Ok(result) => collected = result,
-                Err(error) => writer.stop_collecting(error),
+                Err(error) => {
+                    writer.stop_collecting(error.duplicate());
+                    return Err(error);
+                }
             }
         }
         let written: Vec<Oid> = batch.writes.iter().map(|write| write.oid).collect();
@@ -245,7 +266,7 @@ impl Shared {
             let (key, value) = changes::recent_row(identity, tid);
             graph.rows.put(Table::Recent, key, value);
         }
-        Ok((tid, collected))
+        Ok(Ok((tid, collected)))
     }
 
     /// Writes what a graph has gathered. On failure the collector's memory is that of the tables again.
@@ -268,6 +289,7 @@ impl Shared {
         if result.is_err() {
             writer.collector.reset(writer.job);
         } else {
+            writer.collector.written();
             writer.job = writer.collector.job;
             self.condemned_left
                 .store(writer.job.left, Ordering::Relaxed);

@@ -84,6 +84,9 @@ fn run(fixture: &Fixture, collection: impl Fn(&mut fastrand::Rng) -> Collection)
     subject.finish();
 }
 
+/// Objects with whether they are created, their references and their data.
+type Writes = BTreeMap<Oid, (bool, Vec<Oid>, Vec<u8>)>;
+
 struct History {
     random: fastrand::Rng,
     tids: BTreeMap<Oid, Tid>,
@@ -130,10 +133,10 @@ impl History {
         model.keys().nth(index).copied()
     }
 
-    /// A random batch, and what the model says of it: the conflicting and the missing objects.
-    fn commit(&mut self, subject: &mut Subject<'_>) {
+    /// Random writes, not all of them valid.
+    fn writes(&mut self, subject: &Subject<'_>) -> Writes {
         self.free.extend(subject.oids(3));
-        let mut writes: BTreeMap<Oid, (bool, Vec<Oid>, Vec<u8>)> = BTreeMap::new();
+        let mut writes = Writes::new();
         for _ in 0..self.random.usize(1..5) {
             let oid = match self.random.u8(..20) {
                 0..9 => self.any(&subject.model),
@@ -157,6 +160,12 @@ impl History {
             }
             crate::record::normalize_refs(*oid, refs);
         }
+        writes
+    }
+
+    /// A random batch, and what the model says of it: the conflicting and the missing objects.
+    fn commit(&mut self, subject: &mut Subject<'_>) {
+        let writes = self.writes(subject);
         let mut batch = Batch::new();
         let (mut conflict, mut gone) = (BTreeSet::new(), BTreeSet::new());
         for (oid, (create, refs, data)) in &writes {
