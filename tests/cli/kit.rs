@@ -223,7 +223,7 @@ pub(crate) fn store(home: &Home, engine: &str) -> String {
 }
 
 fn open_new(home: &Home, engine: &str) -> LocalStore {
-    let settings = StoreSettings::new(engine, home.path(engine));
+    let settings = StoreSettings::new(engine, home.path(engine)).without_collection();
     let store = durum_backends::registry().create(&settings).unwrap();
     let session = durum_core::SessionId::EMBEDDED;
     assert_eq!(store.new_oids(session, 4).unwrap(), [0, 1, 2, 3].map(Oid));
@@ -257,7 +257,8 @@ impl Drop for Held {
 
 /// Opens the store that [`store`] made.
 pub(crate) fn open(home: &Home, engine: &str) -> Held {
-    let settings = StoreSettings::new(engine, home.path(engine));
+    // Nothing changes behind the tests' backs.
+    let settings = StoreSettings::new(engine, home.path(engine)).without_collection();
     Held(Some(durum_backends::registry().open(&settings).unwrap()))
 }
 

@@ -88,7 +88,9 @@ pub(crate) fn fill(store: &LocalStore, draw: &mut Rng) -> Oid {
 
 /// Makes a store of these objects as they are, references to missing ones included.
 pub(crate) fn import(registry: &Registry, url: &str, objects: &[Object]) {
-    let staged = registry.stage(&registry.parse_store(url).unwrap()).unwrap();
+    let staged = registry
+        .stage(&registry.parse_store(url).unwrap().without_collection())
+        .unwrap();
     let mut importer = staged.importer().unwrap();
     let codecs = Codecs::default();
     for object in objects {
@@ -112,7 +114,8 @@ pub(crate) fn object(oid: u64, refs: &[u64], data: &[u8]) -> Object {
 }
 
 pub(crate) fn open(registry: &Registry, url: &str) -> LocalStore {
-    registry.open(&registry.parse_store(url).unwrap()).unwrap()
+    let settings = registry.parse_store(url).unwrap();
+    registry.open(&settings.without_collection()).unwrap()
 }
 
 /// Everything in a store, in the order of the OIDs.

@@ -109,6 +109,8 @@ pub(crate) struct Counted {
     pub(crate) tid: Tid,
     /// Rows in the table of orphans.
     pub(crate) orphans: u64,
+    /// Batches that were written since the store was opened, to see whether anything was.
+    pub(crate) writes: u64,
 }
 
 /// Objects that the collector's tables are not compared with.
@@ -194,7 +196,9 @@ fn check_once(store: &LocalStore, repair: bool, memory_bytes: usize) -> Result<(
         check_counters(store, kept, counted, repair, &mut report)?;
     }
     check_references(store, &mut report)?;
-    Ok((report, rebuildable))
+    // What hangs on a missing object would be taken for garbage.
+    let complete = report.dangling == 0 && (store.has_root()? || report.objects == 0);
+    Ok((report, rebuildable && complete))
 }
 
 /// Reads every record as the engine has it now, newer ones than the store knows of included. Damaged

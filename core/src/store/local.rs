@@ -50,6 +50,8 @@ pub(super) struct Shared {
     pub(super) collection: Collection,
     pub(super) condemned: Mutex<Option<Arc<Condemned>>>,
     pub(super) condemned_left: AtomicU64,
+    /// Batches that were written.
+    pub(super) writes: AtomicU64,
     pub(super) signal: Arc<Signal>,
     /// Closed before the lock of the place is given back: fields are dropped in this order.
     pub(super) engine: Box<dyn Engine>,

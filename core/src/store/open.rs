@@ -145,6 +145,7 @@ impl LocalStore {
             collection: options.collection,
             condemned_left: AtomicU64::new(memory.job.left),
             condemned: Mutex::new(memory.condemned),
+            writes: AtomicU64::new(0),
             signal: Arc::new(Signal::default()),
             engine,
             place,

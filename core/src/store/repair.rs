@@ -1,6 +1,7 @@
 //! Maintenance that writes: mending counters.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::ScanStored;
 use super::local::LocalStore;
@@ -8,6 +9,7 @@ use super::meta::State;
 use super::scan::LocalScan;
 use super::snapshot::LocalSnapshot;
 use crate::check::Counted;
+use crate::engine::{Key, Table};
 use crate::error::Result;
 use crate::id::Oid;
 use crate::record::Codecs;
@@ -18,7 +20,14 @@ type VisitStored<'a> = dyn FnMut(Oid, &[u8], &Codecs) -> Result<()> + 'a;
 impl LocalStore {
     /// What the store counts, for a check to compare with what is there.
     pub(crate) fn counters(&self) -> Counted {
-        Counted::of(&self.shared.published())
+        let writes = self.shared.writes.load(Ordering::Acquire);
+        Counted::of(&self.shared.published(), writes)
+    }
+
+    /// Whether there is a root.
+    pub(crate) fn has_root(&self) -> Result<bool> {
+        let view = self.shared.view()?;
+        view.engine()?.get(Table::Objects, Key::MIN, &mut |_| {})
     }
 
     /// Calls `visit` with every object's stored bytes as the engine has them now.
@@ -38,7 +47,7 @@ impl LocalStore {
         let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.check()?;
         let mut state = writer.state;
-        if Counted::of(&state) != kept {
+        if Counted::of(&state, shared.writes.load(Ordering::Acquire)) != kept {
             return Ok(false);
         }
         state.objects = counted.objects;
@@ -60,13 +69,14 @@ impl LocalStore {
 }
 
 impl Counted {
-    fn of(state: &State) -> Counted {
+    fn of(state: &State, writes: u64) -> Counted {
         Counted {
             objects: state.objects,
             live_bytes: state.live_bytes,
             oids_end: state.high_water,
             tid: state.tid,
             orphans: state.orphans,
+            writes,
         }
     }
 }

@@ -356,6 +356,7 @@ impl Shared {
     ) -> Result<Durability> {
         /// Each attempt at least doubles the room, so that this many are never needed.
         const ATTEMPTS_MAX: usize = 40;
+        self.writes.fetch_add(1, Ordering::AcqRel);
         // For the case that the engine panics; taken back when it returns.
         writer.poisoned = Some("the engine failed while it was writing".to_owned());
         let mut result = self.engine.apply(ops, durability);

@@ -4,14 +4,28 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use durum_core::collect::Budget;
 use durum_core::engine::{Backend, Durability};
-use durum_core::store::{Batch, CommitId, LocalStore, SnapshotExt as _, Store as _, StoreOptions};
+use durum_core::store::{
+    Batch, Collection, CommitId, LocalStore, SnapshotExt as _, Store as _, StoreOptions,
+};
 use durum_core::{Error, ErrorKind, Oid, SessionId};
 
 use super::engine::{COMPACTION_STEP, refused};
 use super::graph::{Graph, Growth, Name, Planned, ROOT, commits_of, name_of};
 use super::plan::Plan;
 use super::subject::{Refused, Subject};
+
+/// Collection in steps so small that searches span several commits, and garbage of more than one object
+/// is written down, condemned and then deleted.
+const STEPS: Collection = Collection {
+    commit: Budget {
+        deletes: 1,
+        reads: 10,
+        time: None,
+    },
+    worker: None,
+};
 
 /// An open store.
 #[derive(Debug)]
@@ -22,7 +36,10 @@ pub(super) struct StoreSubject {
 impl StoreSubject {
     /// Opens the store at `path`; creates it if there is none.
     pub(super) fn open(backend: Arc<dyn Backend>, path: &Path) -> Result<StoreSubject, Refused> {
-        let options = StoreOptions::default();
+        let options = StoreOptions {
+            collection: STEPS,
+            ..StoreOptions::default()
+        };
         let store = match LocalStore::open(backend.clone(), path, &options) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 LocalStore::create(backend, path, &options)
@@ -72,6 +89,15 @@ impl StoreSubject {
             );
         }
         Ok((graph, oids))
+    }
+
+    fn verify(&self) -> Result<(), String> {
+        let report = durum_core::check::check(&self.store, false);
+        let report = report.map_err(|error| format!("the check failed: {error}"))?;
+        match report.error_count {
+            0 => Ok(()),
+            _ => Err(format!("the check found {:?}", report.errors)),
+        }
     }
 
     fn batch(&self, commit: u64, seed: u64) -> Result<Batch, Error> {
@@ -132,11 +158,7 @@ impl Subject for StoreSubject {
     }
 
     fn check(&self, plan: &Plan, commits: u64) -> Result<(), String> {
-        let report = durum_core::check::check(&self.store, false);
-        let report = report.map_err(|error| format!("the check failed: {error}"))?;
-        if report.error_count > 0 {
-            return Err(format!("the check found {:?}", report.errors));
-        }
+        self.verify()?;
         let (found, planned) = (
             self.graph()?.0,
             Growth::after(plan.seed(), commits).reachable(),
@@ -162,11 +184,22 @@ impl Subject for StoreSubject {
                 ));
             }
         }
-        Ok(())
+        // What is not reached can be collected, whatever a collection was doing.
+        match self.store.collect() {
+            Ok(_) => {}
+            // The disk that refused the commit is full for this as well.
+            Err(error) if error.kind() == ErrorKind::Full => return self.verify(),
+            Err(error) => return Err(format!("the collection failed: {error}")),
+        }
+        let stats = self.store.stats().map_err(|error| error.to_string())?;
+        if (stats.objects, stats.garbage_pending) != (planned.len() as u64, 0) {
+            return Err(format!("after a collection there are {stats:?}"));
+        }
+        self.verify()
     }
 
     fn upkeep(&mut self, commit: u64) -> Result<(), Refused> {
-        if commit % 4 == 3 {
+        if commit % 9 == 8 {
             self.store.collect().map_err(refused)?;
         }
         if commit % 6 == 5 {
