@@ -52,6 +52,18 @@ struct Delta {
     removed: Vec<Oid>,
 }
 
+impl Delta {
+    fn apply(&self, graph: &mut dyn Graph, target: Oid, links: &mut Links) -> Result<()> {
+        for source in &self.removed {
+            remove_referrer(graph, target, links, *source)?;
+        }
+        for source in &self.added {
+            add_referrer(graph, target, links, *source)?;
+        }
+        Ok(())
+    }
+}
+
 /// Takes the object's anchor away and puts it into the queue.
 pub(super) fn cut_off(graph: &mut dyn Graph, oid: Oid, mut links: Links) -> Result<()> {
     set_anchor(graph, oid, &mut links, None)?;
@@ -85,37 +97,17 @@ impl Collector {
         for (target, delta) in &deltas {
             if let Some(links) = created.get_mut(target) {
                 // An import may drop a reference in the commit that brings what was missing.
-                for source in &delta.removed {
-                    remove_referrer(graph, *target, links, *source)?;
-                }
-                for source in &delta.added {
-                    add_referrer(graph, *target, links, *source)?;
-                }
+                delta.apply(graph, *target, links)?;
                 continue;
             }
-            let mut links = match links(graph, *target) {
+            let links = match self.relink(graph, *target, delta) {
                 Err(error) if error.kind() == ErrorKind::Damaged => {
                     // It must be possible to unlink it. A repair of the tables finds its referrers.
                     tracing::warn!(%error, "the referrers of a damaged object are not followed up");
                     continue;
                 }
-                links => links?.unwrap_or_default(),
+                links => links?,
             };
-            for source in &delta.removed {
-                remove_referrer(graph, *target, &mut links, *source)?;
-            }
-            for source in &delta.added {
-                add_referrer(graph, *target, &mut links, *source)?;
-            }
-            self.touched(*target)?;
-            if links
-                .anchor
-                .is_some_and(|anchor| delta.removed.contains(&anchor))
-            {
-                self.cut(*target)?;
-                set_anchor(graph, *target, &mut links, None)?;
-                graph.put_orphan(*target)?;
-            }
             if committer.hold != Hold::No && !delta.removed.is_empty() {
                 unlinked.push(*target);
             }
@@ -143,6 +135,21 @@ impl Collector {
             self.unpin_linked(graph, committer, target, added)?;
         }
         Ok(removed)
+    }
+
+    /// The referrers of an object that was there before, as the commit leaves them. Where its anchor is
+    /// not among them any more it enters the queue, before anything climbs.
+    fn relink(&mut self, graph: &mut dyn Graph, target: Oid, delta: &Delta) -> Result<Links> {
+        let mut links = links(graph, target)?.unwrap_or_default();
+        delta.apply(graph, target, &mut links)?;
+        self.touched(target)?;
+        let anchor = links.anchor;
+        if anchor.is_some_and(|anchor| delta.removed.contains(&anchor)) {
+            self.cut(target)?;
+            set_anchor(graph, target, &mut links, None)?;
+            graph.put_orphan(target)?;
+        }
+        Ok(links)
     }
 
     /// Anchors what is new: breadth-first from the objects that existed before. What these do not reach
