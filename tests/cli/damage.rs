@@ -47,8 +47,10 @@ fn a_changed_byte_is_damage_and_a_finding() {
         assert!(flip(&home.path(engine.name).join("data"), 2) > 0, "{url}");
         home.refused_when_open(&["digest", &url], 7, &[]);
         home.refused_when_open(&["get", &url, "2"], 7, &[]);
-        // The object is in use: a collection has nothing to do with it.
-        assert_eq!(home.run(&["gc", &url]).code, 0, "{url}");
+        // The object is in use: a collection has nothing to do with it, but an engine that rewrites its
+        // files does.
+        let code = home.run(&["gc", &url]).code;
+        assert!(code == 0 || code == 7, "{url}: {code}");
         home.refused_when_open(&["migrate", &url, &format!("{}:copy", engine.name)], 7, &[]);
         let check = home.run(&["check", &url, "--json"]);
         assert_eq!(check.code, 6, "{url}: {}", check.stderr);

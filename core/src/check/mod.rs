@@ -183,6 +183,7 @@ fn check_once(store: &LocalStore, repair: bool, memory_bytes: usize) -> Result<(
     let mut counted = check_records(store, &mut ignored, &mut linker, &mut report)?;
     let damaged = report.error_count > 0;
     counted.orphans = links::compare(store, linker, &mut ignored, memory_bytes / 4, &mut derived)?;
+    check_references(store, &mut report)?;
     let kept = store.counters();
     let mut rebuildable = false;
     if before == kept {
@@ -195,7 +196,6 @@ fn check_once(store: &LocalStore, repair: bool, memory_bytes: usize) -> Result<(
         report.absorb(derived);
         check_counters(store, kept, counted, repair, &mut report)?;
     }
-    check_references(store, &mut report)?;
     // What hangs on a missing object would be taken for garbage.
     let complete = report.dangling == 0 && (store.has_root()? || report.objects == 0);
     Ok((report, rebuildable && complete))

@@ -100,8 +100,13 @@ impl Collector {
                 delta.apply(graph, *target, links)?;
                 continue;
             }
-            let Some(links) = self.link_existing(graph, *target, delta)? else {
-                continue;
+            let links = match self.relink(graph, *target, delta) {
+                Err(error) if error.kind() == ErrorKind::Damaged => {
+                    // It must be possible to unlink it. A repair of the tables finds its referrers.
+                    tracing::warn!(%error, "the referrers of a damaged object are not followed up");
+                    continue;
+                }
+                links => links?,
             };
             if committer.hold != Hold::No && !delta.removed.is_empty() {
                 unlinked.push(*target);
@@ -132,21 +137,10 @@ impl Collector {
         Ok(removed)
     }
 
-    /// Changes the referrers of an object that exists. One that loses its anchor is an orphan.
-    fn link_existing(
-        &mut self,
-        graph: &mut dyn Graph,
-        target: Oid,
-        delta: &Delta,
-    ) -> Result<Option<Links>> {
-        let mut links = match links(graph, target) {
-            Err(error) if error.kind() == ErrorKind::Damaged => {
-                // It must be possible to unlink it. A repair of the tables finds its referrers.
-                tracing::warn!(%error, "the referrers of a damaged object are not followed up");
-                return Ok(None);
-            }
-            links => links?.unwrap_or_default(),
-        };
+    /// The referrers of an object that was there before, as the commit leaves them. Where its anchor is
+    /// not among them any more it enters the queue, before anything climbs.
+    fn relink(&mut self, graph: &mut dyn Graph, target: Oid, delta: &Delta) -> Result<Links> {
+        let mut links = links(graph, target)?.unwrap_or_default();
         delta.apply(graph, target, &mut links)?;
         self.touched(target)?;
         let anchor = links.anchor;
@@ -155,7 +149,7 @@ impl Collector {
             set_anchor(graph, target, &mut links, None)?;
             graph.put_orphan(target)?;
         }
-        Ok(Some(links))
+        Ok(links)
     }
 
     /// Anchors what is new: breadth-first from the objects that existed before. What these do not reach

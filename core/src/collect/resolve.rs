@@ -125,7 +125,7 @@ impl Collector {
     /// A commit has written the object, or changed its referrers or pins.
     pub(super) fn touched(&mut self, oid: Oid) -> Result<()> {
         #[cfg(test)]
-        if self.sabotage.no_guard {
+        if self.sabotage.no_touch {
             return Ok(());
         }
         if let Some(search) = &mut self.search
@@ -356,7 +356,7 @@ impl Collector {
             return Ok(false);
         };
         #[cfg(test)]
-        if self.sabotage.no_guard {
+        if self.sabotage.no_confirm {
             return Ok(true);
         }
         let mut holds = oid != Oid::ROOT;

@@ -165,6 +165,15 @@ pub(super) fn explore(config: &Config) -> Outcome {
     }
 }
 
+fn check(state: &mut State, config: &Config) -> Result<(), String> {
+    if config.only_safety {
+        return invariants::safe(&state.tables);
+    }
+    invariants::check(state, config)?;
+    state.clone().settle(config, Slice::ALL)?;
+    state.clone().settle(config, Slice::steps(3))
+}
+
 fn share(config: &Config, level: &Level, position: &AtomicUsize, visited: &Visited) -> Share {
     let (mut share, mut moves, mut bytes) = (Share::default(), Vec::new(), Vec::new());
     loop {
@@ -175,10 +184,7 @@ fn share(config: &Config, level: &Level, position: &AtomicUsize, visited: &Visit
         for state in (start..start + CHUNK).map_while(|index| level.get(index)) {
             let from = identity(state);
             let mut state = State::load(state, config);
-            let checked = invariants::check(&mut state, config)
-                .and_then(|()| state.clone().settle(config, Slice::ALL))
-                .and_then(|()| state.clone().settle(config, Slice::steps(3)));
-            if let Err(what) = checked {
+            if let Err(what) = check(&mut state, config) {
                 share.found = Some((from, None, what));
                 position.store(level.ends.len(), Ordering::Relaxed);
                 return share;

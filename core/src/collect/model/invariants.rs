@@ -41,13 +41,23 @@ fn taken_back(tables: &Tables, source: Oid, target: Oid) -> bool {
     tables.job != 0 && source.0 == u64::from(tables.next) && before < u32::from(tables.next_refs)
 }
 
+/// Nothing that the root or a pin reaches is gone, for anyone.
+pub(super) fn safe(tables: &Tables) -> Result<(), String> {
+    let pinned = tables.pinned();
+    let alive = tables.reach(bit(Oid::ROOT) | pinned);
+    if tables.exists & (bit(Oid::ROOT) | pinned) != bit(Oid::ROOT) | pinned {
+        return Err("the root or a pinned object is gone".to_owned());
+    }
+    match alive & tables.condemned {
+        0 => Ok(()),
+        condemned => Err(format!("a live object is condemned ({condemned:b})")),
+    }
+}
+
 /// Checks all invariants.
 pub(super) fn check(state: &mut State, config: &Config) -> Result<(), String> {
     let tables = &state.tables;
-    let fail = |what: &str, oid: Oid| Err(format!("{what} ({oid})"));
-    if tables.exists & 1 == 0 {
-        return fail("the root is gone", Oid::ROOT);
-    }
+    safe(tables)?;
     for oid in (0..config.objects as u64).map(Oid) {
         if tables.exists & bit(oid) == 0 {
             absent(tables, oid)?;
@@ -57,34 +67,23 @@ pub(super) fn check(state: &mut State, config: &Config) -> Result<(), String> {
             let refs = tables.refs[oid.0 as usize];
             let there = tables.exists & !tables.condemned;
             if refs & !there != 0 && (!config.import() || refs & tables.condemned != 0) {
-                return fail("a reference dangles", oid);
+                return Err(format!("a reference dangles ({oid})"));
             }
         }
     }
     let irregular = oids(tables.exists)
         .filter(|oid| unpack(tables.links(*oid).anchor).is_some_and(|anchor| anchor > *oid));
     if mask(irregular) != tables.irregular {
-        return fail("the table of irregular anchors is wrong", Oid::ROOT);
+        return Err("the table of irregular anchors is wrong".to_owned());
     }
-    if tables.job != 0 && tables.condemned == 0 || tables.job == 0 && tables.condemned != 0 {
-        return fail("condemned objects without a job", Oid::ROOT);
+    if (tables.job == 0) != (tables.condemned == 0) {
+        return Err("condemned objects without a job, or the other way round".to_owned());
     }
-    let alive = tables.reach(bit(Oid::ROOT) | tables.pinned());
-    let garbage = tables.exists & !alive;
+    let garbage = tables.exists & !tables.reach(bit(Oid::ROOT) | tables.pinned());
     if tables.orphans == 0 && tables.condemned == 0 && garbage != 0 {
-        return fail("garbage without an orphan", first(garbage));
-    }
-    if alive & tables.condemned != 0 {
-        return fail(
-            "a live object is condemned",
-            first(alive & tables.condemned),
-        );
+        return Err(format!("garbage without an orphan ({garbage:b})"));
     }
     memory(state, config)
-}
-
-fn first(set: Mask) -> Oid {
-    oids(set).next().unwrap_or_default()
 }
 
 fn absent(tables: &Tables, oid: Oid) -> Result<(), String> {

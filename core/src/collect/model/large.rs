@@ -109,13 +109,14 @@ impl LargeGraph {
     }
 
     /// All invariants.
-    pub(super) fn check(&self, collector: &mut Collector, import: bool) {
+    pub(super) fn check(&self, collector: &mut Collector) {
         let mut referrers: BTreeMap<Oid, BTreeSet<Oid>> = BTreeMap::new();
         for (oid, node) in &self.nodes {
             let back = self.job.condemned != 0 && *oid == self.job.next;
             let back = if back { self.job.next_refs as usize } else { 0 };
             for target in &node.refs[back.min(node.refs.len())..] {
-                let missing = import && !self.nodes.contains_key(target);
+                // What an import refers to may be missing; collection is watched elsewhere.
+                let missing = !self.nodes.contains_key(target);
                 let there = self.is_there(*target) || missing;
                 assert!(
                     there || self.condemned.contains(oid),
@@ -146,12 +147,13 @@ impl LargeGraph {
         if self.orphans.is_empty() && self.condemned.is_empty() {
             assert_eq!(alive, self.existing(), "garbage without an orphan");
         }
-        let rows = self
+        let mut rows = self
             .orphans
             .iter()
             .chain(self.pins.keys().map(|(_, oid)| oid));
-        let mut rows = rows.chain(self.more.iter().map(|(oid, _)| oid));
-        assert!(rows.all(|oid| self.nodes.contains_key(oid) || import));
+        assert!(rows.all(|oid| self.nodes.contains_key(oid)));
+        let mut hubs = self.more.iter().map(|(oid, _)| oid);
+        assert!(hubs.all(|oid| self.rows.contains_key(oid)));
         assert_eq!(self.job, collector.job);
         for oid in collector.remembered() {
             assert_eq!(self.is_safe(oid), Some(true), "{oid} is remembered as safe");

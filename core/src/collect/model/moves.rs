@@ -20,6 +20,8 @@ pub(super) struct Config {
     pub(super) slices: &'static [Slice],
     pub(super) crashes: bool,
     pub(super) check_floor: bool,
+    /// Nothing else is checked than that nothing live is deleted or condemned.
+    pub(super) only_safety: bool,
     pub(super) sabotage: Sabotage,
 }
 
@@ -322,8 +324,18 @@ impl State {
         let budget = slice.budget();
         let mut graph = ModelGraph::new(&mut self.tables, written);
         let run = self.collector.run(&mut graph, budget, budget.reads);
-        let (progress, _) = run.map_err(|error| error.to_string())?;
-        graph.violation.map_or(Ok(()), Err)?;
+        let violation = graph.violation;
+        let progress = match run {
+            Ok((progress, _)) => progress,
+            // A search that contradicts itself is given up, and nothing is deleted.
+            Err(_) if config.only_safety => {
+                self.tables = before;
+                self.collector.reset(before.job_state());
+                return Ok(Progress::More);
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        violation.map_or(Ok(()), Err)?;
         let tables = &self.tables;
         let alive = before.reach(1 | tables.pinned());
         if alive & !(tables.exists & !tables.condemned) != 0 {

@@ -9,7 +9,7 @@ use crate::collect::resolve::{Collector, Progress};
 use crate::id::{Oid, SessionId};
 
 /// Commits unless `DURUM_MODEL_COMMITS` says how many.
-const COMMITS: u64 = 6000;
+const COMMITS: u64 = 20_000;
 const COMMITS_PER_HISTORY: u64 = 500;
 
 /// How a history treats budgets.
@@ -27,14 +27,15 @@ struct History {
     objects: usize,
     graph: LargeGraph,
     collector: Collector,
-    /// What a failed write falls back to.
+    /// Sessions, what they hold, and whether they import.
     live: Vec<(SessionId, Hold, bool)>,
-    ended: BTreeSet<SessionId>,
     last_session: u64,
     next_oid: u64,
     /// Handed out and not used yet; in an import, what is missing.
     open: Vec<Oid>,
     hub: Oid,
+    /// How often of ten times an object refers to the hub.
+    hubs: u8,
 }
 
 impl History {
@@ -50,11 +51,11 @@ impl History {
             graph: LargeGraph::new(),
             collector: Collector::new(Default::default(), Vec::new()),
             live: Vec::new(),
-            ended: BTreeSet::new(),
             last_session: 0,
             next_oid: 1,
             open: Vec::new(),
             hub: Oid::ROOT,
+            hubs: random.choice([0, 6]).unwrap(),
             random,
         };
         history.collector.sabotage.small_parts = history.random.bool();
@@ -76,11 +77,6 @@ impl History {
         self.live.push((session, hold, import));
     }
 
-    fn import(&self) -> bool {
-        // What an import refers to may be missing even after it has ended: nobody checks that here.
-        true
-    }
-
     fn oid(&mut self) -> Oid {
         if self.open.len() < 4 {
             let first = self.next_oid;
@@ -94,14 +90,16 @@ impl History {
     fn refs(&mut self, oid: Oid, targets: &[Oid], import: bool) -> Vec<Oid> {
         let count = match self.random.u8(..10) {
             0 => 0,
+            _ if oid == Oid::ROOT => self.random.usize(..3),
             1..7 => self.random.usize(1..4),
             7..9 => self.random.usize(..12.min(targets.len() + 1)),
+            _ if self.hubs == 0 => 2,
             _ => self.random.usize(..=targets.len()),
         };
         let mut refs: BTreeSet<Oid> = (0..count)
             .filter_map(|_| self.random.choice(targets).copied())
             .collect();
-        if self.random.u8(..10) < 6 && targets.contains(&self.hub) {
+        if self.random.u8(..10) < self.hubs && targets.contains(&self.hub) {
             refs.insert(self.hub);
         }
         if import && self.random.u8(..5) == 0 {
@@ -111,10 +109,49 @@ impl History {
         refs.into_iter().collect()
     }
 
+    /// New objects in a ring, to which an object refers that is there.
+    fn ring(&mut self, there: &[Oid]) -> Vec<(Oid, bool, Vec<Oid>)> {
+        let count = self.random.u64(2..6);
+        let first = self.next_oid;
+        self.next_oid += count;
+        let from = self.random.choice(there).copied().unwrap();
+        let mut refs = self.graph.refs(from).to_vec();
+        refs.push(Oid(first + self.random.u64(..count)));
+        let mut batch = vec![(from, false, refs)];
+        for index in 0..count {
+            let mut refs = vec![Oid(first + (index + 1) % count)];
+            if self.random.u8(..4) == 0 {
+                refs.insert(0, from);
+            }
+            batch.push((Oid(first + index), true, refs));
+        }
+        batch
+    }
+
+    /// Nobody refers to some object any more.
+    fn cut(&mut self, there: &[Oid]) -> Vec<(Oid, bool, Vec<Oid>)> {
+        let target = self.random.choice(there).copied().unwrap();
+        let (mut batch, safe) = (Vec::new(), self.random.bool());
+        for oid in there {
+            let refs = self.graph.refs(*oid);
+            // What hangs on the object itself may go on referring to it.
+            if refs.contains(&target) && (!safe || *oid < target) {
+                let refs = refs.iter().copied().filter(|oid| *oid != target);
+                batch.push((*oid, false, refs.collect()));
+            }
+        }
+        batch
+    }
+
     /// A valid commit: what it writes.
     fn batch(&mut self, import: bool) -> Vec<(Oid, bool, Vec<Oid>)> {
         let mut there: Vec<Oid> = self.graph.existing().into_iter().collect();
         there.retain(|oid| self.graph.is_there(*oid));
+        match self.random.u8(..10) {
+            0..2 if there.len() < self.objects => return self.ring(&there),
+            2..5 => return self.cut(&there),
+            _ => {}
+        }
         let mut batch: BTreeSet<Oid> = BTreeSet::new();
         for _ in 0..self.random.usize(1..5) {
             let create = there.len() < self.objects && self.random.u8(..3) > 0;
@@ -150,8 +187,11 @@ impl History {
 
     fn budget(&mut self) -> Budget {
         Budget {
-            deletes: self.random.choice([1, 2, 5, u64::MAX]).unwrap(),
-            reads: self.random.u64(8..200),
+            deletes: self.random.choice([1, 1, 1, 2, 5, u64::MAX]).unwrap(),
+            reads: match self.random.bool() {
+                true => self.random.u64(8..30),
+                false => self.random.u64(30..300),
+            },
             time: None,
         }
     }
@@ -219,8 +259,7 @@ impl History {
         } else {
             self.collector.written();
         }
-        let import = self.import();
-        self.graph.check(&mut self.collector, import);
+        self.graph.check(&mut self.collector);
     }
 
     /// What was alive, and was unlinked by a session that holds that, still is alive.
@@ -277,7 +316,6 @@ impl History {
         let index = self.random.usize(..self.live.len());
         let (session, ..) = self.live.swap_remove(index);
         self.collector.ended.push(session);
-        self.ended.insert(session);
         if self.live.len() < 2 {
             self.begin();
         }
@@ -289,15 +327,16 @@ impl History {
         self.begin();
         self.begin();
         let pinning: BTreeSet<SessionId> = self.graph.pins.keys().map(|(s, _)| *s).collect();
-        let sabotage = self.collector.sabotage;
+        let (sabotage, counters) = (self.collector.sabotage, self.collector.counters);
         self.collector = Collector::new(self.graph.job, pinning.into_iter().collect());
         self.collector.sabotage = sabotage;
-        self.graph.check(&mut self.collector, true);
+        self.collector.counters = counters;
+        self.graph.check(&mut self.collector);
     }
 
     fn step(&mut self) {
         self.commit();
-        for _ in 0..self.random.u8(..3) {
+        for _ in 0..self.random.choice([0, 1, 2, 20]).unwrap() {
             if self.pace == Pace::Slow {
                 self.slice();
             }
