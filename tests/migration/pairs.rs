@@ -35,7 +35,7 @@ fn every_engine_to_every_engine() {
         let path = directory.path().join(format!("from-{from}"));
         let source = format!("{from}:{}?compression={name}", path.display());
         let store = registry
-            .create(&registry.parse_store(&source).unwrap())
+            .create(&registry.parse_store(&source).unwrap().without_collection())
             .unwrap();
         let collected = fill(&store, &mut draw);
         let (objects, stats) = (contents(&store), store.stats().unwrap());
@@ -87,7 +87,7 @@ fn every_codec_to_every_codec() {
         let path = directory.path().join(from);
         let source = format!("{NAME}:{}?compression={from}", path.display());
         let store = registry
-            .create(&registry.parse_store(&source).unwrap())
+            .create(&registry.parse_store(&source).unwrap().without_collection())
             .unwrap();
         fill(&store, &mut draw);
         let (objects, expected) = (contents(&store), digest(&store));
@@ -113,7 +113,7 @@ fn a_copy_lives_on() {
     let [source, copy] =
         ["source", "copy"].map(|name| format!("{NAME}:{}", directory.path().join(name).display()));
     let store = registry
-        .create(&registry.parse_store(&source).unwrap())
+        .create(&registry.parse_store(&source).unwrap().without_collection())
         .unwrap();
     fill(&store, &mut draw);
     let (tid, id) = (store.stats().unwrap().tid, store.id());
@@ -150,7 +150,7 @@ fn empty_stores_and_stores_in_memory() {
         let source = format!("{engine}:{}", path(engine));
         drop(
             registry
-                .create(&registry.parse_store(&source).unwrap())
+                .create(&registry.parse_store(&source).unwrap().without_collection())
                 .unwrap(),
         );
         for to in persistent(&registry) {

@@ -9,8 +9,9 @@ use crate::error::Result;
 /// Rows are written in batches of about this many bytes. Larger ones are no faster on any engine, and
 /// sled frees nothing that it replaces before a batch ends: with 4 MiB that came to some 200 MiB.
 pub(super) const BATCH_BYTES: usize = 256 << 10;
-/// What a row costs beside its value.
-const ROW_BYTES: usize = 64;
+/// What a row costs beside its value: until a batch ends sled keeps what it replaced for each row, so
+/// that many small rows cost it far more than their bytes.
+const ROW_BYTES: usize = 512;
 
 impl Shared {
     /// The durability of batches that nobody waits for. At this level an engine hands its writes to the
