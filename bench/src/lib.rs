@@ -6,6 +6,8 @@
 //! with its spread. How fast the disk itself syncs is measured in the same run: no engine can commit
 //! durably much faster than that, one commit at a time.
 //!
+//! What prompt collection costs is measured by [`gc`].
+//!
 //! What the engines can be told apart by finely is in this crate's Criterion benchmarks.
 //!
 //! ```
@@ -18,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod gc;
 mod machine;
 mod objects;
 mod round;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use durum_bench::gc::GcSettings;
 
 /// A persistent object store on the engine of your choice.
 #[derive(Debug, Parser)]
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Gc(GcArgs),
     /// Copy everything from one place to a new one, and prove the copy equal
     Migrate(MigrateArgs),
+    /// Measure on this machine
+    Bench(BenchArgs),
     /// See Durum at work on a real database, on every engine
     Tour(TourArgs),
     /// Print a completion script for a shell
@@ -116,6 +119,42 @@ pub(crate) enum VerifyArg {
     Count,
     /// By reading everything back
     Digest,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) what: BenchCommand,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// The cost of prompt collection: rows read, pauses, bytes written
+    Gc(BenchGcArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchGcArgs {
+    /// Only these engines [default: all that are compiled in]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) engines: Vec<String>,
+    /// Only these workloads [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) workloads: Vec<String>,
+    /// Objects of the graphs, about [default: 10000,100000,1000000; with --quick 1000,4000]
+    #[arg(long, value_name = "N", value_delimiter = ',',
+          value_parser = clap::value_parser!(u64).range(16..=1_000_000_000))]
+    pub(crate) objects: Vec<u64>,
+    /// Small graphs and few commits: well under a minute for all engines
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// What is drawn at random is drawn from it: the same seed gives the same counts
+    #[arg(long, value_name = "N", default_value_t = GcSettings::SEED)]
+    pub(crate) seed: u64,
+    /// Where to put the stores meanwhile
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

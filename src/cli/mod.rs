@@ -4,6 +4,7 @@
 //! exit code, or a [`Failure`], which is printed here.
 
 mod args;
+mod bench;
 mod check;
 mod completions;
 mod context;
@@ -55,6 +56,7 @@ fn dispatch(context: &Context, cli: &Cli) -> Outcome {
         Command::Check(args) => check::run(context, args),
         Command::Gc(args) => gc::run(context, args),
         Command::Migrate(args) => migrate::run(context, args),
+        Command::Bench(args) => bench::run(context, args),
         Command::Tour(args) => tour::run(context, args),
         Command::Completions(args) => completions::run(context, args),
     }
