@@ -23,7 +23,11 @@ pub(crate) fn run(context: &Context, args: &GcArgs) -> Outcome {
     let store = context.open(args.url.as_deref())?;
     let progress = context.progress();
     progress.begin("gc", None);
-    let collected = store.collect()?;
+    let mut seen = 0;
+    let collected = store.collect_with(&mut |so_far| {
+        progress.advance(so_far.objects - seen, 0);
+        seen = so_far.objects;
+    })?;
     let bytes_freed = give_back(&store, args.compact, &progress)?;
     drop(progress);
     let time = begin.elapsed();

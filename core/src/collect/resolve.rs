@@ -309,6 +309,7 @@ impl Collector {
     fn end_search(&mut self) {
         self.search = None;
         self.drop_draft();
+        tracing::trace!(long = self.long, "a search for garbage ended");
         match self.long {
             true => self.counters.long_searches += 1,
             false => self.counters.searches += 1,
@@ -467,6 +468,12 @@ impl Collector {
         self.draft = None;
         self.memo.clear();
         self.counters.condemned += 1;
+        tracing::info!(
+            members = draft.members,
+            bytes = draft.bytes,
+            %tid,
+            "a large structure is garbage and gone; deleting it begins"
+        );
         self.end_search();
         // Deleting them is the next thing to be done.
         Ok(false)
@@ -507,6 +514,13 @@ impl Collector {
             graph.delete_condemned(job, &oids, 0)?;
         }
         Ok(true)
+    }
+
+    /// Objects that the search has found suspect so far.
+    pub(crate) fn suspects(&self) -> u64 {
+        self.search
+            .as_ref()
+            .map_or(0, |search| search.suspects.len())
     }
 
     /// Whether there is work that needs neither a commit nor a look into the tables to be known of.

@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::local::{LocalStore, Shared};
 use super::session::SessionKind;
 use super::writer::Writer;
+use crate::collect::rows::decode_orphan;
 use crate::collect::{Budget, Collected, Counters, Progress};
 use crate::engine::{Durability, Key, Table};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Oid, SessionId};
+use crate::id::{Oid, SessionId, Tid};
 
 /// How much is collected, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,27 @@ impl Collection {
         worker: None,
     };
 }
+
+/// What there is to collect, and what stands in the way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Objects that have lost the referrer through which the root reached them, and wait to be looked at:
+    /// garbage, or to be found alive by another way.
+    pub orphans: u64,
+    /// The commit that cut off the one that has waited longest, among the first 65,536.
+    pub oldest: Option<Tid>,
+    /// Garbage that is gone for everyone, and is being deleted.
+    pub condemned: u64,
+    /// Objects that a search has found suspect so far.
+    pub suspects: u64,
+    /// Sessions that have ended, and whose objects are still to be released.
+    pub ended_sessions: u64,
+    /// Why nothing is collected any more: damage that was met.
+    pub failed: Option<String>,
+}
+
+/// Orphans that are looked at for the oldest.
+const ORPHANS_LOOKED_AT: usize = 65_536;
 
 /// A slice of the background worker: commits wait for no longer than that.
 const SLICE: Budget = Budget {
@@ -170,6 +192,35 @@ impl LocalStore {
                 return Ok(total);
             }
         }
+    }
+
+    /// What there is to collect at the moment.
+    ///
+    /// # Errors
+    /// Those of the engine's reading.
+    pub fn pending(&self) -> Result<Pending> {
+        let mut oldest = None;
+        {
+            let view = self.shared.view()?;
+            let mut cursor = view.engine()?.cursor(Table::Orphans, Key::MIN)?;
+            for _ in 0..ORPHANS_LOOKED_AT {
+                let Some((_, value)) = cursor.next()? else {
+                    break;
+                };
+                let tid = decode_orphan(value);
+                oldest = Some(oldest.map_or(tid, |oldest: Tid| oldest.min(tid)));
+            }
+        }
+        let writer = self.shared.writer.lock();
+        let writer = writer.unwrap_or_else(PoisonError::into_inner);
+        Ok(Pending {
+            orphans: writer.state.orphans,
+            oldest,
+            condemned: writer.job.left,
+            suspects: writer.collector.suspects(),
+            ended_sessions: writer.collector.ended.len() as u64,
+            failed: writer.collection_failed.as_ref().map(Error::to_string),
+        })
     }
 
     /// Whether an import goes on, so that objects may be referred to that are not there yet.

@@ -32,7 +32,7 @@ use std::fmt::Debug;
 
 pub use batch::{Batch, CommitId, Receipt};
 pub use changes::{Change, Changes};
-pub use collection::Collection;
+pub use collection::{Collection, Pending};
 pub use import::{ImportSummary, Importer};
 pub use local::LocalStore;
 pub use open::{StagedStore, StoreOptions};
