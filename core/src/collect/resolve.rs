@@ -451,6 +451,11 @@ impl Collector {
                 return Ok(false);
             }
         }
+        self.carry_out(graph, draft)
+    }
+
+    /// Condemns what the draft lists, by one small write.
+    fn carry_out(&mut self, graph: &mut dyn Graph, draft: Draft) -> Result<bool> {
         let Some(search) = &mut self.search else {
             return Ok(true);
         };
