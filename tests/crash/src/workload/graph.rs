@@ -65,9 +65,17 @@ impl Growth {
         } else {
             random.u64(1..4)
         };
+        if commit % 5 == 1 {
+            // The large ring of two commits before is let go of as a whole.
+            self.slots.retain(|name| name.0 + 2 != commit);
+        }
         for index in 0..created {
             let name = (commit, index);
-            writes.insert(name, self.draw(&mut random, name));
+            let mut planned = self.draw(&mut random, name);
+            // What is created together forms a ring.
+            let next = (commit, (index + 1) % created);
+            planned.refs.extend((next != name).then_some(next));
+            writes.insert(name, planned);
         }
         for index in 0..created {
             let slot = random.usize(..SLOTS);

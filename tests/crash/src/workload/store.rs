@@ -21,7 +21,7 @@ use super::subject::{Refused, Subject};
 const STEPS: Collection = Collection {
     commit: Budget {
         deletes: 1,
-        reads: 10,
+        reads: 60,
         time: None,
     },
     worker: None,
@@ -215,4 +215,28 @@ impl Subject for StoreSubject {
 /// The identity that a commit is given.
 fn identity(commit: u64) -> CommitId {
     (u128::from(commit) << 64 | 0x6475_7275_6d63_7261).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the crash tests interrupt has to happen first.
+    #[test]
+    fn the_workload_condemns_and_searches_over_several_commits() {
+        let registry = durum_backends::registry();
+        let memory = registry.get("memory").unwrap();
+        let mut subject = StoreSubject::open(memory, Path::new("")).ok().unwrap();
+        let plan = Plan::new(7);
+        for commit in 1..=14 {
+            subject
+                .commit(&plan, commit, Durability::Relaxed)
+                .ok()
+                .unwrap();
+        }
+        let counters = subject.store.collection_counters();
+        assert!(counters.condemned > 0, "{counters:?}");
+        assert!(counters.long_searches > 0, "{counters:?}");
+        subject.check(&plan, 14).unwrap();
+    }
 }
