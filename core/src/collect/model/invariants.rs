@@ -1,7 +1,7 @@
 //! What has to hold in every state.
 
 use super::moves::{Config, State};
-use super::tables::{Mask, ModelGraph, Tables, bit, mask, oids, unpack};
+use super::tables::{ModelGraph, Tables, bit, mask, oids, unpack};
 use crate::id::Oid;
 
 /// How a chain of anchors ends.
