@@ -1,6 +1,5 @@
 //! What a store takes on the disk after everything in it was replaced several times.
 
-use durum_core::engine::Engine;
 use durum_core::store::{Batch, Collection, Store as _};
 use durum_core::{Oid, Result, SessionId};
 
@@ -73,7 +72,7 @@ pub(crate) fn run(template: &Template<'_>) -> Result<GcRow> {
         row.disk_ratio_reclaimed = disk_ratio(&subject)?;
     }
     if offered.compaction {
-        subject.store.while_quiet(rewrite)?;
+        subject.store.compact(&mut |_, _| {})?;
         row.disk_ratio_compacted = disk_ratio(&subject)?;
     }
     Ok(row)
@@ -90,20 +89,11 @@ fn disk_ratio(subject: &Subject) -> Result<Option<f64>> {
 fn reclaim(subject: &Subject) -> Result<()> {
     let mut idle = 0;
     while idle < IDLE_CALLS_MAX {
-        let step = subject
-            .store
-            .while_quiet(|engine| engine.reclaim(SLICE_BYTES))?;
+        let step = subject.store.reclaim(SLICE_BYTES)?;
         idle = if step.bytes == 0 { idle + 1 } else { 0 };
         if !step.more {
             break;
         }
     }
     Ok(())
-}
-
-fn rewrite(engine: &dyn Engine) -> Result<()> {
-    match engine.compact() {
-        Some(compact) => compact.compact().map(drop),
-        None => Ok(()),
-    }
 }
