@@ -93,9 +93,7 @@ pub(super) fn delete_all(graph: &mut dyn Graph, members: &[Oid]) -> Result<Delet
 
 /// Deletes an object's record and what the collector knows of it, but for `referrers_more`.
 fn delete_rows(graph: &mut dyn Graph, oid: Oid) -> Result<()> {
-    if graph.is_orphan(oid)? {
-        graph.delete_orphan(oid)?;
-    }
+    graph.delete_orphan(oid)?;
     if links(graph, oid)?.is_some_and(|links| links.anchor.is_some_and(|anchor| anchor > oid)) {
         graph.set_irregular(oid, false)?;
     }

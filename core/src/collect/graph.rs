@@ -55,6 +55,7 @@ pub(crate) trait Graph {
     fn is_orphan(&mut self, oid: Oid) -> Result<bool>;
     fn next_orphan(&mut self, from: Oid) -> Result<Option<Oid>>;
     fn put_orphan(&mut self, oid: Oid) -> Result<()>;
+    /// Takes the object out of the queue, if it stands there.
     fn delete_orphan(&mut self, oid: Oid) -> Result<()>;
 
     fn least_irregular(&mut self) -> Result<Option<Oid>>;

@@ -264,9 +264,7 @@ impl Collector {
             self.cut(oid)?;
             set_anchor(graph, oid, &mut links, None)?;
         }
-        if graph.is_orphan(oid)? {
-            graph.delete_orphan(oid)?;
-        }
+        graph.delete_orphan(oid)?;
         graph.put_pin(session, oid, Pin::Held)?;
         links.pins += 1;
         put_links(graph, oid, links)?;
@@ -303,9 +301,7 @@ impl Collector {
         if links.pins == 0 {
             set_anchor(graph, target, &mut links, Some(referrer))?;
             // What was held until this commit became an orphan when that ended.
-            if graph.is_orphan(target)? {
-                graph.delete_orphan(target)?;
-            }
+            graph.delete_orphan(target)?;
         }
         put_links(graph, target, links)
     }

@@ -216,9 +216,7 @@ impl Search {
         let links = links(scene.graph, oid)?;
         let Some(links) = links.filter(|links| links.pins == 0 && oid != Oid::ROOT) else {
             // Gone, or kept alive by a session meanwhile.
-            if scene.graph.is_orphan(oid)? {
-                scene.graph.delete_orphan(oid)?;
-            }
+            scene.graph.delete_orphan(oid)?;
             self.suspects.remove(oid)?;
             self.saved.push(oid)?;
             return Ok(None);
@@ -357,9 +355,7 @@ impl Search {
             scene.lower_floor(oid);
         }
         put_links(scene.graph, oid, links)?;
-        if scene.graph.is_orphan(oid)? {
-            scene.graph.delete_orphan(oid)?;
-        }
+        scene.graph.delete_orphan(oid)?;
         scene.counters.anchored += 1;
         self.suspects.remove(oid)?;
         if !self.suspects.is_empty() {

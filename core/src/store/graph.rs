@@ -353,7 +353,11 @@ impl Graph for RowGraph<'_> {
     fn put_row(&mut self, oid: Oid, links: Option<Links>) -> Result<()> {
         let key = Key::from(oid.0);
         if let Some(links) = &links {
-            self.rows.put(Table::Referrers, key, links.encode(oid));
+            let value = links.encode(oid);
+            match self.links.get(&oid) {
+                Some(None) => self.rows.put_new(Table::Referrers, key, value),
+                _ => self.rows.put(Table::Referrers, key, value),
+            }
         } else if self.links.get(&oid).is_none_or(Option::is_some) {
             // Where there never was a row there is nothing to delete.
             let there = self.links.contains_key(&oid) || self.row(oid)?.is_some();
@@ -412,7 +416,7 @@ impl Graph for RowGraph<'_> {
         if since.is_none() {
             self.state.orphans += 1;
             let value = encode_orphan(self.state.tid);
-            self.rows.put(Table::Orphans, key, value);
+            self.rows.put_new(Table::Orphans, key, value);
         }
         Ok(())
     }

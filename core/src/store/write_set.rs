@@ -1,6 +1,6 @@
 //! The rows that a group of commits is going to write, readable before they are written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::engine::{EngineSnapshot, Key, Op, Table};
 use crate::error::Result;
@@ -9,6 +9,8 @@ use crate::error::Result;
 pub(super) struct WriteSet {
     view: Option<Box<dyn EngineSnapshot>>,
     rows: BTreeMap<(Table, Key), Option<Vec<u8>>>,
+    /// Pending rows of which the engine has none: when they are deleted again nothing is to be written.
+    fresh: HashSet<(Table, Key)>,
 }
 
 impl WriteSet {
@@ -16,6 +18,7 @@ impl WriteSet {
         WriteSet {
             view: Some(view),
             rows: BTreeMap::new(),
+            fresh: HashSet::new(),
         }
     }
 
@@ -35,8 +38,20 @@ impl WriteSet {
         self.rows.insert((table, key), Some(value));
     }
 
+    /// As [`WriteSet::put`], where there is no such row now.
+    pub(super) fn put_new(&mut self, table: Table, key: Key, value: Vec<u8>) {
+        // Where the engine has one a deletion of it is pending.
+        if self.rows.insert((table, key), Some(value)).is_none() {
+            self.fresh.insert((table, key));
+        }
+    }
+
     pub(super) fn delete(&mut self, table: Table, key: Key) {
-        self.rows.insert((table, key), None);
+        if self.fresh.remove(&(table, key)) {
+            self.rows.remove(&(table, key));
+        } else {
+            self.rows.insert((table, key), None);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -94,5 +109,66 @@ impl WriteSet {
             .flatten()
             .map(|value| value.len() as u64)
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Cursor;
+
+    /// An engine's view with one row in the queue.
+    struct One;
+
+    impl EngineSnapshot for One {
+        fn get(&self, _: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
+            let found = key == Key::from(7);
+            if found {
+                visit(b"stored");
+            }
+            Ok(found)
+        }
+
+        fn cursor<'a>(&'a self, _: Table, from: Key) -> Result<Box<dyn Cursor + 'a>> {
+            Ok(Box::new(Rest(from <= Key::from(7))))
+        }
+    }
+
+    struct Rest(bool);
+
+    impl Cursor for Rest {
+        fn next(&mut self) -> Result<Option<(Key, &[u8])>> {
+            let more = std::mem::take(&mut self.0);
+            Ok(more.then_some((Key::from(7), b"stored")))
+        }
+    }
+
+    #[test]
+    fn a_row_that_comes_and_goes_is_not_written() {
+        let table = Table::Orphans;
+        let (stored, other) = (Key::from(7), Key::from(9));
+        let mut rows = WriteSet::new(Box::new(One));
+        rows.put_new(table, other, b"new".to_vec());
+        assert!(rows.get(table, other, &mut |_| {}).unwrap());
+        rows.delete(table, other);
+        assert!(rows.is_empty());
+        assert!(!rows.get(table, other, &mut |_| {}).unwrap());
+
+        // One that the engine has is deleted, however often it comes again before that.
+        rows.delete(table, stored);
+        rows.put_new(table, stored, b"new".to_vec());
+        assert_eq!(
+            rows.next(table, Key::MIN).unwrap(),
+            Some((stored, b"new".to_vec()))
+        );
+        rows.delete(table, stored);
+        assert_eq!(rows.ops(), [Op::Delete { table, key: stored }]);
+
+        // What is put again after it has gone is new once more.
+        rows.put_new(table, other, b"new".to_vec());
+        rows.put(table, other, b"newer".to_vec());
+        rows.delete(table, other);
+        assert_eq!(rows.ops().len(), 1);
+        assert_eq!(rows.next(table, Key::MIN).unwrap(), None);
     }
 }
