@@ -52,7 +52,7 @@ impl Meter {
     pub(crate) fn new(budget: Budget, graph: &dyn Graph) -> Meter {
         Meter {
             deletes: budget.deletes,
-            reads_end: graph.reads().saturating_add(budget.reads),
+            reads_end: graph.spent().saturating_add(budget.reads),
             steps: budget.reads.saturating_mul(STEPS_PER_READ),
             deadline: budget.time.map(|time| Instant::now() + time),
         }
@@ -60,7 +60,7 @@ impl Meter {
 
     /// Counts a step, and says whether there may be one.
     pub(crate) fn more(&mut self, graph: &dyn Graph) -> bool {
-        if self.deletes == 0 || self.steps == 0 || graph.reads() >= self.reads_end {
+        if self.deletes == 0 || self.steps == 0 || graph.spent() >= self.reads_end {
             return false;
         }
         self.steps -= 1;

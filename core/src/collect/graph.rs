@@ -34,6 +34,10 @@ pub(crate) enum Pin {
 pub(crate) trait Graph {
     /// Rows that were read so far, other than from memory.
     fn reads(&self) -> u64;
+    /// What budgets count: these, and more where large records are deleted.
+    fn spent(&self) -> u64 {
+        self.reads()
+    }
 
     fn node(&mut self, oid: Oid) -> Result<Option<Arc<Node>>>;
     /// Puts the anchor into the record, where that is being written anyway; else false.

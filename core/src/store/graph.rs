@@ -19,6 +19,9 @@ use crate::record::{self, Record};
 
 /// References of cached nodes, after which the cache is emptied.
 const CACHED_REFS_MAX: usize = 1 << 18;
+/// So many bytes of a deleted record cost a budget as much as reading a row, so that what a slice holds in
+/// memory for snapshots is bounded too.
+const BYTES_PER_READ: u64 = 512;
 /// Nodes and rows in the caches, after which they are emptied.
 const CACHED_MAX: usize = 32 << 10;
 
@@ -51,6 +54,8 @@ pub(super) struct RowGraph<'a> {
     links: HashMap<Oid, Option<Links>>,
     cached_refs: usize,
     reads: u64,
+    /// Bytes of records that were deleted.
+    bytes: u64,
 }
 
 impl<'a> RowGraph<'a> {
@@ -70,6 +75,7 @@ impl<'a> RowGraph<'a> {
             links: HashMap::new(),
             cached_refs: 0,
             reads: 0,
+            bytes: 0,
         }
     }
 
@@ -255,6 +261,10 @@ impl Graph for RowGraph<'_> {
         self.reads
     }
 
+    fn spent(&self) -> u64 {
+        self.reads + self.bytes / BYTES_PER_READ
+    }
+
     fn node(&mut self, oid: Oid) -> Result<Option<Arc<Node>>> {
         if matches!(self.objects.get(&oid), Some(Pending::Deleted)) {
             return Ok(None);
@@ -311,6 +321,7 @@ impl Graph for RowGraph<'_> {
                 if condemned.is_none() {
                     self.state.live_bytes = self.state.live_bytes.wrapping_sub(bytes.len() as u64);
                 }
+                self.bytes += bytes.len() as u64;
                 // What is condemned is gone already for snapshots from its condemnation on.
                 let tid = condemned.unwrap_or(self.state.tid);
                 self.superseded.push((oid, tid, bytes));
