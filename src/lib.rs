@@ -25,11 +25,13 @@
 use std::path::Path;
 
 pub use durum_core as core;
+pub use durum_core::collect::{Budget, Collected, Counters};
 pub use durum_core::config::{Config, Location, StoreSettings};
 pub use durum_core::engine::{Durability, Registry};
 pub use durum_core::record::{Codec, Object, Record};
 pub use durum_core::store::{
-    Batch, LocalStore, Receipt, Scan, SessionKind, Snapshot, SnapshotExt, Store,
+    Batch, Collection, LocalStore, Pending, Receipt, Scan, SessionKind, Snapshot, SnapshotExt,
+    Store,
 };
 pub use durum_core::{Error, ErrorKind, Oid, Result, SessionId, StoreId, Tid};
 pub use durum_migrate as migrate;
