@@ -46,8 +46,9 @@ fn gc(context: &Context, args: &BenchGcArgs) -> Outcome {
 type Column = (&'static str, fn(&GcRow) -> String);
 
 /// Commits one by one.
-const COMMITS: [Column; 12] = [
+const COMMITS: [Column; 14] = [
     ("commits", |row| output::number(row.commits)),
+    ("collecting", |row| whole(row.collecting_commits)),
     ("collected", |row| whole(row.collected)),
     ("reads mean", |row| tenths(row.reads_mean)),
     ("p50", |row| whole(row.reads_p50)),
@@ -58,6 +59,7 @@ const COMMITS: [Column; 12] = [
     ("age", |row| whole(row.age_commits_max)),
     ("pause ms p50", |row| hundredths(row.pause_ms_p50)),
     ("p99", |row| hundredths(row.pause_ms_p99)),
+    ("max", |row| hundredths(row.pause_ms_max)),
     ("bytes", |row| hundredths(row.bytes_ratio)),
 ];
 /// Large structures.

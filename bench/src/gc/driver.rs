@@ -40,13 +40,7 @@ pub(crate) fn run(
     row.durability = Some(counted.durability);
     drop(counted);
     let (timed, off) = (template.open(TIMED)?, template.open(Collection::OFF)?);
-    let before = off.counts.bytes_without_collector();
-    let reads_before = off.counts.reads();
     time(&timed, &off, &steps, &mut row)?;
-    let off_bytes = off.counts.bytes_without_collector() - before;
-    let (count, bytes) = (steps.len() as f64, row.bytes_per_commit.unwrap_or_default());
-    row.bytes_ratio = ratio(bytes * count, off_bytes as f64);
-    row.engine_reads_off_mean = ratio((off.counts.reads() - reads_before) as f64, count);
     Ok(row)
 }
 
@@ -183,9 +177,11 @@ impl Tally {
 /// the machine does meets both.
 fn time(timed: &Subject, off: &Subject, steps: &[Step], row: &mut GcRow) -> Result<()> {
     let (mut pauses, mut plain) = (Sample::default(), Sample::default());
+    let (mut off_bytes, mut off_reads) = (0, 0);
     for (number, step) in steps.iter().enumerate() {
         timed.take_oids(step)?;
         off.take_oids(step)?;
+        let before = (off.counts.bytes_without_collector(), off.counts.reads());
         let mut order = [timed, off];
         if number % 2 == 1 {
             order.reverse();
@@ -197,6 +193,8 @@ fn time(timed: &Subject, off: &Subject, steps: &[Step], row: &mut GcRow) -> Resu
             subject.commit(batch)?;
             *time = begin.elapsed();
         }
+        off_bytes += off.counts.bytes_without_collector() - before.0;
+        off_reads += off.counts.reads() - before.1;
         if number % 2 == 1 {
             times.reverse();
         }
@@ -204,6 +202,9 @@ fn time(timed: &Subject, off: &Subject, steps: &[Step], row: &mut GcRow) -> Resu
         pauses.add(with - without);
         plain.add(without);
     }
+    let (count, bytes) = (steps.len() as f64, row.bytes_per_commit.unwrap_or_default());
+    row.bytes_ratio = ratio(bytes * count, off_bytes as f64);
+    row.engine_reads_off_mean = ratio(off_reads as f64, count);
     let (pauses, plain) = (pauses.sorted(), plain.sorted());
     row.pause_ms_p50 = pauses.at(50);
     row.pause_ms_p99 = pauses.at(99);

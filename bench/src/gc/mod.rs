@@ -78,7 +78,7 @@ impl GcSettings {
     pub fn quick() -> GcSettings {
         GcSettings {
             sizes: vec![1000, 4000],
-            commits: 40,
+            commits: 20,
             before_ms: 50,
             wait_seconds: 10,
             ..GcSettings::full()

@@ -178,11 +178,14 @@ fn delete_member(
         }
     }
     if graph.row(oid)?.is_some_and(|links| links.more > 0) {
-        while let Some(referrer) = graph.next_more(oid, Oid::ROOT)? {
+        // Not from the beginning each time: that would step over all that is deleted already.
+        let mut from = Oid::ROOT;
+        while let Some(referrer) = graph.next_more(oid, from)? {
             if !meter.more(graph) {
                 return Ok(false);
             }
             graph.delete_more(oid, referrer)?;
+            from = referrer.next();
         }
     }
     total.bytes += node.bytes;

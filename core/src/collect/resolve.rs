@@ -487,11 +487,13 @@ impl Collector {
     /// Removes the pins of sessions that have ended; false where the budget ended.
     fn release_pins(&mut self, graph: &mut dyn Graph, meter: &mut Meter) -> Result<bool> {
         while let Some(session) = self.ended.last().copied() {
-            while let Some((oid, _)) = graph.next_pin(session, Oid::ROOT)? {
+            let mut from = Oid::ROOT;
+            while let Some((oid, _)) = graph.next_pin(session, from)? {
                 if !meter.more(graph) {
                     return Ok(false);
                 }
                 self.unpin(graph, session, oid)?;
+                from = oid.next();
             }
             self.take_held(session);
             self.ended.pop();

@@ -53,6 +53,8 @@ pub(super) struct RowGraph<'a> {
     nodes: HashMap<Oid, Option<Arc<Node>>>,
     links: HashMap<Oid, Option<Links>>,
     cached_refs: usize,
+    /// No orphan lies below, so that finding the least does not step over all that have left the queue.
+    orphans_from: Oid,
     reads: u64,
     /// Bytes of records that were deleted.
     bytes: u64,
@@ -74,6 +76,7 @@ impl<'a> RowGraph<'a> {
             nodes: HashMap::new(),
             links: HashMap::new(),
             cached_refs: 0,
+            orphans_from: Oid::ROOT,
             reads: 0,
             bytes: 0,
         }
@@ -412,7 +415,11 @@ impl Graph for RowGraph<'_> {
         if self.state.orphans == 0 {
             return Ok(None);
         }
-        self.next_first(Table::Orphans, from)
+        let found = self.next_first(Table::Orphans, from.max(self.orphans_from))?;
+        if from <= self.orphans_from {
+            self.orphans_from = found.unwrap_or(Oid::MAX);
+        }
+        Ok(found)
     }
 
     fn put_orphan(&mut self, oid: Oid) -> Result<()> {
@@ -426,6 +433,7 @@ impl Graph for RowGraph<'_> {
         }
         if since.is_none() {
             self.state.orphans += 1;
+            self.orphans_from = self.orphans_from.min(oid);
             let value = encode_orphan(self.state.tid);
             self.rows.put_new(Table::Orphans, key, value);
         }

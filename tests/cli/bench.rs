@@ -1,0 +1,113 @@
+//! `durum bench gc`: counts that have to be so on every machine. Times are not looked at.
+
+use serde_json::{Value, json};
+
+use crate::kit::{Home, has_keys};
+
+/// What every row has, whether it applies to the workload or not.
+const KEYS: [&str; 14] = [
+    "engine",
+    "workload",
+    "objects",
+    "commits",
+    "collected",
+    "reads_mean",
+    "reads_p50",
+    "reads_p99",
+    "reads_max",
+    "reads_per_garbage",
+    "pause_ms_p99",
+    "age_commits_max",
+    "bytes_ratio",
+    "gone_ms",
+];
+
+fn rows<'a>(report: &'a Value, workload: &str) -> Vec<&'a Value> {
+    let rows = report["rows"].as_array().unwrap().iter();
+    let found: Vec<&Value> = rows.filter(|row| row["workload"] == workload).collect();
+    assert_eq!(found.len(), 2, "{workload}: two sizes");
+    assert!(found[0]["objects"].as_u64() < found[1]["objects"].as_u64());
+    found
+}
+
+#[test]
+fn the_cost_of_collection_is_counted() {
+    let home = Home::new();
+    let arguments = ["bench", "gc", "--quick", "--engines", "memory"];
+    let report = home.json(&arguments);
+    has_keys(&report, &["rows", "seed", "machine"]);
+    for row in report["rows"].as_array().unwrap() {
+        has_keys(row, &KEYS);
+        assert_eq!(row["engine"], "memory");
+    }
+    // A composite part of 20 atomic ones is 82 objects: collected in its own commit, and as cheaply
+    // in a large graph as in a small one.
+    let number = |row: &Value, key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{row}"));
+    let reads = rows(&report, "oo7-small").into_iter().map(|row| {
+        let commits = row["commits"].as_u64().unwrap();
+        assert_eq!(row["collected"], json!(82 * commits), "{row}");
+        assert_eq!(row["age_commits_max"], 0, "{row}");
+        let reads = number(row, "reads_per_garbage");
+        assert!(
+            reads >= 1.0 && reads <= 3.0 * (1.0 + number(row, "degree")),
+            "{row}"
+        );
+        assert!(number(row, "reads_p50") <= number(row, "reads_p99"));
+        assert!(number(row, "reads_p99") <= number(row, "reads_max"));
+        reads
+    });
+    let reads: Vec<f64> = reads.collect();
+    assert!((reads[0] - reads[1]).abs() < 0.5, "{reads:?}");
+    // What makes no garbage and no second referrer is written as if there were no collector.
+    for workload in ["update", "insert"] {
+        for row in rows(&report, workload) {
+            assert_eq!(
+                (&row["collected"], &row["bytes_ratio"]),
+                (&json!(0), &json!(1.0)),
+                "{row}"
+            );
+        }
+    }
+    for workload in ["folder", "cycle"] {
+        for row in rows(&report, workload) {
+            assert_eq!(row["collected"], row["garbage"], "{row}");
+            assert!(number(row, "reads_per_garbage") >= 1.0, "{row}");
+            assert!(row["gone_ms"].is_number() && row["reads_p99"].is_null());
+        }
+    }
+}
+
+#[test]
+fn the_table_names_what_was_measured() {
+    let home = Home::new();
+    let arguments = [
+        "bench",
+        "gc",
+        "--engines",
+        "memory",
+        "--objects",
+        "500,1000",
+    ];
+    let chosen = ["--workloads", "share,cycle", "--seed", "5", "--quick"];
+    let text = home.run(&[&arguments[..], &chosen[..]].concat()).text();
+    for part in ["Seed 5", "share", "cycle", "memory", "reads mean", "gone"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("churn"), "{text}");
+}
+
+#[test]
+fn unknown_engines_and_workloads_are_refused() {
+    let home = Home::new();
+    let refused = |arguments: &[&str], hint: &str| {
+        home.refused(
+            &[&["bench", "gc", "--quick"], arguments].concat(),
+            2,
+            &[hint],
+        );
+    };
+    refused(&["--engines", "lmdp"], "lmdb");
+    refused(&["--workloads", "cycles"], "cycle");
+    refused(&["--objects", "3"], "16");
+    refused(&["--objects", "many"], "many");
+}
