@@ -317,7 +317,7 @@ impl Graph for LargeGraph {
         Ok(())
     }
 
-    fn condemn(&mut self, job: u64, mut members: SpillSet, bytes: u64) -> Result<Tid> {
+    fn condemn(&mut self, job: u64, members: SpillSet, bytes: u64) -> Result<Tid> {
         let rows = self
             .condemned_rows
             .range((job, Oid::ROOT)..(job + 1, Oid::ROOT));

@@ -163,7 +163,7 @@ impl State {
         let (_, import) = config.sessions[session];
         let mut targets = there;
         if import {
-            targets |= (1u8 << config.objects) - 1 & !tables.condemned;
+            targets |= ((1u8 << config.objects) - 1) & !tables.condemned;
         }
         if !config.root_refs {
             targets &= !1;

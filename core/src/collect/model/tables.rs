@@ -417,7 +417,7 @@ impl Graph for ModelGraph<'_> {
         Ok(())
     }
 
-    fn condemn(&mut self, job: u64, mut members: SpillSet, bytes: u64) -> Result<Tid> {
+    fn condemn(&mut self, job: u64, members: SpillSet, bytes: u64) -> Result<Tid> {
         let members = mask(members.sorted());
         let rows = self.tables.condemned_rows();
         let drafted = rows.filter(|(found, _)| u64::from(*found) == job);
