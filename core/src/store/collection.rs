@@ -144,7 +144,10 @@ impl Shared {
         let mut cursor = view.engine()?.cursor(Table::Missing, Key::MIN)?;
         let mut missing = Vec::new();
         while let Some((key, _)) = cursor.next()? {
-            missing.push(Oid(key.first));
+            // Where the last reference to it has gone, so has the row of its referrers.
+            if view.engine()?.get(Table::Referrers, key, &mut |_| {})? {
+                missing.push(Oid(key.first));
+            }
             if missing.len() == MISSING_LISTED {
                 break;
             }
@@ -152,11 +155,31 @@ impl Shared {
         Ok(missing)
     }
 
+    /// Forgets what an import waited for in vain, and nobody refers to any more.
+    fn forget_missing(&self) -> Result<()> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check()?;
+        let mut graph = self.graph(&writer)?;
+        let mut from = Some(Key::MIN);
+        while let Some(next) = from {
+            let found = graph.rows.next(Table::Missing, next)?;
+            from = found.and_then(|(key, _)| {
+                graph.rows.delete(Table::Missing, key);
+                key.successor(Table::Missing)
+            });
+        }
+        if graph.is_empty() {
+            return Ok(());
+        }
+        let durability = self.offered_durability(self.durability)?;
+        self.write_graph(&mut writer, graph, durability).map(drop)
+    }
+
     /// Lets an import end only when nothing that it refers to is missing.
     pub(super) fn check_import(&self) -> Result<()> {
         let missing = self.missing()?;
         if missing.is_empty() {
-            return Ok(());
+            return self.forget_missing();
         }
         Err(Error::new(ErrorKind::Gone, "end the import")
             .because("imported objects refer to others that were not imported")
@@ -171,7 +194,8 @@ impl Shared {
 
 impl LocalStore {
     /// Has everything that `session` keeps alive without having linked it treated like any other object:
-    /// the pack of Durus. It is collected soon.
+    /// the pack of Durus. It is collected soon. What the session commits before that is done is released
+    /// as well.
     pub fn release(&self, session: SessionId) {
         self.shared.release_pins(session);
     }

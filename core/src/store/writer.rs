@@ -157,7 +157,7 @@ impl Shared {
         writer.check()?;
         let sessions = self.sessions().all();
         let mut graph = self.graph(writer)?;
-        let mut created = Vec::new();
+        let (mut created, mut referred) = (Vec::new(), None);
         let mut durability = Durability::Relaxed;
         let mut results = Vec::with_capacity(requests.len());
         for request in requests {
@@ -166,6 +166,9 @@ impl Shared {
                 durability = durability.max(request.durability);
                 let new = request.batch.writes.iter().filter(|write| write.create);
                 created.extend(new.map(|write| (request.batch.session, write.oid)));
+                // An import may refer to what has no OID of ours yet; elsewhere it exists.
+                let refs = request.batch.writes.iter();
+                referred = referred.max(refs.filter_map(|write| write.refs.last()).max().copied());
             }
             results.push(result);
         }
@@ -181,6 +184,7 @@ impl Shared {
         created
             .iter()
             .for_each(|(session, oid)| oids.created(*session, *oid));
+        oids.skip_to(referred.map_or(0, |oid| oid.next().0));
         drop(oids);
         self.wake_collector(writer);
         let receipt = |(tid, collected)| Receipt {
@@ -241,10 +245,11 @@ impl Shared {
         let committer = collect::Committer {
             session: batch.session,
             hold: kind.map_or(collect::Hold::No, SessionKind::hold),
-            import,
+            // Another session may create what an import refers to and does not find.
+            import: self.sessions().has(SessionKind::Import),
             sessions,
         };
-        if import {
+        if committer.import {
             note_missing(graph, &changes)?;
         }
         let collector = &mut writer.collector;
@@ -508,6 +513,8 @@ fn note_missing(graph: &mut RowGraph<'_>, changes: &[collect::Change<'_>]) -> Re
         if !graph.exists(*target)? {
             let key = Key::from(target.0);
             graph.rows.put(Table::Missing, key, Vec::new());
+            // Nobody else is given this OID from now on.
+            graph.state.high_water = graph.state.high_water.max(target.0.saturating_add(1));
         }
     }
     Ok(())
