@@ -40,6 +40,53 @@ impl Memo {
     }
 }
 
+/// The least object below which nothing is in question: no orphan, no suspect, nothing condemned, and no
+/// anchor that is larger than its object. It is looked for when it is needed first.
+#[derive(Debug)]
+pub(crate) struct Floor {
+    known: Option<Oid>,
+    /// No condemned object lies below.
+    condemned: Option<Oid>,
+    /// For the controls of the model check.
+    #[cfg(test)]
+    pub(super) raised: bool,
+}
+
+impl Floor {
+    pub(super) fn new(condemned: Option<Oid>) -> Floor {
+        Floor {
+            known: None,
+            condemned,
+            #[cfg(test)]
+            raised: false,
+        }
+    }
+
+    /// The floor, where the search goes on above `searched`.
+    pub(super) fn get(&mut self, graph: &mut dyn Graph, searched: Option<Oid>) -> Result<Oid> {
+        if let Some(floor) = self.known {
+            return Ok(floor);
+        }
+        let (orphan, irregular) = (graph.next_orphan(Oid::ROOT)?, graph.least_irregular()?);
+        let least = [searched, self.condemned, orphan, irregular];
+        let mut floor = Oid::MAX.next();
+        for oid in least.into_iter().flatten() {
+            floor = floor.min(oid);
+        }
+        #[cfg(test)]
+        if self.raised {
+            floor = floor.next();
+        }
+        self.known = Some(floor);
+        Ok(floor)
+    }
+
+    /// The object is in question now.
+    pub(super) fn lower(&mut self, oid: Oid) {
+        self.known = self.known.map(|floor| floor.min(oid));
+    }
+}
+
 /// A climb that can be left and taken up again, as long as no anchor on its path changes.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]

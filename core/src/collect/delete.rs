@@ -13,6 +13,8 @@ use crate::id::Oid;
 #[derive(Debug, Default)]
 pub(super) struct Deleted {
     pub(super) bytes: u64,
+    /// Objects that lost a referrer, of those that a job's deletion is about.
+    pub(super) touched: Vec<Oid>,
     /// Objects that were anchored to what was deleted; they stand in the queue now.
     pub(super) orphans: Vec<Oid>,
 }
@@ -169,6 +171,7 @@ fn delete_member(
         }
         if let Some(mut links) = links(graph, *target)? {
             remove_referrer(graph, *target, &mut links, oid)?;
+            total.touched.push(*target);
             if links.anchor == Some(oid) {
                 cut_off(graph, *target, links)?;
                 total.orphans.push(*target);

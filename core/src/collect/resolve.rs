@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::budget::{Budget, Counters, Meter};
-use super::climb::{Memo, Obstacles};
+use super::climb::{Floor, Memo, Obstacles};
 use super::delete::{delete_all, delete_condemned, weight};
 use super::graph::{Graph, Position, inconsistent, links};
 use super::rows::{CONDEMNED_PART, JobState};
@@ -150,24 +150,21 @@ impl Collector {
         }
     }
 
-    /// The least object below which nothing is in question: no orphan, no suspect, nothing condemned,
-    /// and no anchor that is larger than its object.
+    /// The floor as it is now.
     pub(super) fn floor(&mut self, graph: &mut dyn Graph) -> Result<Oid> {
-        let mut floor = Oid::MAX.next();
         let searched = self.search.as_ref().map(Search::least);
+        self.unknown_floor().get(graph, searched)
+    }
+
+    fn unknown_floor(&self) -> Floor {
         let condemned = (self.job.condemned != 0).then_some(self.job.next);
-        let orphan = graph.next_orphan(Oid::ROOT)?;
-        for oid in [searched, condemned, orphan, graph.least_irregular()?]
-            .into_iter()
-            .flatten()
-        {
-            floor = floor.min(oid);
-        }
+        #[cfg_attr(not(test), expect(unused_mut, reason = "the model check changes it"))]
+        let mut floor = Floor::new(condemned);
         #[cfg(test)]
-        if self.sabotage.raise_floor {
-            floor = floor.next();
+        {
+            floor.raised = self.sabotage.raise_floor;
         }
-        Ok(floor)
+        floor
     }
 
     /// Does a commit's share of the work, which has removed so many references.
@@ -233,8 +230,12 @@ impl Collector {
         let (done, deleted, count) = delete_condemned(graph, &mut self.job, &mut meter)?;
         self.counters.deleted += count;
         self.counters.deleted_bytes += deleted.bytes;
-        if !deleted.orphans.is_empty() {
-            self.memo.clear();
+        // A search may be under way as well.
+        for target in deleted.touched {
+            self.touched(target)?;
+        }
+        for orphan in deleted.orphans {
+            self.cut(orphan)?;
         }
         Ok(done)
     }
@@ -248,7 +249,7 @@ impl Collector {
         if !self.release_pins(graph, meter)? || !self.remove_leftovers(graph, meter)? {
             return Ok(Progress::More);
         }
-        let mut floor = None;
+        let mut floor = self.unknown_floor();
         loop {
             if self.search.is_none() {
                 let Some(orphan) = self.next_orphan(graph, meter)? else {
@@ -256,15 +257,11 @@ impl Collector {
                 };
                 self.search = Some(Search::new(orphan)?);
                 self.refuted = 0;
-                floor = None;
+                floor = self.unknown_floor();
             }
             if !meter.more(graph) {
                 return Ok(Progress::More);
             }
-            let mut lowest = match floor {
-                Some(floor) => floor,
-                None => self.floor(graph)?,
-            };
             let Some(search) = &mut self.search else {
                 return Ok(Progress::More);
             };
@@ -273,11 +270,10 @@ impl Collector {
                 meter: &mut *meter,
                 memo: &mut self.memo,
                 counters: &mut self.counters,
-                floor: &mut lowest,
+                floor: &mut floor,
                 weight_max: budget.reads,
             };
             let step = search.step(&mut scene)?;
-            floor = Some(lowest);
             match step {
                 Step::Going => {}
                 Step::OutOfBudget => return Ok(Progress::More),

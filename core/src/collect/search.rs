@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::budget::{Counters, Meter};
-use super::climb::{Climb, Memo, Obstacles, Verdict};
+use super::climb::{Climb, Floor, Memo, Obstacles, Verdict};
 use super::delete::{delete_all, is_unreferenced, weight};
 use super::graph::{Graph, Node, Position, links, put_links, set_anchor};
 use super::rows::Links;
@@ -90,7 +90,7 @@ pub(super) struct Scene<'a> {
     pub(super) memo: &'a mut Memo,
     pub(super) counters: &'a mut Counters,
     /// Everything below is safe; kept below new orphans and irregular objects.
-    pub(super) floor: &'a mut Oid,
+    pub(super) floor: &'a mut Floor,
     /// References that may be taken back at once.
     pub(super) weight_max: u64,
 }
@@ -100,8 +100,12 @@ impl Scene<'_> {
         self.meter.more(self.graph)
     }
 
-    pub(super) fn lower_floor(&mut self, oid: Oid) {
-        *self.floor = (*self.floor).min(oid);
+    fn lower_floor(&mut self, oid: Oid) {
+        self.floor.lower(oid);
+    }
+
+    fn floor(&mut self, least: Oid) -> Result<Oid> {
+        self.floor.get(self.graph, Some(least))
     }
 }
 
@@ -222,9 +226,10 @@ impl Search {
             return Ok(None);
         };
         // Mostly an object has an older referrer, below everything that is in question.
-        let oldest = links.inline.first().copied();
-        if let Some(referrer) = oldest.filter(|referrer| referrer < scene.floor) {
-            self.anchor(oid, links, referrer, scene)?;
+        if let Some(oldest) = links.inline.first().copied()
+            && oldest < scene.floor(self.least)?
+        {
+            self.anchor(oid, links, oldest, scene)?;
             return Ok(None);
         }
         Ok(Some(Current::Examine(Examination {
@@ -261,6 +266,7 @@ impl Search {
                     (referrer, Climb::new(now.oid, referrer))
                 }
             };
+            let floor = scene.floor(self.least)?;
             let mut obstacles = Open {
                 suspects: &mut self.suspects,
                 work: &mut self.work,
@@ -268,7 +274,7 @@ impl Search {
             let meter = &mut *scene.meter;
             let verdict = climb.run(
                 scene.graph,
-                *scene.floor,
+                floor,
                 Some(scene.memo),
                 &mut obstacles,
                 &mut |graph| meter.more(graph),
@@ -309,15 +315,15 @@ impl Search {
             }
             return Ok(());
         }
-        if !now.alone {
+        // What nobody refers to is deleted at once, unless that takes too long: then it is condemned, and
+        // with it what hangs on it alone.
+        if !now.alone || weight(scene.graph, oid)? > scene.weight_max {
             self.suspects.insert(oid)?;
+            // Where all referrers are suspects, only one that is saved, or a commit, can save it.
+            if now.undecided {
+                self.recheck.insert(oid)?;
+            }
             return self.spread(oid, false, scene);
-        }
-        if weight(scene.graph, oid)? > scene.weight_max {
-            // It takes too long to delete at once. Nobody refers to it: it is closed by itself, and what is
-            // anchored to it is cut off when its references are taken back.
-            self.suspects.insert(oid)?;
-            return Ok(());
         }
         if !is_unreferenced(scene.graph, oid)? {
             // The guard: what is deleted does not rest on what the search believes.
@@ -431,7 +437,6 @@ impl Search {
                 self.add_work(target, scene)?;
             }
         }
-        self.recheck.insert(oid)?;
         Ok(Step::Going)
     }
 }

@@ -8,9 +8,7 @@ use super::condemned::Condemned;
 use super::meta::State;
 use super::write_set::WriteSet;
 use crate::collect::graph::{Graph, Node, Pin, inconsistent};
-use crate::collect::rows::{
-    JobState, Links, condemned_oids, condemned_row, decode_orphan, encode_orphan,
-};
+use crate::collect::rows::{JobState, Links, condemned_oids, condemned_row, encode_orphan};
 use crate::collect::spill::SpillSet;
 use crate::engine::{EngineSnapshot, Key, Table};
 use crate::error::{Error, ErrorKind, Result};
@@ -55,6 +53,10 @@ pub(super) struct RowGraph<'a> {
     cached_refs: usize,
     /// No orphan lies below, so that finding the least does not step over all that have left the queue.
     orphans_from: Oid,
+    /// Whether the engine holds orphans; else all that there are were put by this group.
+    orphans_stored: bool,
+    /// Whether there may be a snapshot that still shows what is condemned.
+    condemned_shown: bool,
     reads: u64,
     /// Bytes of records that were deleted.
     bytes: u64,
@@ -77,9 +79,16 @@ impl<'a> RowGraph<'a> {
             links: HashMap::new(),
             cached_refs: 0,
             orphans_from: Oid::ROOT,
+            orphans_stored: state.orphans > 0,
+            condemned_shown: true,
             reads: 0,
             bytes: 0,
         }
+    }
+
+    /// No snapshot shows what was condemned before this group.
+    pub(super) fn forget_condemned(&mut self) {
+        self.condemned_shown = false;
     }
 
     /// Calls `visit` with the record as the group leaves it; says whether there is one. Objects that
@@ -309,6 +318,8 @@ impl Graph for RowGraph<'_> {
             }
             // It was never seen by a snapshot in this form.
             Some(_) => {}
+            // Gone for everyone already: nobody will ask for it.
+            None if condemned.is_some() && !self.condemned_shown => {}
             None => {
                 self.reads += 1;
                 let mut bytes = Vec::new();
@@ -408,14 +419,26 @@ impl Graph for RowGraph<'_> {
         if self.state.orphans == 0 {
             return Ok(false);
         }
-        self.exists_row(Table::Orphans, Key::from(oid.0))
+        let key = Key::from(oid.0);
+        if !self.orphans_stored {
+            return Ok(self.rows.is_pending(Table::Orphans, key));
+        }
+        self.exists_row(Table::Orphans, key)
     }
 
     fn next_orphan(&mut self, from: Oid) -> Result<Option<Oid>> {
         if self.state.orphans == 0 {
             return Ok(None);
         }
-        let found = self.next_first(Table::Orphans, from.max(self.orphans_from))?;
+        let from_key = from.max(self.orphans_from);
+        let found = if self.orphans_stored {
+            self.next_first(Table::Orphans, from_key)?
+        } else {
+            let pending = self
+                .rows
+                .next_pending(Table::Orphans, Key::from(from_key.0));
+            pending.map(|(key, _)| Oid(key.first))
+        };
         if from <= self.orphans_from {
             self.orphans_from = found.unwrap_or(Oid::MAX);
         }
@@ -423,15 +446,9 @@ impl Graph for RowGraph<'_> {
     }
 
     fn put_orphan(&mut self, oid: Oid) -> Result<()> {
-        let key = Key::from(oid.0);
-        let mut since = None;
-        if self.state.orphans > 0 {
-            self.reads += 1;
-            self.rows.get(Table::Orphans, key, &mut |bytes| {
-                since = Some(decode_orphan(bytes));
-            })?;
-        }
-        if since.is_none() {
+        // One that is there already keeps the commit that it was cut off by.
+        if !self.is_orphan(oid)? {
+            let key = Key::from(oid.0);
             self.state.orphans += 1;
             self.orphans_from = self.orphans_from.min(oid);
             let value = encode_orphan(self.state.tid);
@@ -488,6 +505,7 @@ impl Graph for RowGraph<'_> {
         self.state.objects = self.state.objects.saturating_sub(members.len());
         self.state.live_bytes = self.state.live_bytes.wrapping_sub(bytes);
         let tid = self.state.tid;
+        self.condemned_shown = true;
         self.condemned = Some(Condemned::new(job, tid, members));
         Ok(tid)
     }

@@ -84,6 +84,13 @@ impl Superseded {
         self.lock().visible
     }
 
+    /// Whether there is a snapshot of a commit before `tid`.
+    pub(super) fn is_shown_before(&self, tid: Tid) -> bool {
+        let inner = self.lock();
+        let oldest = inner.live.first_key_value();
+        oldest.is_some_and(|(oldest, _)| *oldest < tid) || inner.visible < tid
+    }
+
     /// Whether an engine snapshot that was taken before this call can show a commit after `tid`.
     pub(super) fn newer_than(&self, tid: Tid) -> bool {
         self.newest.load(Ordering::Acquire) > tid.0

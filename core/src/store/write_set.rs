@@ -58,13 +58,22 @@ impl WriteSet {
         self.rows.is_empty()
     }
 
-    /// The first row of `table` from `from` on.
-    pub(super) fn next(&self, table: Table, from: Key) -> Result<Option<(Key, Vec<u8>)>> {
-        let pending = self
-            .rows
+    /// The first of the pending rows of `table` from `from` on.
+    pub(super) fn next_pending(&self, table: Table, from: Key) -> Option<(Key, &Vec<u8>)> {
+        self.rows
             .range((table, from)..)
             .take_while(|((found, _), _)| *found == table)
-            .find_map(|((_, key), value)| Some((*key, value.as_ref()?)));
+            .find_map(|((_, key), value)| Some((*key, value.as_ref()?)))
+    }
+
+    /// Whether there is a pending row.
+    pub(super) fn is_pending(&self, table: Table, key: Key) -> bool {
+        matches!(self.rows.get(&(table, key)), Some(Some(_)))
+    }
+
+    /// The first row of `table` from `from` on.
+    pub(super) fn next(&self, table: Table, from: Key) -> Result<Option<(Key, Vec<u8>)>> {
+        let pending = self.next_pending(table, from);
         let mut stored = None;
         if let Some(view) = &self.view {
             let mut cursor = view.cursor(table, from)?;

@@ -201,7 +201,14 @@ impl Shared {
     /// The tables, to be changed by a group of commits or by a slice of collection.
     pub(super) fn graph<'a>(&self, writer: &Writer) -> Result<RowGraph<'a>> {
         let view = self.engine.snapshot()?;
-        Ok(RowGraph::new(view, writer.state, self.condemned()))
+        let condemned = self.condemned();
+        let shown = |tid| self.superseded.is_shown_before(tid);
+        let forgotten = condemned.as_ref().is_some_and(|now| !shown(now.tid));
+        let mut graph = RowGraph::new(view, writer.state, condemned);
+        if forgotten {
+            graph.forget_condemned();
+        }
+        Ok(graph)
     }
 
     /// Validates a commit and adds what it does, collection included, to the group.
