@@ -67,9 +67,9 @@ const ORPHANS_LOOKED_AT: usize = 65_536;
 
 /// A slice of the background worker: commits wait for no longer than that.
 const SLICE: Budget = Budget {
-    deletes: 2048,
-    reads: 16 << 10,
-    time: Some(Duration::from_millis(3)),
+    deletes: 8192,
+    reads: 32 << 10,
+    time: Some(Duration::from_millis(4)),
 };
 /// A slice of a collection that somebody waits for.
 const WAITED_SLICE: Budget = Budget {
@@ -78,7 +78,7 @@ const WAITED_SLICE: Budget = Budget {
     time: Some(Duration::from_millis(20)),
 };
 /// The worker rests this long between slices, so that commits get their turn.
-const REST: Duration = Duration::from_micros(200);
+const REST: Duration = Duration::from_micros(100);
 /// How long the worker waits after a write that failed for want of space.
 const RETRY: Duration = Duration::from_secs(5);
 /// Missing objects that an error lists.
