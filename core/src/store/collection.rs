@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::local::{LocalStore, Shared};
-use super::session::SessionKind;
+use super::session::{SessionKind, Sessions};
 use super::writer::Writer;
 use crate::collect::rows::decode_orphan;
 use crate::collect::{Budget, Collected, Counters, Progress};
@@ -129,12 +129,12 @@ impl Shared {
         }
     }
 
-    /// Has the pins of a session removed by the following slices.
-    fn release_pins(&self, session: SessionId) {
+    /// Has the pins under the number that `owner` returns removed by the following slices. No commit is
+    /// being staged while that is called.
+    pub(super) fn release_pins(&self, owner: impl FnOnce(&mut Sessions) -> Option<SessionId>) {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if !writer.collector.ended.contains(&session) {
-            writer.collector.ended.push(session);
-        }
+        let owner = owner(&mut self.sessions());
+        writer.collector.ended.extend(owner);
         self.signal.wake();
     }
 
@@ -163,17 +163,14 @@ impl Shared {
             .with_oids(missing)
             .hint("Import these, or update what refers to them."))
     }
-
-    pub(super) fn end_pins(&self, session: SessionId) {
-        self.release_pins(session);
-    }
 }
 
 impl LocalStore {
     /// Has everything that `session` keeps alive without having linked it treated like any other object:
-    /// the pack of Durus. It is collected soon.
+    /// the pack of Durus. It is collected soon. What the session commits or unlinks from now on is kept
+    /// as before.
     pub fn release(&self, session: SessionId) {
-        self.shared.release_pins(session);
+        self.shared.release_pins(|sessions| sessions.renew(session));
     }
 
     /// Collects until nothing is left, and calls `progress` with what was collected so far.
@@ -181,7 +178,7 @@ impl LocalStore {
     /// # Errors
     /// As [`Store::collect`](super::Store::collect).
     pub fn collect_with(&self, progress: &mut dyn FnMut(Collected)) -> Result<Collected> {
-        self.shared.release_pins(SessionId::EMBEDDED);
+        self.release(SessionId::EMBEDDED);
         let mut total = Collected::default();
         loop {
             let (state, collected) = self.shared.collect_slice(WAITED_SLICE)?;

@@ -155,7 +155,7 @@ impl Shared {
         requests: &[Request],
     ) -> Result<Vec<Result<Receipt>>> {
         writer.check()?;
-        let sessions = self.sessions().all();
+        let sessions = self.sessions().owners();
         let mut graph = self.graph(writer)?;
         let mut created = Vec::new();
         let mut durability = Durability::Relaxed;
@@ -212,7 +212,8 @@ impl Shared {
         request: &'a Request,
     ) -> Result<Result<(Tid, Collected)>> {
         let batch = &request.batch;
-        let kind = self.sessions().kind(batch.session);
+        let live = self.sessions().get(batch.session);
+        let kind = live.map(|live| live.kind);
         let import = kind == Some(SessionKind::Import);
         let replaced = match self.validate(graph, request, import) {
             Ok(replaced) => replaced,
@@ -239,7 +240,8 @@ impl Shared {
             });
         }
         let committer = collect::Committer {
-            session: batch.session,
+            // A session that has ended creates nothing, and has no pins.
+            session: live.map_or(batch.session, |live| live.owner),
             hold: kind.map_or(collect::Hold::No, SessionKind::hold),
             import,
             sessions,
