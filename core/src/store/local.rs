@@ -248,13 +248,10 @@ impl Store for LocalStore {
             return Err(changes::too_new(tid, until));
         }
         let changes = {
+            // Asked for before the view is opened: what ends between the two has all its rows in the log.
+            let condemned = self.shared.condemned();
             let view = self.shared.view()?;
-            changes::read(
-                view.engine()?,
-                tid,
-                until,
-                self.shared.condemned().as_deref(),
-            )?
+            changes::read(view.engine()?, tid, until, condemned.as_deref())?
         };
         // The log may have been shortened while it was read: its beginning is looked at afterwards.
         let from = from.max(self.shared.published().changes_from);
