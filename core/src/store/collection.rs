@@ -138,15 +138,21 @@ impl Shared {
         self.signal.wake();
     }
 
-    /// Objects that an import refers to and that are not there.
+    /// Objects that an import refers to and that are not there. Rows stay where what referred to them does
+    /// so no longer, or is gone: only as long as something does are there referrers.
     fn missing(&self) -> Result<Vec<Oid>> {
         let view = self.view()?;
-        let mut cursor = view.engine()?.cursor(Table::Missing, Key::MIN)?;
+        let view = view.engine()?;
+        let mut cursor = view.cursor(Table::Missing, Key::MIN)?;
         let mut missing = Vec::new();
         while let Some((key, _)) = cursor.next()? {
             missing.push(Oid(key.first));
             if missing.len() == MISSING_LISTED {
                 break;
+            let there = view.get(Table::Objects, key, &mut |_| {})?;
+            if there || !view.get(Table::Referrers, key, &mut |_| {})? {
+                continue;
+            }
             }
         }
         Ok(missing)

@@ -188,11 +188,13 @@ impl Shared {
             durability: achieved,
             collected,
         };
+        let expected_end = graph.expected_end;
         Ok(results
             .into_iter()
             .map(|result| result.map(receipt))
             .collect())
     }
+        oids.skip_to(expected_end);
 
     /// The tables, to be changed by a group of commits or by a slice of collection.
     pub(super) fn graph<'a>(&self, writer: &Writer) -> Result<RowGraph<'a>> {
@@ -243,7 +245,8 @@ impl Shared {
             // A session that has ended creates nothing, and has no pins.
             session: live.map_or(batch.session, |live| live.owner),
             hold: kind.map_or(collect::Hold::No, SessionKind::hold),
-            import,
+            // Of any session: what is missing may be an OID that was handed out before.
+            import: self.sessions().has(SessionKind::Import),
             sessions,
         };
         if import {
@@ -508,8 +511,7 @@ fn note_missing(graph: &mut RowGraph<'_>, changes: &[collect::Change<'_>]) -> Re
     }
     for target in changes.iter().flat_map(|change| change.refs) {
         if !graph.exists(*target)? {
-            let key = Key::from(target.0);
-            graph.rows.put(Table::Missing, key, Vec::new());
+            graph.expect(*target);
         }
     }
     Ok(())
