@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod backend;
+mod failures;
 mod hubs;
 mod imports;
 mod log;
