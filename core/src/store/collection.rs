@@ -58,7 +58,8 @@ pub struct Pending {
     pub suspects: u64,
     /// Sessions that have ended, and whose objects are still to be released.
     pub ended_sessions: u64,
-    /// Why nothing is collected any more: damage that was met.
+    /// Why nothing is collected any more: damage that was met. Or why nothing is at the moment: another
+    /// failure, after which the next slice tries again.
     pub failed: Option<String>,
 }
 
@@ -79,7 +80,7 @@ const WAITED_SLICE: Budget = Budget {
 };
 /// The worker rests this long between slices, so that commits get their turn.
 const REST: Duration = Duration::from_micros(200);
-/// How long the worker waits after a write that failed for want of space.
+/// How long the worker waits after a failure that may pass, such as want of space.
 const RETRY: Duration = Duration::from_secs(5);
 /// Missing objects that an error lists.
 const MISSING_LISTED: usize = 1000;
@@ -89,9 +90,10 @@ impl Shared {
     pub(super) fn collect_slice(&self, budget: Budget) -> Result<(Progress, Collected)> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.check()?;
-        if let Some(error) = &writer.collection_failed {
+        if let Some(error) = writer.damage() {
             return Err(error.duplicate());
         }
+        writer.collection_failed = None;
         let mut graph = self.graph(&writer)?;
         let tid = graph.state.tid;
         graph.state.tid = tid.next();
@@ -124,7 +126,8 @@ impl Shared {
 
     /// Tells the background worker that there is work, if there is.
     pub(super) fn wake_collector(&self, writer: &Writer) {
-        if writer.state.orphans > 0 || writer.collector.is_busy() {
+        let work = writer.state.orphans > 0 || writer.collector.is_busy();
+        if work && writer.damage().is_none() {
             self.signal.wake();
         }
     }
@@ -146,13 +149,13 @@ impl Shared {
         let mut cursor = view.cursor(Table::Missing, Key::MIN)?;
         let mut missing = Vec::new();
         while let Some((key, _)) = cursor.next()? {
-            missing.push(Oid(key.first));
-            if missing.len() == MISSING_LISTED {
-                break;
             let there = view.get(Table::Objects, key, &mut |_| {})?;
             if there || !view.get(Table::Referrers, key, &mut |_| {})? {
                 continue;
             }
+            missing.push(Oid(key.first));
+            if missing.len() == MISSING_LISTED {
+                break;
             }
         }
         Ok(missing)
@@ -347,12 +350,18 @@ fn work(store: &Weak<Shared>, signal: &Signal, budget: Budget) {
             let rest = match outcome {
                 Ok((Progress::Quiet, _)) => break,
                 Ok((Progress::More, _)) => REST,
-                Err(error) if error.kind() == ErrorKind::Full => RETRY,
-                Err(_) => return,
+                // Nothing to be done, until a repair has it woken again.
+                Err(error) if is_final(&error) => break,
+                Err(_) => RETRY,
             };
             if !signal.rest(rest) {
                 return;
             }
         }
     }
+}
+
+/// Whether trying again is of no use.
+fn is_final(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Poisoned)
 }

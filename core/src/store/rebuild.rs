@@ -89,6 +89,7 @@ impl LocalStore {
         }
         graph.state.orphans = linked.orphans;
         shared.write_graph(&mut writer, graph, durability)?;
+        shared.wake_collector(&writer);
         Ok(linked)
     }
 

@@ -35,7 +35,8 @@ pub(super) struct Writer {
     /// The collector's state as it was written last; `collector` may be ahead of it.
     pub(super) job: JobState,
     pub(super) collector: Collector,
-    /// Why nothing is collected any more, after damage was found. Commits go on.
+    /// Why nothing is collected any more, after damage was found; or, after another failure, until the
+    /// next slice, which tries again. Commits go on.
     pub(super) collection_failed: Option<Error>,
     /// Why writing is refused, after a failure that leaves the disk uncertain.
     pub(super) poisoned: Option<String>,
@@ -52,11 +53,22 @@ struct Replaced {
 type ForgottenRows = (Vec<(Table, Key)>, Tid);
 
 impl Writer {
-    /// Notes that collection has met damage: it cannot be trusted any more until that is mended.
+    /// Notes that collection has failed. Where it has met damage it cannot be trusted any more until that
+    /// is mended; anything else, such as a full disk below a temporary file, may pass.
     pub(super) fn stop_collecting(&mut self, error: Error) {
-        tracing::error!(%error, "collection stops until the store is repaired and reopened");
+        if error.kind() == ErrorKind::Damaged {
+            tracing::error!(%error, "collection stops until the store is repaired");
+        } else {
+            tracing::warn!(%error, "collection failed, and will be tried again");
+        }
         self.collector.reset(self.job);
         self.collection_failed = Some(error);
+    }
+
+    /// The damage for which nothing is collected any more.
+    pub(super) fn damage(&self) -> Option<&Error> {
+        let failed = self.collection_failed.as_ref();
+        failed.filter(|error| error.kind() == ErrorKind::Damaged)
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -176,11 +188,13 @@ impl Shared {
                 .map(|result| result.and(Err(unreached())))
                 .collect());
         }
+        let expected_end = graph.expected_end;
         let achieved = self.write_graph(writer, graph, durability)?;
         let mut oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
         created
             .iter()
             .for_each(|(session, oid)| oids.created(*session, *oid));
+        oids.skip_to(expected_end);
         drop(oids);
         self.wake_collector(writer);
         let receipt = |(tid, collected)| Receipt {
@@ -188,13 +202,11 @@ impl Shared {
             durability: achieved,
             collected,
         };
-        let expected_end = graph.expected_end;
         Ok(results
             .into_iter()
             .map(|result| result.map(receipt))
             .collect())
     }
-        oids.skip_to(expected_end);
 
     /// The tables, to be changed by a group of commits or by a slice of collection.
     pub(super) fn graph<'a>(&self, writer: &Writer) -> Result<RowGraph<'a>> {

@@ -35,3 +35,73 @@ fn a_commit_does_not_fail_for_damage_that_it_only_climbs_through() {
         assert!(exists(&store, new));
     }
 }
+
+/// Writes that fail for a passing reason do not end the background worker.
+#[test]
+fn the_worker_goes_on_after_a_passing_failure() {
+    for kind in [ErrorKind::Full, ErrorKind::InUse] {
+        let place = Place::new();
+        let store = place.create(Collection {
+            worker: Some(budget(100, 1000)),
+            ..Collection::OFF
+        });
+        ring(&store, 500);
+        let mut unlink = Batch::new();
+        unlink.update(Oid::ROOT, "root", []);
+        commit(&store, unlink).unwrap();
+        place.backend.fail_write(kind);
+        let begun = Instant::now();
+        while store.stats().unwrap().objects > 1 {
+            if !place.backend.write_is_to_fail() {
+                root(&store, &[]);
+            }
+            assert!(
+                begun.elapsed() < PATIENCE / 4,
+                "{kind:?}: the worker is gone"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Reading fails once, other than by damage: the next slice collects.
+#[test]
+fn collection_goes_on_after_a_passing_failure_to_read() {
+    let place = Place::new();
+    let store = place.create(in_commits(256, 4096));
+    let session = store.session(SessionKind::Client).unwrap();
+    lone(&store, session);
+    store.end_session(session).unwrap();
+    // This one reads nothing but what is collected.
+    place.backend.fail_reads(1, ErrorKind::Io);
+    root(&store, &[]);
+    assert_eq!(store.stats().unwrap().objects, 2);
+    assert_eq!(store.collect().unwrap().objects, 1);
+    assert_eq!(store.pending().unwrap().failed, None);
+}
+
+/// The worker meets damage, which is repaired while the store is open: it goes on.
+#[test]
+fn the_worker_goes_on_after_a_repair() {
+    let place = Place::new();
+    let store = place.create(Collection {
+        worker: Some(budget(100, 1000)),
+        ..Collection::OFF
+    });
+    let oids = ring(&store, 500);
+    let row = Key::from(oids[7].0);
+    write_below(&store, Table::Referrers, row, Some(b"rubbish"));
+    root(&store, &[]);
+    let begun = Instant::now();
+    while store.pending().unwrap().failed.is_none() {
+        assert!(begun.elapsed() < PATIENCE, "it has not met the damage");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    root(&store, &[]);
+    assert_eq!(check(&store, true).unwrap().errors, []);
+    while store.stats().unwrap().objects > 1 {
+        assert!(begun.elapsed() < PATIENCE, "the worker is gone");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_clean(&store);
+}
