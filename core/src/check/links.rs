@@ -15,6 +15,7 @@ use crate::store::{LocalStore, TableRows};
 
 /// Walks over all tables at once.
 struct Walk<'a> {
+    store: &'a LocalStore,
     objects: ObjectsRead,
     pairs: Ahead<SortedPairs>,
     pins: Ahead<SortedPairs>,
@@ -49,6 +50,7 @@ pub(super) fn compare(
     let (objects, pairs) = linker.sorted()?;
     let rows = |table| TableRows::new(store, table);
     let mut walk = Walk {
+        store,
         objects,
         pairs,
         pins: Ahead::new(store.sorted_pins(memory_bytes / 4)?)?,
@@ -101,7 +103,9 @@ impl Walk<'_> {
         what: &str,
         report: &mut Report,
     ) -> Result<()> {
-        if !self.ignored.contains(oid)? {
+        // Who refers to what an import has still to bring is noted already.
+        let expected = kind == FindingKind::Links && self.store.is_expected(oid)?;
+        if !expected && !self.ignored.contains(oid)? {
             let message = format!("{what} object {oid}, which does not exist");
             report.add(Some(oid), kind, message);
         }

@@ -35,6 +35,9 @@ const OBJECTS_BUFFER_BYTES: usize = 64 << 10;
 /// Where rows go: to be stored, or to be deleted where there is no value.
 pub(crate) type Sink<'a> = dyn FnMut(Table, Key, Option<Vec<u8>>) -> Result<()> + 'a;
 
+/// Says of an object that does not exist whether an import has still to bring it.
+pub(crate) type Expected<'a> = dyn Fn(Oid) -> Result<bool> + 'a;
+
 /// Takes all objects in ascending order, and computes the rows of the collector's tables for them.
 #[derive(Debug)]
 pub(crate) struct Linker {
@@ -89,13 +92,21 @@ impl Linker {
     }
 
     /// Gives all rows that there have to be to `sink`. `pins` are pairs of OID and session, ascending;
-    /// those of objects that do not exist are deleted. Orphans are noted as of `tid`.
-    pub(crate) fn link(self, pins: SortedPairs, tid: Tid, sink: &mut Sink<'_>) -> Result<Linked> {
+    /// those of objects that do not exist are deleted. Orphans are noted as of `tid`. Of objects that are
+    /// `expected` there are the referrers already.
+    pub(crate) fn link(
+        self,
+        pins: SortedPairs,
+        tid: Tid,
+        expected: &Expected<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<Linked> {
         let mut passes = Passes {
             rooted: OidSet::new(self.memory_bytes / 4),
             left: WordStack::default(),
             linked: Linked::default(),
             tid,
+            expected,
             sink,
         };
         let (objects, pairs) = self.sorted()?;
@@ -244,6 +255,7 @@ struct Passes<'a, 'b> {
     left: WordStack,
     linked: Linked,
     tid: Tid,
+    expected: &'a Expected<'b>,
     sink: &'a mut Sink<'b>,
 }
 
@@ -255,9 +267,7 @@ impl Passes<'_, '_> {
         mut pins: Ahead<SortedPairs>,
     ) -> Result<()> {
         while let Some((oid, recorded)) = objects.next()? {
-            while let Some(pair) = pairs.below(oid.0)? {
-                self.dangling(pair);
-            }
+            self.absent(&mut pairs, oid.0)?;
             while let Some((absent, session)) = pins.below(oid.0)? {
                 (self.sink)(Table::Pins, Key::pair(session, absent), None)?;
             }
@@ -283,9 +293,7 @@ impl Passes<'_, '_> {
                 None => push_end(&mut self.left, &group)?,
             }
         }
-        while let Some(pair) = pairs.next()? {
-            self.dangling(pair);
-        }
+        self.absent(&mut pairs, u64::MAX)?;
         while let Some((absent, session)) = pins.next()? {
             (self.sink)(Table::Pins, Key::pair(session, absent), None)?;
         }
@@ -363,6 +371,29 @@ impl Passes<'_, '_> {
         }
         if anchor.is_some_and(|anchor| anchor > group.oid) {
             (self.sink)(Table::Irregular, key, Some(Vec::new()))?;
+        }
+        Ok(())
+    }
+
+    /// Passes the references to objects below `end`, which do not exist.
+    fn absent(&mut self, pairs: &mut Ahead<SortedPairs>, end: u64) -> Result<()> {
+        while let Some((target, first)) = pairs.below(end)? {
+            let oid = Oid(target);
+            let expected = (self.expected)(oid)?;
+            let mut group = Group::new(oid, None, 0);
+            let mut next = Some(first);
+            while let Some(source) = next {
+                self.dangling((target, source));
+                group.add(Oid(source), false);
+                if expected && group.count > INLINE_MAX as u64 {
+                    let key = Key::pair(target, source);
+                    (self.sink)(Table::ReferrersMore, key, Some(Vec::new()))?;
+                }
+                next = pairs.of(target)?;
+            }
+            if expected {
+                self.emit(&group, None)?;
+            }
         }
         Ok(())
     }

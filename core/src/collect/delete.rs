@@ -1,9 +1,10 @@
 //! Deleting objects, and taking their references back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::budget::Meter;
-use super::graph::{Graph, Position, inconsistent, links, put_links, remove_referrer};
+use super::graph::{Graph, Node, Position, inconsistent, links, put_links, remove_referrer};
 use super::link::cut_off;
 use super::rows::{JobState, Links};
 use crate::error::Result;
@@ -103,10 +104,15 @@ fn delete_rows(graph: &mut dyn Graph, oid: Oid) -> Result<()> {
     graph.delete_node(oid)
 }
 
-/// Deletes condemned objects, a part of them at a time; true when all are gone.
+/// A condemned object of which only some references have been taken back. Nothing changes it any more.
+pub(super) type Begun = Option<(Oid, Arc<Node>)>;
+
+/// Deletes condemned objects, a part of them at a time; true when all are gone. What is `begun` is not
+/// read again for each part: it may be huge.
 pub(super) fn delete_condemned(
     graph: &mut dyn Graph,
     job: &mut JobState,
+    begun: &mut Begun,
     meter: &mut Meter,
 ) -> Result<(bool, Deleted, u64)> {
     let (mut total, mut count) = (Deleted::default(), 0);
@@ -120,7 +126,7 @@ pub(super) fn delete_condemned(
         let mut rest = oids.iter().copied().filter(|oid| *oid >= next);
         let finished = loop {
             let Some(oid) = rest.next() else { break true };
-            if !delete_member(graph, oid, job, meter, &mut total)? {
+            if !delete_member(graph, oid, job, begun, meter, &mut total)? {
                 break false;
             }
             meter.deleted(1);
@@ -148,14 +154,19 @@ fn delete_member(
     graph: &mut dyn Graph,
     oid: Oid,
     job: &mut JobState,
+    begun: &mut Begun,
     meter: &mut Meter,
     total: &mut Deleted,
 ) -> Result<bool> {
     if !meter.more(graph) {
         return Ok(false);
     }
-    let Some(node) = graph.node(oid)? else {
-        return Ok(true);
+    let node = match begun.take().filter(|(begun, _)| *begun == oid) {
+        Some((_, node)) => node,
+        None => match graph.node(oid)? {
+            Some(node) => node,
+            None => return Ok(true),
+        },
     };
     if job.next != oid {
         (job.next, job.next_refs) = (oid, 0);
@@ -163,6 +174,7 @@ fn delete_member(
     let start = usize::try_from(job.next_refs).unwrap_or(usize::MAX);
     for target in node.refs.iter().skip(start) {
         if !meter.more(graph) {
+            *begun = Some((oid, node));
             return Ok(false);
         }
         job.next_refs += 1;
@@ -185,6 +197,7 @@ fn delete_member(
         let mut from = Oid::ROOT;
         while let Some(referrer) = graph.next_more(oid, from)? {
             if !meter.more(graph) {
+                *begun = Some((oid, node));
                 return Ok(false);
             }
             graph.delete_more(oid, referrer)?;

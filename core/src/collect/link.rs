@@ -244,8 +244,15 @@ impl Collector {
         let verdict = climb.run(graph, floor, None, self, &mut |_| {
             left = left.saturating_sub(1);
             left > 0
-        })?;
-        Ok(verdict == Verdict::Safe)
+        });
+        match verdict {
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                // The commit does not need what it climbs through; the pin is what keeps the target.
+                tracing::warn!(%error, "whether a link is safe cannot be told for damage");
+                Ok(false)
+            }
+            verdict => Ok(verdict? == Verdict::Safe),
+        }
     }
 
     /// Keeps alive what a session has unlinked, unless it is safe without that.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::budget::{Budget, Counters, Meter};
 use super::climb::{Floor, Memo, Obstacles};
-use super::delete::{delete_all, delete_condemned, weight};
+use super::delete::{Begun, delete_all, delete_condemned, weight};
 use super::graph::{Graph, Position, inconsistent, links};
 use super::rows::{CONDEMNED_PART, JobState};
 use super::search::{Scene, Search, Step};
@@ -45,6 +45,7 @@ pub(crate) struct Collector {
     long: bool,
     refuted: u32,
     draft: Option<Draft>,
+    begun: Begun,
     /// For the controls of the model check.
     #[cfg(test)]
     pub(super) sabotage: super::model::Sabotage,
@@ -105,6 +106,7 @@ impl Collector {
         self.memo.clear();
         self.search = None;
         self.draft = None;
+        self.begun = None;
         self.leftovers = true;
     }
 
@@ -227,7 +229,8 @@ impl Collector {
             ..budget
         };
         let mut meter = Meter::new(share, graph);
-        let (done, deleted, count) = delete_condemned(graph, &mut self.job, &mut meter)?;
+        let (done, deleted, count) =
+            delete_condemned(graph, &mut self.job, &mut self.begun, &mut meter)?;
         self.counters.deleted += count;
         self.counters.deleted_bytes += deleted.bytes;
         // A search may be under way as well.

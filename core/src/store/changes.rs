@@ -34,7 +34,7 @@ pub struct Change {
 pub struct Changes {
     /// The last commit that is included.
     pub tid: Tid,
-    /// The changes, by ascending tid.
+    /// The changes, by ascending tid; of each commit first what it wrote, then what it deleted.
     pub changes: Vec<Change>,
 }
 
@@ -98,8 +98,8 @@ pub(super) fn recent_tid(value: &[u8]) -> Option<Tid> {
 
 /// Reads the changes of the commits after `since`, up to `until`.
 ///
-/// `condemned` is what a collection is deleting at the moment: gone since its condemnation, though its
-/// rows come bit by bit.
+/// `condemned` is what a collection was deleting when `view` was opened, or before: gone since its
+/// condemnation, though its rows come bit by bit.
 pub(super) fn read(
     view: &dyn EngineSnapshot,
     since: Tid,
@@ -128,7 +128,10 @@ pub(super) fn read(
         }
         check_length(&changes, since)?;
     }
-    changes.sort_by_key(|change| change.tid);
+    // What a commit wrote and deleted was deleted last. An engine without snapshots may have shown a row
+    // of what is condemned, and then its deletion in the log as well.
+    changes.sort_unstable_by_key(|change| (change.tid, change.deleted, change.oid));
+    changes.dedup();
     Ok(changes)
 }
 

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::local::{LocalStore, Shared};
-use super::session::SessionKind;
+use super::session::{SessionKind, Sessions};
 use super::writer::Writer;
 use crate::collect::rows::decode_orphan;
 use crate::collect::{Budget, Collected, Counters, Progress};
@@ -58,7 +58,8 @@ pub struct Pending {
     pub suspects: u64,
     /// Sessions that have ended, and whose objects are still to be released.
     pub ended_sessions: u64,
-    /// Why nothing is collected any more: damage that was met.
+    /// Why nothing is collected any more: damage that was met. Or why nothing is at the moment: another
+    /// failure, after which the next slice tries again.
     pub failed: Option<String>,
 }
 
@@ -79,7 +80,7 @@ const WAITED_SLICE: Budget = Budget {
 };
 /// The worker rests this long between slices, so that commits get their turn.
 const REST: Duration = Duration::from_micros(100);
-/// How long the worker waits after a write that failed for want of space.
+/// How long the worker waits after a failure that may pass, such as want of space.
 const RETRY: Duration = Duration::from_secs(5);
 /// Missing objects that an error lists.
 const MISSING_LISTED: usize = 1000;
@@ -89,9 +90,10 @@ impl Shared {
     pub(super) fn collect_slice(&self, budget: Budget) -> Result<(Progress, Collected)> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.check()?;
-        if let Some(error) = &writer.collection_failed {
+        if let Some(error) = writer.damage() {
             return Err(error.duplicate());
         }
+        writer.collection_failed = None;
         let mut graph = self.graph(&writer)?;
         let tid = graph.state.tid;
         graph.state.tid = tid.next();
@@ -124,30 +126,34 @@ impl Shared {
 
     /// Tells the background worker that there is work, if there is.
     pub(super) fn wake_collector(&self, writer: &Writer) {
-        if writer.state.orphans > 0 || writer.collector.is_busy() {
+        let work = writer.state.orphans > 0 || writer.collector.is_busy();
+        if work && writer.damage().is_none() {
             self.signal.wake();
         }
     }
 
-    /// Has the pins of a session removed by the following slices.
-    fn release_pins(&self, session: SessionId) {
+    /// Has the pins under the number that `owner` returns removed by the following slices. No commit is
+    /// being staged while that is called.
+    pub(super) fn release_pins(&self, owner: impl FnOnce(&mut Sessions) -> Option<SessionId>) {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if !writer.collector.ended.contains(&session) {
-            writer.collector.ended.push(session);
-        }
+        let owner = owner(&mut self.sessions());
+        writer.collector.ended.extend(owner);
         self.signal.wake();
     }
 
-    /// Objects that an import refers to and that are not there.
+    /// Objects that an import refers to and that are not there. Rows stay where what referred to them does
+    /// so no longer, or is gone: only as long as something does are there referrers.
     fn missing(&self) -> Result<Vec<Oid>> {
         let view = self.view()?;
-        let mut cursor = view.engine()?.cursor(Table::Missing, Key::MIN)?;
+        let view = view.engine()?;
+        let mut cursor = view.cursor(Table::Missing, Key::MIN)?;
         let mut missing = Vec::new();
         while let Some((key, _)) = cursor.next()? {
-            // Where the last reference to it has gone, so has the row of its referrers.
-            if view.engine()?.get(Table::Referrers, key, &mut |_| {})? {
-                missing.push(Oid(key.first));
+            let there = view.get(Table::Objects, key, &mut |_| {})?;
+            if there || !view.get(Table::Referrers, key, &mut |_| {})? {
+                continue;
             }
+            missing.push(Oid(key.first));
             if missing.len() == MISSING_LISTED {
                 break;
             }
@@ -186,18 +192,14 @@ impl Shared {
             .with_oids(missing)
             .hint("Import these, or update what refers to them."))
     }
-
-    pub(super) fn end_pins(&self, session: SessionId) {
-        self.release_pins(session);
-    }
 }
 
 impl LocalStore {
     /// Has everything that `session` keeps alive without having linked it treated like any other object:
-    /// the pack of Durus. It is collected soon. What the session commits before that is done is released
-    /// as well.
+    /// the pack of Durus. It is collected soon. What the session commits or unlinks from now on is kept
+    /// as before.
     pub fn release(&self, session: SessionId) {
-        self.shared.release_pins(session);
+        self.shared.release_pins(|sessions| sessions.renew(session));
     }
 
     /// Collects until nothing is left, and calls `progress` with what was collected so far.
@@ -205,7 +207,7 @@ impl LocalStore {
     /// # Errors
     /// As [`Store::collect`](super::Store::collect).
     pub fn collect_with(&self, progress: &mut dyn FnMut(Collected)) -> Result<Collected> {
-        self.shared.release_pins(SessionId::EMBEDDED);
+        self.release(SessionId::EMBEDDED);
         let mut total = Collected::default();
         loop {
             let (state, collected) = self.shared.collect_slice(WAITED_SLICE)?;
@@ -368,12 +370,18 @@ fn work(store: &Weak<Shared>, signal: &Signal, budget: Budget) {
             let rest = match outcome {
                 Ok((Progress::Quiet, _)) => break,
                 Ok((Progress::More, _)) => REST,
-                Err(error) if error.kind() == ErrorKind::Full => RETRY,
-                Err(_) => return,
+                // Nothing to be done, until a repair has it woken again.
+                Err(error) if is_final(&error) => break,
+                Err(_) => RETRY,
             };
             if !signal.rest(rest) {
                 return;
             }
         }
     }
+}
+
+/// Whether trying again is of no use.
+fn is_final(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Poisoned)
 }

@@ -47,6 +47,8 @@ pub(super) struct RowGraph<'a> {
     pub(super) deleted: Vec<Oid>,
     /// What the group condemns, or that nothing is condemned any more.
     pub(super) condemned: Option<Arc<Condemned>>,
+    /// OIDs from here on are not referred to by what an import has still to bring.
+    pub(super) expected_end: u64,
     objects: BTreeMap<Oid, Pending<'a>>,
     nodes: HashMap<Oid, Option<Arc<Node>>>,
     links: HashMap<Oid, Option<Links>>,
@@ -74,6 +76,7 @@ impl<'a> RowGraph<'a> {
             superseded: Vec::new(),
             deleted: Vec::new(),
             condemned,
+            expected_end: 0,
             objects: BTreeMap::new(),
             nodes: HashMap::new(),
             links: HashMap::new(),
@@ -199,6 +202,13 @@ impl<'a> RowGraph<'a> {
             self.rows.put(Table::Changes, key, value);
         }
         self.deleted.clear();
+    }
+
+    /// Notes that an import has still to bring the object: its OID must not be handed out.
+    pub(super) fn expect(&mut self, oid: Oid) {
+        self.rows.put(Table::Missing, Key::from(oid.0), Vec::new());
+        self.expected_end = self.expected_end.max(oid.0.saturating_add(1));
+        self.state.high_water = self.state.high_water.max(self.expected_end);
     }
 
     /// Whether the group writes anything.

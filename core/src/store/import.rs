@@ -292,11 +292,12 @@ impl<'a> Importer<'a> {
         }
         let no_pins = PairSorter::new(None, 0).finish()?;
         let mut batch = RowBatch::new(self.shared, &mut writer, self.durability);
-        let linked = self
-            .linker
-            .link(no_pins, state.tid, &mut |table, key, value| {
-                batch.push(table, key, value)
-            })?;
+        let linked = self.linker.link(
+            no_pins,
+            state.tid,
+            &|_| Ok(false),
+            &mut |table, key, value| batch.push(table, key, value),
+        )?;
         batch.flush()?;
         if let Some((target, source)) = linked.dangling_first.first() {
             let count = linked.dangling;

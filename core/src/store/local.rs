@@ -209,11 +209,11 @@ impl Store for LocalStore {
     }
 
     fn end_session(&self, session: SessionId) -> Result<()> {
-        let kind = self.shared.sessions().kind(session);
-        if session == SessionId::EMBEDDED || kind.is_none() {
+        let live = self.shared.sessions().get(session);
+        let Some(live) = live.filter(|_| session != SessionId::EMBEDDED) else {
             return Err(unknown_session(session));
-        }
-        if kind == Some(SessionKind::Import) {
+        };
+        if live.kind == SessionKind::Import {
             self.shared.check_import()?;
         }
         self.shared
@@ -221,8 +221,9 @@ impl Store for LocalStore {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .end(session);
-        self.shared.sessions().end(session);
-        self.shared.end_pins(session);
+        // After this no commit of the session creates anything, and what one has pinned is released.
+        let owner = self.shared.sessions().end(session);
+        self.shared.release_pins(|_| owner);
         Ok(())
     }
 
@@ -247,13 +248,10 @@ impl Store for LocalStore {
             return Err(changes::too_new(tid, until));
         }
         let changes = {
+            // Asked for before the view is opened: what ends between the two has all its rows in the log.
+            let condemned = self.shared.condemned();
             let view = self.shared.view()?;
-            changes::read(
-                view.engine()?,
-                tid,
-                until,
-                self.shared.condemned().as_deref(),
-            )?
+            changes::read(view.engine()?, tid, until, condemned.as_deref())?
         };
         // The log may have been shortened while it was read: its beginning is looked at afterwards.
         let from = from.max(self.shared.published().changes_from);

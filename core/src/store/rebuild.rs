@@ -72,7 +72,8 @@ impl LocalStore {
             batch.clear(table, |_| false)?;
         }
         batch.clear(Table::Condemned, |key| key.first == job.condemned)?;
-        let linked = linker.link(pins, tid, &mut |table, key, value| {
+        let expected = |oid| self.is_expected(oid);
+        let linked = linker.link(pins, tid, &expected, &mut |table, key, value| {
             batch.push(table, key, value)
         })?;
         batch.flush()?;
@@ -88,6 +89,7 @@ impl LocalStore {
         }
         graph.state.orphans = linked.orphans;
         shared.write_graph(&mut writer, graph, durability)?;
+        shared.wake_collector(&writer);
         Ok(linked)
     }
 

@@ -30,10 +30,19 @@ impl SessionKind {
     }
 }
 
+/// A session that has begun and not ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LiveSession {
+    pub(super) kind: SessionKind,
+    /// The number under which its pins are stored. It gets a new one where those that it has are released
+    /// and it goes on, so that what it pins meanwhile is not taken for one of them.
+    pub(super) owner: SessionId,
+}
+
 /// The sessions that have begun since the store was opened, and have not ended.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    live: BTreeMap<SessionId, SessionKind>,
+    live: BTreeMap<SessionId, LiveSession>,
     next: u64,
     /// Numbers below this one are persisted as used, so that none comes twice.
     limit: u64,
@@ -46,11 +55,26 @@ impl Sessions {
     /// `last` is the largest number that may have been used before.
     pub(super) fn new(last: u64) -> Sessions {
         let last = last.max(SessionId::EMBEDDED.0);
-        Sessions {
-            live: BTreeMap::from([(SessionId::EMBEDDED, SessionKind::Embedded)]),
+        let mut sessions = Sessions {
+            live: BTreeMap::new(),
             next: last + 1,
             limit: last + 1,
-        }
+        };
+        let embedded = LiveSession {
+            kind: SessionKind::Embedded,
+            // Pins of the process before may still be there under its number.
+            owner: sessions.new_owner(),
+        };
+        sessions.live.insert(SessionId::EMBEDDED, embedded);
+        sessions
+    }
+
+    /// A number for pins. It needs not be persisted: where it comes again there are none under it.
+    fn new_owner(&mut self) -> SessionId {
+        let owner = SessionId(self.next);
+        self.next += 1;
+        self.limit = self.limit.max(self.next);
+        owner
     }
 
     /// Begins a session; where numbers have to be persisted first, the last of them.
@@ -60,7 +84,8 @@ impl Sessions {
         }
         let session = SessionId(self.next);
         self.next += 1;
-        self.live.insert(session, kind);
+        let owner = session;
+        self.live.insert(session, LiveSession { kind, owner });
         Ok(session)
     }
 
@@ -69,20 +94,32 @@ impl Sessions {
         self.limit = self.limit.max(last + 1);
     }
 
-    pub(super) fn kind(&self, session: SessionId) -> Option<SessionKind> {
+    pub(super) fn get(&self, session: SessionId) -> Option<LiveSession> {
         self.live.get(&session).copied()
     }
 
     /// Whether there is a session of this kind.
     pub(super) fn has(&self, kind: SessionKind) -> bool {
-        self.live.values().any(|live| *live == kind)
+        self.live.values().any(|live| live.kind == kind)
     }
 
-    pub(super) fn end(&mut self, session: SessionId) {
-        self.live.remove(&session);
+    /// Has the session's later pins stored under a new number; the one that its pins have so far.
+    pub(super) fn renew(&mut self, session: SessionId) -> Option<SessionId> {
+        if !self.live.contains_key(&session) {
+            return None;
+        }
+        let new = self.new_owner();
+        let live = self.live.get_mut(&session)?;
+        Some(std::mem::replace(&mut live.owner, new))
     }
 
-    pub(super) fn all(&self) -> Vec<SessionId> {
-        self.live.keys().copied().collect()
+    /// Ends the session; the number under which its pins are stored.
+    pub(super) fn end(&mut self, session: SessionId) -> Option<SessionId> {
+        self.live.remove(&session).map(|live| live.owner)
+    }
+
+    /// The numbers under which live sessions store pins.
+    pub(super) fn owners(&self) -> Vec<SessionId> {
+        self.live.values().map(|live| live.owner).collect()
     }
 }

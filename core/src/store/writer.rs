@@ -35,7 +35,8 @@ pub(super) struct Writer {
     /// The collector's state as it was written last; `collector` may be ahead of it.
     pub(super) job: JobState,
     pub(super) collector: Collector,
-    /// Why nothing is collected any more, after damage was found. Commits go on.
+    /// Why nothing is collected any more, after damage was found; or, after another failure, until the
+    /// next slice, which tries again. Commits go on.
     pub(super) collection_failed: Option<Error>,
     /// Why writing is refused, after a failure that leaves the disk uncertain.
     pub(super) poisoned: Option<String>,
@@ -52,11 +53,22 @@ struct Replaced {
 type ForgottenRows = (Vec<(Table, Key)>, Tid);
 
 impl Writer {
-    /// Notes that collection has met damage: it cannot be trusted any more until that is mended.
+    /// Notes that collection has failed. Where it has met damage it cannot be trusted any more until that
+    /// is mended; anything else, such as a full disk below a temporary file, may pass.
     pub(super) fn stop_collecting(&mut self, error: Error) {
-        tracing::error!(%error, "collection stops until the store is repaired and reopened");
+        if error.kind() == ErrorKind::Damaged {
+            tracing::error!(%error, "collection stops until the store is repaired");
+        } else {
+            tracing::warn!(%error, "collection failed, and will be tried again");
+        }
         self.collector.reset(self.job);
         self.collection_failed = Some(error);
+    }
+
+    /// The damage for which nothing is collected any more.
+    pub(super) fn damage(&self) -> Option<&Error> {
+        let failed = self.collection_failed.as_ref();
+        failed.filter(|error| error.kind() == ErrorKind::Damaged)
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -155,9 +167,9 @@ impl Shared {
         requests: &[Request],
     ) -> Result<Vec<Result<Receipt>>> {
         writer.check()?;
-        let sessions = self.sessions().all();
+        let sessions = self.sessions().owners();
         let mut graph = self.graph(writer)?;
-        let (mut created, mut referred) = (Vec::new(), None);
+        let mut created = Vec::new();
         let mut durability = Durability::Relaxed;
         let mut results = Vec::with_capacity(requests.len());
         for request in requests {
@@ -166,9 +178,6 @@ impl Shared {
                 durability = durability.max(request.durability);
                 let new = request.batch.writes.iter().filter(|write| write.create);
                 created.extend(new.map(|write| (request.batch.session, write.oid)));
-                // An import may refer to what has no OID of ours yet; elsewhere it exists.
-                let refs = request.batch.writes.iter();
-                referred = referred.max(refs.filter_map(|write| write.refs.last()).max().copied());
             }
             results.push(result);
         }
@@ -179,12 +188,13 @@ impl Shared {
                 .map(|result| result.and(Err(unreached())))
                 .collect());
         }
+        let expected_end = graph.expected_end;
         let achieved = self.write_graph(writer, graph, durability)?;
         let mut oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
         created
             .iter()
             .for_each(|(session, oid)| oids.created(*session, *oid));
-        oids.skip_to(referred.map_or(0, |oid| oid.next().0));
+        oids.skip_to(expected_end);
         drop(oids);
         self.wake_collector(writer);
         let receipt = |(tid, collected)| Receipt {
@@ -223,7 +233,8 @@ impl Shared {
         request: &'a Request,
     ) -> Result<Result<(Tid, Collected)>> {
         let batch = &request.batch;
-        let kind = self.sessions().kind(batch.session);
+        let live = self.sessions().get(batch.session);
+        let kind = live.map(|live| live.kind);
         let import = kind == Some(SessionKind::Import);
         let replaced = match self.validate(graph, request, import) {
             Ok(replaced) => replaced,
@@ -250,9 +261,10 @@ impl Shared {
             });
         }
         let committer = collect::Committer {
-            session: batch.session,
+            // A session that has ended creates nothing, and has no pins.
+            session: live.map_or(batch.session, |live| live.owner),
             hold: kind.map_or(collect::Hold::No, SessionKind::hold),
-            // Another session may create what an import refers to and does not find.
+            // Of any session: what is missing may be an OID that was handed out before.
             import: self.sessions().has(SessionKind::Import),
             sessions,
         };
@@ -518,10 +530,7 @@ fn note_missing(graph: &mut RowGraph<'_>, changes: &[collect::Change<'_>]) -> Re
     }
     for target in changes.iter().flat_map(|change| change.refs) {
         if !graph.exists(*target)? {
-            let key = Key::from(target.0);
-            graph.rows.put(Table::Missing, key, Vec::new());
-            // Nobody else is given this OID from now on.
-            graph.state.high_water = graph.state.high_water.max(target.0.saturating_add(1));
+            graph.expect(*target);
         }
     }
     Ok(())

@@ -307,7 +307,7 @@ pub(crate) fn random(random: &mut fastrand::Rng) -> Graph {
     let scale = *random.choice(&[1, 7, 1 << 50]).unwrap();
     let oids: Vec<u64> = (0..count)
         .map(|number| number * scale)
-        .filter(|_| random.u8(..12) > 0)
+        .filter(|oid| *oid == 0 || random.u8(..12) > 0)
         .collect();
     let mut graph: Graph = oids.iter().map(|oid| (*oid, BTreeSet::new())).collect();
     let degree = random.usize(..4);

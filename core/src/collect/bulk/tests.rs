@@ -40,6 +40,7 @@ fn link(graph: &Graph, pins: &BTreeSet<(u64, u64)>, budget: (u64, u64)) -> (Rows
         left: WordStack::default(),
         linked: Linked::default(),
         tid: Tid(7),
+        expected: &|_| Ok(false),
         sink: &mut sink,
     };
     let (objects, pairs) = linker.sorted().unwrap();
