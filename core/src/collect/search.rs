@@ -315,9 +315,14 @@ impl Search {
         }
         if weight(scene.graph, oid)? > scene.weight_max {
             // It takes too long to delete at once. Nobody refers to it: it is closed by itself, and what is
-            // anchored to it is cut off when its references are taken back.
+            // anchored to it is cut off when its references are taken back. But where others are suspect,
+            // what is anchored to it may refer to these, and has to be suspect then.
+            let apart = self.suspects.is_empty() && self.work.is_empty();
             self.suspects.insert(oid)?;
-            return Ok(());
+            return match apart {
+                true => Ok(()),
+                false => self.spread(oid, false, scene),
+            };
         }
         if !is_unreferenced(scene.graph, oid)? {
             // The guard: what is deleted does not rest on what the search believes.
