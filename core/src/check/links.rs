@@ -142,7 +142,8 @@ impl Walk<'_> {
             found.pins += 1;
         }
         if let Some(anchor) = found.links.anchor {
-            found.anchored = self.ignored.unreadable.contains(anchor)?;
+            // What is anchored to a condemned object is cut off when that comes to its references.
+            found.anchored = self.ignored.contains(anchor)?;
         }
         self.compare_referrers(&mut found, report)?;
         found.judge(report);
