@@ -300,16 +300,7 @@ impl Shared {
         graph: RowGraph<'_>,
         durability: Durability,
     ) -> Result<Durability> {
-        let condemned = graph.condemned.clone();
-        // `write` still needs the view, for the log of changes.
-        let forgotten = self.shorten_log(&graph.rows, graph.state)?;
-        let (mut rows, mut state, superseded) = graph.finish();
-        if let Some((keys, from)) = forgotten {
-            keys.into_iter()
-                .for_each(|(table, key)| rows.delete(table, key));
-            state.changes_from = from;
-        }
-        let result = self.write(writer, rows, state, superseded, condemned, durability);
+        let result = self.write_rows(writer, graph, durability);
         if result.is_err() {
             writer.collector.reset(writer.job);
         } else {
@@ -319,6 +310,24 @@ impl Shared {
                 .store(writer.job.left, Ordering::Relaxed);
         }
         result
+    }
+
+    fn write_rows(
+        &self,
+        writer: &mut Writer,
+        graph: RowGraph<'_>,
+        durability: Durability,
+    ) -> Result<Durability> {
+        let condemned = graph.condemned.clone();
+        // `write` still needs the view, for the log of changes.
+        let forgotten = self.shorten_log(&graph.rows, graph.state)?;
+        let (mut rows, mut state, superseded) = graph.finish();
+        if let Some((keys, from)) = forgotten {
+            keys.into_iter()
+                .for_each(|(table, key)| rows.delete(table, key));
+            state.changes_from = from;
+        }
+        self.write(writer, rows, state, superseded, condemned, durability)
     }
 
     /// The rows of the log of changes that have become too old, and where it begins then.

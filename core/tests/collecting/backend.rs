@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use durum_core::engine::{
     Backend, Capabilities, Cursor, Durability, Engine, EngineSnapshot, EngineStats, Key, Op,
@@ -21,9 +22,13 @@ pub(crate) struct Kept {
     engine: Box<dyn Engine>,
     /// Done when the next view of the engine has been opened, which shows what was before.
     after_view: Mutex<Option<Hook>>,
-    /// With what so many reads fail.
-    read_faults: Mutex<(u32, ErrorKind)>,
+    /// Of which table one read fails.
+    read_fault: Mutex<Option<Table>>,
     write_fault: Mutex<Option<ErrorKind>>,
+    /// Whether it has snapshots.
+    isolated: bool,
+    writing: Mutex<()>,
+    slow: Mutex<Duration>,
     /// Bytes of all objects that were read one by one.
     bytes_read: AtomicU64,
 }
@@ -34,17 +39,35 @@ impl fmt::Debug for Kept {
     }
 }
 
+impl Kept {
+    fn pass_read(&self, table: Table) -> Result<()> {
+        let mut fault = self.read_fault.lock().unwrap();
+        if *fault != Some(table) {
+            return Ok(());
+        }
+        *fault = None;
+        Err(Error::new(ErrorKind::Io, "read").because("on purpose"))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct KeptBackend(Arc<Kept>);
 
 impl KeptBackend {
     pub(crate) fn new() -> KeptBackend {
+        KeptBackend::with(false)
+    }
+
+    pub(crate) fn with(isolated: bool) -> KeptBackend {
         let engine = MemoryBackend.open(Path::new(""), &Options::default());
         KeptBackend(Arc::new(Kept {
             engine: engine.unwrap(),
             after_view: Mutex::new(None),
-            read_faults: Mutex::new((0, ErrorKind::Io)),
+            read_fault: Mutex::new(None),
             write_fault: Mutex::new(None),
+            isolated,
+            writing: Mutex::new(()),
+            slow: Mutex::new(Duration::ZERO),
             bytes_read: AtomicU64::new(0),
         }))
     }
@@ -53,12 +76,21 @@ impl KeptBackend {
         *self.0.after_view.lock().unwrap() = Some(Box::new(work));
     }
 
-    pub(crate) fn fail_reads(&self, count: u32, kind: ErrorKind) {
-        *self.0.read_faults.lock().unwrap() = (count, kind);
+    pub(crate) fn fail_read(&self, table: Table) {
+        *self.0.read_fault.lock().unwrap() = Some(table);
     }
 
     pub(crate) fn fail_write(&self, kind: ErrorKind) {
         *self.0.write_fault.lock().unwrap() = Some(kind);
+    }
+
+    pub(crate) fn pass_write(&self) {
+        *self.0.write_fault.lock().unwrap() = None;
+    }
+
+    /// Has each write take so long, so that commits gather meanwhile.
+    pub(crate) fn slow_down(&self, time: Duration) {
+        *self.0.slow.lock().unwrap() = time;
     }
 
     pub(crate) fn write_is_to_fail(&self) -> bool {
@@ -75,6 +107,7 @@ impl Backend for KeptBackend {
         Capabilities {
             durability: Durability::ALL.to_vec(),
             persistent: true,
+            snapshots: self.0.isolated,
             ..MemoryBackend.capabilities()
         }
     }
@@ -95,8 +128,11 @@ impl Engine for Opened {
     fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>> {
         let mut snapshot = self.0.engine.snapshot()?;
         let work = self.0.after_view.lock().unwrap().take();
-        if let Some(work) = work {
+        if self.0.isolated || work.is_some() {
+            let _whole = self.0.writing.lock().unwrap();
             snapshot = Box::new(Frozen::of(&*snapshot)?);
+        }
+        if let Some(work) = work {
             work();
         }
         Ok(Box::new(Watched(snapshot, self.0.clone())))
@@ -106,6 +142,8 @@ impl Engine for Opened {
         if let Some(kind) = self.0.write_fault.lock().unwrap().take() {
             return Err(Error::new(kind, "apply").because("on purpose"));
         }
+        std::thread::sleep(*self.0.slow.lock().unwrap());
+        let _whole = self.0.writing.lock().unwrap();
         self.0.engine.apply(ops, Durability::Relaxed)?;
         Ok(durability)
     }
@@ -131,12 +169,7 @@ struct Watched(Box<dyn EngineSnapshot>, Arc<Kept>);
 
 impl EngineSnapshot for Watched {
     fn get(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let mut faults = self.1.read_faults.lock().unwrap();
-        if faults.0 > 0 && table == Table::Referrers {
-            faults.0 -= 1;
-            return Err(Error::new(faults.1, "read").because("on purpose"));
-        }
-        drop(faults);
+        self.1.pass_read(table)?;
         self.0.get(table, key, &mut |bytes| {
             if table == Table::Objects {
                 let length = bytes.len() as u64;
@@ -147,6 +180,7 @@ impl EngineSnapshot for Watched {
     }
 
     fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>> {
+        self.1.pass_read(table)?;
         self.0.cursor(table, from)
     }
 }

@@ -73,7 +73,7 @@ fn collection_goes_on_after_a_passing_failure_to_read() {
     lone(&store, session);
     store.end_session(session).unwrap();
     // This one reads nothing but what is collected.
-    place.backend.fail_reads(1, ErrorKind::Io);
+    place.backend.fail_read(Table::Referrers);
     root(&store, &[]);
     assert_eq!(store.stats().unwrap().objects, 2);
     assert_eq!(store.collect().unwrap().objects, 1);
@@ -104,4 +104,21 @@ fn the_worker_goes_on_after_a_repair() {
         std::thread::sleep(Duration::from_millis(2));
     }
     assert_clean(&store);
+}
+
+/// A slice fails when it shortens the log of changes: what it had done counts as not done.
+#[test]
+fn a_slice_that_cannot_shorten_the_log_is_done_again() {
+    let place = Place::new();
+    let store = place.create(Collection::OFF);
+    let session = store.session(SessionKind::Client).unwrap();
+    lone(&store, session);
+    // The log is shortened when it is longer than 65,536 commits by 1,024.
+    while store.stats().unwrap().tid < Tid(65_536 + 1024 - 1) {
+        root(&store, &[]);
+    }
+    store.end_session(session).unwrap();
+    place.backend.fail_read(Table::Changes);
+    assert_eq!(store.collect().unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(store.collect().unwrap().objects, 1);
 }

@@ -9,6 +9,7 @@ mod hubs;
 mod imports;
 mod log;
 mod sessions;
+mod together;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,10 +36,14 @@ struct Place {
 
 impl Place {
     fn new() -> Place {
+        Place::with(KeptBackend::new())
+    }
+
+    fn with(backend: KeptBackend) -> Place {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("store");
         Place {
-            backend: KeptBackend::new(),
+            backend,
             _home: home,
             path,
         }
