@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{fs, io};
 
 use durum_core::Oid;
 use durum_core::config::StoreSettings;
@@ -218,7 +218,7 @@ pub(crate) const MARKER: &[u8] = b"a state that is easily found again";
 
 /// A store on `engine` in the directory of that name: 0 -> 1 -> 2 -> 1, and 3, which nothing reaches.
 pub(crate) fn store(home: &Home, engine: &str) -> String {
-    drop(Held(Some(open_new(home, engine))));
+    drop(Held(Some(open_new(home, engine)), home.path(engine)));
     format!("{engine}:{engine}")
 }
 
@@ -238,7 +238,7 @@ fn open_new(home: &Home, engine: &str) -> LocalStore {
 
 /// A store that is open in this process.
 #[derive(Debug)]
-pub(crate) struct Held(Option<LocalStore>);
+pub(crate) struct Held(Option<LocalStore>, PathBuf);
 
 impl std::ops::Deref for Held {
     type Target = LocalStore;
@@ -252,6 +252,16 @@ impl Drop for Held {
     fn drop(&mut self) {
         let _alone = alone();
         drop(self.0.take());
+        // Programs that others than `spawn` have started may have the lock for a moment longer.
+        let lock = self.1.join("lock");
+        for _ in 0..1000 {
+            match fs::File::open(&lock).map(|file| file.try_lock()) {
+                Ok(Err(fs::TryLockError::WouldBlock)) => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                _ => break,
+            }
+        }
     }
 }
 
@@ -259,7 +269,8 @@ impl Drop for Held {
 pub(crate) fn open(home: &Home, engine: &str) -> Held {
     // Nothing changes behind the tests' backs.
     let settings = StoreSettings::new(engine, home.path(engine)).without_collection();
-    Held(Some(durum_backends::registry().open(&settings).unwrap()))
+    let opened = durum_backends::registry().open(&settings).unwrap();
+    Held(Some(opened), home.path(engine))
 }
 
 /// The sample database of the checkout.

@@ -23,11 +23,7 @@ fn nobody_reads_standard_output() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = home.command(arguments);
-        let child = command
-            .stdout(writer)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let child = spawn(command.stdout(writer).stderr(Stdio::piped()));
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
@@ -80,11 +76,7 @@ fn standard_output_is_full() {
 fn a_reader_who_stops_in_the_middle() {
     let home = Home::new();
     let mut command = home.command(&["completions", "bash"]);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut out = child.stdout.take().unwrap();
     out.read_exact(&mut [0; 10]).unwrap();
     drop(out);
