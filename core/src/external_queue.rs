@@ -198,14 +198,9 @@ impl PairQueue {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use durum_testkit::seed;
 
-    fn seed() -> u64 {
-        let given = std::env::var("DURUM_TEST_SEED").ok();
-        let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
-        println!("DURUM_TEST_SEED={seed}");
-        seed
-    }
+    use super::*;
 
     /// A queue with memory for `recent_max` pairs next to a heap, pushed and popped at random.
     fn equals(random: &mut fastrand::Rng, recent_max: usize, steps: usize, ahead: u64) {

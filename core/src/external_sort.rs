@@ -344,16 +344,10 @@ const WRITE_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
+    use durum_testkit::seed;
+
     use super::*;
     use crate::ErrorKind;
-
-    /// The seed of the random tests: `DURUM_TEST_SEED`, or a new one. Shown when a test fails.
-    fn seed() -> u64 {
-        let given = std::env::var("DURUM_TEST_SEED").ok();
-        let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
-        println!("DURUM_TEST_SEED={seed}");
-        seed
-    }
 
     fn sorts(random: &mut fastrand::Rng, count: usize, bound: u64) {
         let mut sorter = PairSorter::new(None, 0);

@@ -4,17 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use durum_core::store::Snapshot;
+use durum_testkit::seed;
 
 use super::*;
 
 const THREADS: u64 = 4;
-
-fn seed() -> u64 {
-    let given = std::env::var("DURUM_TEST_SEED").ok();
-    let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("DURUM_TEST_SEED={seed}");
-    seed
-}
 
 /// Data of objects that only the session that created them may link.
 const OWN: u8 = 9;

@@ -17,18 +17,12 @@ use durum_core::ErrorKind;
 use durum_core::check::{Report, check_within};
 use durum_core::engine::{Key, Table};
 use durum_core::store::LocalStore;
+use durum_testkit::seed;
 use model::{
     Graph, Pins, Row, import, open, put_row, random, recorded, referrers, rows, verify, write, zoo,
 };
 
 const MEMORY: usize = 1 << 20;
-
-fn seed() -> u64 {
-    let given = std::env::var("DURUM_TEST_SEED").ok();
-    let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("DURUM_TEST_SEED={seed}");
-    seed
-}
 
 struct Place {
     backend: KeptBackend,

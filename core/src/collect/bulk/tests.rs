@@ -2,18 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use durum_testkit::seed;
+
 use super::*;
 
 /// Each object with the anchor in its record and its references.
 type Graph = BTreeMap<u64, (Option<u64>, BTreeSet<u64>)>;
 type Rows = BTreeMap<(Table, Key), Option<Vec<u8>>>;
-
-fn seed() -> u64 {
-    let given = std::env::var("DURUM_TEST_SEED").ok();
-    let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("DURUM_TEST_SEED={seed}");
-    seed
-}
 
 /// Computes the tables; `budget` is the factor and the rest of what the passes may read.
 fn link(graph: &Graph, pins: &BTreeSet<(u64, u64)>, budget: (u64, u64)) -> (Rows, Linked) {

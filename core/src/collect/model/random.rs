@@ -362,8 +362,7 @@ impl History {
 fn random_histories_leave_what_can_be_reached() {
     let number = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
     let commits = number("DURUM_MODEL_COMMITS").unwrap_or(COMMITS);
-    let seed = number("DURUM_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("DURUM_TEST_SEED={seed}");
+    let seed = durum_testkit::seed();
     let mut seeds = fastrand::Rng::with_seed(seed);
     let mut seen = [0; 6];
     for index in 0..commits.div_ceil(COMMITS_PER_HISTORY) {
