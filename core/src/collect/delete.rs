@@ -7,6 +7,7 @@ use super::budget::Meter;
 use super::graph::{Graph, Node, Position, inconsistent, links, put_links, remove_referrer};
 use super::link::cut_off;
 use super::rows::{JobState, Links};
+use super::spill::SpillSet;
 use crate::error::Result;
 use crate::id::Oid;
 
@@ -27,14 +28,15 @@ pub(super) fn weight(graph: &mut dyn Graph, oid: Oid) -> Result<u64> {
     Ok(refs.saturating_add(more))
 }
 
-/// Whether nothing keeps the object alive: no pin, and no referrer but condemned ones.
-pub(super) fn is_unreferenced(graph: &mut dyn Graph, oid: Oid) -> Result<bool> {
+/// The guard of all deletion: whether no pin holds the object, and every referrer is one of `members` or
+/// condemned. What is deleted rests on this alone, and on nothing that a search believes.
+pub(super) fn is_closed(graph: &mut dyn Graph, oid: Oid, members: &mut SpillSet) -> Result<bool> {
     let Some(links) = links(graph, oid)?.filter(|links| links.pins == 0) else {
         return Ok(false);
     };
     let mut position = Position::start(&links);
     while let Some((referrer, next)) = position.next(graph, oid, &links)? {
-        if !graph.is_condemned(referrer)? {
+        if !members.contains(referrer)? && !graph.is_condemned(referrer)? {
             return Ok(false);
         }
         position = next;

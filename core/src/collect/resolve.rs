@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::budget::{Budget, Counters, Meter};
 use super::climb::{Floor, Memo, Obstacles};
-use super::delete::{Begun, delete_all, delete_condemned, weight};
-use super::graph::{Graph, Position, inconsistent, links};
+use super::delete::{Begun, delete_all, delete_condemned, is_closed, weight};
+use super::graph::{Graph, inconsistent};
 use super::rows::{CONDEMNED_PART, JobState};
 use super::search::{Scene, Search, Step};
 use crate::collect::Collected;
@@ -348,9 +348,8 @@ impl Collector {
         Ok(true)
     }
 
-    /// Whether every referrer of a suspect is a suspect, and no pin holds it: what is deleted rests on
-    /// this alone, and on nothing that the search believes. Where it does not hold, the suspect is
-    /// examined anew.
+    /// Whether every referrer of a suspect is a suspect, and no pin holds it. Where it does not hold, the
+    /// suspect is examined anew.
     fn confirm(&mut self, graph: &mut dyn Graph, oid: Oid) -> Result<bool> {
         let Some(search) = &mut self.search else {
             return Ok(false);
@@ -359,21 +358,7 @@ impl Collector {
         if self.sabotage.no_confirm {
             return Ok(true);
         }
-        let mut holds = oid != Oid::ROOT;
-        match links(graph, oid)? {
-            None => holds = false,
-            Some(links) => {
-                holds &= links.pins == 0;
-                let mut position = Position::start(&links);
-                while let Some((referrer, next)) = position.next(graph, oid, &links)? {
-                    position = next;
-                    if !search.suspects.contains(referrer)? && !graph.is_condemned(referrer)? {
-                        holds = false;
-                        break;
-                    }
-                }
-            }
-        }
+        let holds = is_closed(graph, oid, &mut search.suspects)?;
         if !holds {
             self.refuted += 1;
             if self.refuted > REFUTED_MAX {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::budget::{Counters, Meter};
 use super::climb::{Climb, Floor, Memo, Obstacles, Verdict};
-use super::delete::{delete_all, is_unreferenced, weight};
+use super::delete::{delete_all, is_closed, weight};
 use super::graph::{Graph, Node, Position, links, put_links, set_anchor};
 use super::rows::Links;
 use super::spill::{SpillQueue, SpillSet, Work};
@@ -48,13 +48,17 @@ enum Current {
     /// Looks for a referrer that is safe.
     Examine(Examination),
     /// Walks over the references of an object.
-    Spread {
-        oid: Oid,
-        node: Arc<Node>,
-        index: usize,
-        /// Whether it saves suspects; else it adds what is anchored to it.
-        saves: bool,
-    },
+    Spread(Spread),
+}
+
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
+struct Spread {
+    oid: Oid,
+    node: Arc<Node>,
+    index: usize,
+    /// Whether it saves suspects; else it adds what is anchored to it.
+    saves: bool,
 }
 
 #[derive(Debug)]
@@ -146,9 +150,7 @@ impl Search {
     pub(super) fn touched(&mut self, oid: Oid) -> Result<bool> {
         let current = match &self.current {
             Some(Current::Examine(now)) if now.oid == oid => Some(false),
-            Some(Current::Spread {
-                oid: now, saves, ..
-            }) if *now == oid => Some(*saves),
+            Some(Current::Spread(now)) if now.oid == oid => Some(now.saves),
             _ => None,
         };
         match current {
@@ -181,15 +183,7 @@ impl Search {
     pub(super) fn step(&mut self, scene: &mut Scene<'_>) -> Result<Step> {
         match self.current.take() {
             Some(Current::Examine(now)) => return self.examine(now, scene),
-            Some(Current::Spread {
-                oid,
-                node,
-                index,
-                saves: true,
-            }) => return self.save_targets(oid, node, index, scene),
-            Some(Current::Spread {
-                oid, node, index, ..
-            }) => return self.add_anchored(oid, node, index, scene),
+            Some(Current::Spread(now)) => return self.go_on_spreading(now, scene),
             None => {}
         }
         if let Some(oid) = self.saved.pop()? {
@@ -325,7 +319,7 @@ impl Search {
             }
             return self.spread(oid, false, scene);
         }
-        if !is_unreferenced(scene.graph, oid)? {
+        if !is_closed(scene.graph, oid, &mut SpillSet::default())? {
             // The guard: what is deleted does not rest on what the search believes.
             return self.work.insert(oid);
         }
@@ -372,68 +366,34 @@ impl Search {
 
     fn spread(&mut self, oid: Oid, saves: bool, scene: &mut Scene<'_>) -> Result<()> {
         if let Some(node) = scene.graph.node(oid)? {
-            self.current = Some(Current::Spread {
+            self.current = Some(Current::Spread(Spread {
                 oid,
                 node,
                 index: 0,
                 saves,
-            });
+            }));
         }
         Ok(())
     }
 
-    /// Saves the suspects that a saved object refers to.
-    fn save_targets(
-        &mut self,
-        oid: Oid,
-        node: Arc<Node>,
-        mut index: usize,
-        scene: &mut Scene<'_>,
-    ) -> Result<Step> {
-        while let Some(target) = node.refs.get(index).copied() {
+    /// Saves the suspects that a saved object refers to, or adds to the work what is anchored to a suspect.
+    fn go_on_spreading(&mut self, mut now: Spread, scene: &mut Scene<'_>) -> Result<Step> {
+        while let Some(target) = now.node.refs.get(now.index).copied() {
             if !scene.more() {
-                self.current = Some(Current::Spread {
-                    oid,
-                    node,
-                    index,
-                    saves: true,
-                });
+                self.current = Some(Current::Spread(now));
                 return Ok(Step::OutOfBudget);
             }
-            index += 1;
-            if self.suspects.contains(target)?
-                && let Some(links) = links(scene.graph, target)?
-            {
-                self.anchor(target, links, oid, scene)?;
-            }
-        }
-        Ok(Step::Going)
-    }
-
-    /// Adds to the work what is anchored to a suspect.
-    fn add_anchored(
-        &mut self,
-        oid: Oid,
-        node: Arc<Node>,
-        mut index: usize,
-        scene: &mut Scene<'_>,
-    ) -> Result<Step> {
-        while let Some(target) = node.refs.get(index).copied() {
-            if !scene.more() {
-                self.current = Some(Current::Spread {
-                    oid,
-                    node,
-                    index,
-                    saves: false,
-                });
-                return Ok(Step::OutOfBudget);
-            }
-            index += 1;
-            if self.suspects.contains(target)? {
+            now.index += 1;
+            // The one is about suspects, the other about what is none yet.
+            if self.suspects.contains(target)? != now.saves {
                 continue;
             }
-            let found = links(scene.graph, target)?;
-            if found.is_some_and(|links| links.anchor == Some(oid)) {
+            let Some(links) = links(scene.graph, target)? else {
+                continue;
+            };
+            if now.saves {
+                self.anchor(target, links, now.oid, scene)?;
+            } else if links.anchor == Some(now.oid) {
                 self.add_work(target, scene)?;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Current, Examination, Search};
+use super::{Current, Examination, Search, Spread};
 use crate::collect::climb::Climb;
 use crate::collect::graph::{Node, Position};
 use crate::collect::model::{Mask, mask, oids};
@@ -42,14 +42,15 @@ impl Search {
         out.extend(saved.iter().map(|oid| oid.0 as u8));
         match &mut self.current {
             None => out.push(0),
-            Some(Current::Spread {
-                oid,
-                node,
-                index,
-                saves,
-            }) => {
-                let refs = mask(node.refs.iter().copied());
-                out.extend([1, oid.0 as u8, refs, *index as u8, u8::from(*saves)]);
+            Some(Current::Spread(now)) => {
+                let refs = mask(now.node.refs.iter().copied());
+                out.extend([
+                    1,
+                    now.oid.0 as u8,
+                    refs,
+                    now.index as u8,
+                    u8::from(now.saves),
+                ]);
             }
             Some(Current::Examine(now)) => now.save(out),
         }
@@ -69,7 +70,7 @@ impl Search {
         }
         search.current = match take(input) {
             0 => None,
-            1 => Some(Current::Spread {
+            1 => Some(Current::Spread(Spread {
                 oid: take_oid(input),
                 node: Arc::new(Node {
                     anchor: None,
@@ -78,7 +79,7 @@ impl Search {
                 }),
                 index: take(input).into(),
                 saves: take(input) == 1,
-            }),
+            })),
             _ => Some(Current::Examine(Examination::load(input))),
         };
         search
@@ -90,8 +91,8 @@ impl Search {
         all |= mask(self.recheck.sorted()) | mask(self.saved.in_order());
         match &mut self.current {
             None => {}
-            Some(Current::Spread { oid, node, .. }) => {
-                all |= mask([*oid]) | mask(node.refs.iter().copied());
+            Some(Current::Spread(now)) => {
+                all |= mask([now.oid]) | mask(now.node.refs.iter().copied());
             }
             Some(Current::Examine(now)) => {
                 all |= mask([now.oid]);
