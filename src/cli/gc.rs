@@ -13,11 +13,6 @@ use super::failure::{DONE, Outcome};
 use super::output;
 use super::progress::Progress;
 
-/// What one call gives back at most: commits of others wait for no longer than that takes.
-const SLICE_BYTES: u64 = 16 << 20;
-/// Calls in a row that give nothing back, after which no more is expected.
-const IDLE_CALLS_MAX: u32 = 1000;
-
 pub(crate) fn run(context: &Context, args: &GcArgs) -> Outcome {
     let begin = Instant::now();
     let store = context.open(args.url.as_deref())?;
@@ -66,16 +61,5 @@ pub(crate) fn give_back(store: &LocalStore, compact: bool, progress: &Progress) 
 fn reclaim(store: &LocalStore, progress: &Progress) -> Result<u64> {
     let expected = store.stats()?.engine.reclaimable_bytes;
     progress.begin_bytes("reclaim");
-    let mut bytes = 0;
-    let mut idle = 0;
-    while idle < IDLE_CALLS_MAX {
-        let step = store.reclaim(SLICE_BYTES)?;
-        bytes += step.bytes;
-        progress.reach(bytes.min(expected), expected);
-        idle = if step.bytes == 0 { idle + 1 } else { 0 };
-        if !step.more {
-            break;
-        }
-    }
-    Ok(bytes)
+    store.reclaim_all(&mut |bytes| progress.reach(bytes.min(expected), expected))
 }

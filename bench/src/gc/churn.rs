@@ -11,10 +11,6 @@ use super::template::{Subject, Template};
 const ROUNDS: u64 = 5;
 /// Objects that one commit replaces.
 const BUCKET: u64 = 200;
-/// What one call gives back at most.
-const SLICE_BYTES: u64 = 16 << 20;
-/// Calls that give nothing back in a row, after which no more is expected.
-const IDLE_CALLS_MAX: u32 = 1000;
 
 /// Builds a root, buckets, and objects in these.
 pub(crate) fn build(objects: u64) -> Graph {
@@ -68,7 +64,7 @@ pub(crate) fn run(template: &Template<'_>) -> Result<GcRow> {
     row.disk_ratio = disk_ratio(&subject)?;
     let offered = subject.store.engine();
     if offered.reclaim {
-        reclaim(&subject)?;
+        subject.store.reclaim_all(&mut |_| {})?;
         row.disk_ratio_reclaimed = disk_ratio(&subject)?;
     }
     if offered.compaction {
@@ -84,16 +80,4 @@ fn disk_ratio(subject: &Subject) -> Result<Option<f64>> {
         stats.engine.disk_bytes as f64,
         stats.live_bytes as f64,
     ))
-}
-
-fn reclaim(subject: &Subject) -> Result<()> {
-    let mut idle = 0;
-    while idle < IDLE_CALLS_MAX {
-        let step = subject.store.reclaim(SLICE_BYTES)?;
-        idle = if step.bytes == 0 { idle + 1 } else { 0 };
-        if !step.more {
-            break;
-        }
-    }
-    Ok(())
 }

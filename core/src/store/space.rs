@@ -64,7 +64,32 @@ impl LocalStore {
         let result = shared.engine.reclaim(bytes_max);
         result.map_err(|error| shared.poison_by(&mut writer, error))
     }
+
+    /// As [`LocalStore::reclaim`], again and again until the engine has nothing more to give back; commits
+    /// go on in between. `progress` is told the bytes given back so far, of which it returns all.
+    ///
+    /// # Errors
+    /// As for commits.
+    pub fn reclaim_all(&self, progress: &mut dyn FnMut(u64)) -> Result<u64> {
+        let mut bytes = 0;
+        let mut idle = 0;
+        while idle < IDLE_CALLS_MAX {
+            let step = self.reclaim(SLICE_BYTES)?;
+            bytes += step.bytes;
+            progress(bytes);
+            idle = if step.bytes == 0 { idle + 1 } else { 0 };
+            if !step.more {
+                break;
+            }
+        }
+        Ok(bytes)
+    }
 }
+
+/// What one call gives back at most: commits of others wait for no longer than that takes.
+const SLICE_BYTES: u64 = 16 << 20;
+/// Calls in a row that give nothing back, after which no more is expected.
+const IDLE_CALLS_MAX: u32 = 1000;
 
 /// Removes the copy after `error`, which says more than a failure of that would: what is left then is
 /// removed by the next opening.
