@@ -3,7 +3,7 @@
 //! All of them can be rebuilt from the objects, but a wrong one could have a live object deleted. So
 //! those that are decided by carry a CRC-32 over their key and content, like records do.
 
-use crate::engine::{Key, Table};
+use crate::engine::{EngineSnapshot, Key, Table};
 use crate::error::{Error, Result};
 use crate::id::{Oid, Tid};
 use crate::record::varint;
@@ -136,6 +136,17 @@ impl JobState {
     pub(crate) fn row() -> (Table, Key) {
         const NUMBER: u64 = 2;
         (Table::Meta, Key::from(NUMBER))
+    }
+
+    /// Reads the row.
+    ///
+    /// # Errors
+    /// `Damaged`, and those of the engine's reading.
+    pub(crate) fn load(view: &dyn EngineSnapshot) -> Result<JobState> {
+        let (table, key) = JobState::row();
+        let mut state = Ok(JobState::default());
+        view.get(table, key, &mut |bytes| state = JobState::decode(bytes))?;
+        state
     }
 
     /// The row's value: CRC-32, then the fields in their order here as varints.

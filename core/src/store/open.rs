@@ -237,10 +237,7 @@ struct CollectorMemory {
 
 impl CollectorMemory {
     fn load(view: &dyn EngineSnapshot) -> Result<CollectorMemory> {
-        let (table, key) = JobState::row();
-        let mut job = Ok(JobState::default());
-        view.get(table, key, &mut |bytes| job = JobState::decode(bytes))?;
-        let job = job?;
+        let job = JobState::load(view)?;
         let mut pinning = Vec::new();
         let mut from = Key::MIN;
         loop {

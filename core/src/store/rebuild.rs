@@ -95,12 +95,7 @@ impl LocalStore {
 
     /// The collector's own state.
     pub(crate) fn job_state(&self) -> Result<JobState> {
-        let (table, key) = JobState::row();
-        let mut state = Ok(JobState::default());
-        let view = self.shared.view()?;
-        view.engine()?
-            .get(table, key, &mut |bytes| state = JobState::decode(bytes))?;
-        state
+        JobState::load(self.shared.view()?.engine()?)
     }
 
     /// A state for one that cannot be read: nothing is condemned, and no number comes twice.
