@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durum_core::engine::Key;
-use durum_core::{IoResultExt, Result};
+use durum_core::{Error, IoResultExt, Result};
 
 use crate::accounts::Accounts;
 use crate::config::Config;
@@ -13,7 +13,7 @@ use crate::error::log_damage;
 use crate::index::{Index, Loaded, TREE_DEAD, TREE_SEGMENTS};
 use crate::log::{
     Log, Position, SEGMENT_HEADER_BYTES, Scan, Segment, SegmentHeader, Tail, list_segments,
-    scan_segment, segment_name,
+    scan_segment, segment_name, unproved,
 };
 use crate::replay::Replay;
 use crate::seam::{File, FileSystem};
@@ -64,8 +64,8 @@ impl Opening {
             let missing = missing_segment(&accounts, &numbers, index.covered());
             match missing {
                 None => {
-                    let covered = index.covered().segment;
-                    self.drop_cleaned(&mut numbers, &accounts, covered)?;
+                    let mut index = index;
+                    self.drop_cleaned(&mut numbers, &accounts, &mut index)?;
                     accounts.saved();
                     return self.replay(*index, accounts, &numbers, false);
                 }
@@ -189,9 +189,13 @@ impl Opening {
         &self,
         numbers: &mut Vec<u32>,
         accounts: &Accounts,
-        covered: u32,
+        index: &mut Index,
     ) -> Result<()> {
+        let covered = index.covered().segment;
         let kept = |number: &u32| *number >= covered || accounts.contains(*number);
+        if !numbers.iter().all(kept) {
+            index.settle()?;
+        }
         for number in numbers.iter().filter(|number| !kept(number)) {
             self.remove(*number)?;
         }
@@ -208,6 +212,11 @@ impl Opening {
         rebuilding: bool,
     ) -> Result<Writer> {
         let mut at = index.covered();
+        if let Some(&last) = numbers.last()
+            && (last != at.segment || rebuilding)
+        {
+            self.settle_segment(last)?;
+        }
         let mut segments = Vec::new();
         for &number in numbers {
             let known = accounts.get(number).filter(|_| number < at.segment);
@@ -256,6 +265,20 @@ impl Opening {
         self.finish(replay, head, at, rebuilding)
     }
 
+    /// Completes the making of a segment, which may have been stopped: writes its header again, to be
+    /// synced with its frames, and makes its name durable.
+    fn settle_segment(&self, number: u32) -> Result<()> {
+        let path = self.path(number);
+        let (file, _) = self.segment_file(number)?;
+        let mut header = [0; SEGMENT_HEADER_BYTES as usize];
+        let written = file
+            .read_at(&mut header, 0)
+            .and_then(|()| file.write_at(&header, 0));
+        written.during("open the log", &path)?;
+        let synced = self.fs.sync_dir(&self.log_dir);
+        synced.during("open the log", &self.log_dir)
+    }
+
     /// The newest frame that was on the device when segment `next` was begun: the one before its first.
     fn proved_by(&self, next: Option<u32>) -> Result<u64> {
         let header = match next {
@@ -287,7 +310,7 @@ impl Opening {
             stop: u64::MAX,
             proved,
         };
-        let scanned = scan_segment(&scan, replay);
+        let scanned = write_again(&scan).and_then(|()| scan_segment(&scan, replay));
         let (end, tail) = scanned.map_err(|error| error.with_path(self.path(from.segment)))?;
         replay.accounts.set_used(end.segment, end.offset.min(bytes));
         Ok((end, tail))
@@ -365,6 +388,24 @@ impl Opening {
         Ok(writer)
     }
 }
+
+/// Writes the frames again of which nothing says that they were on the device. A process before may have
+/// failed to sync them, or the index's or the segment's header, and the system then takes what is in its
+/// cache for written: a sync alone would promise what is nowhere but there.
+fn write_again(scan: &Scan<'_>) -> Result<()> {
+    let bytes = unproved(scan)?;
+    let mut piece = vec![0; (bytes.end - bytes.start).min(PIECE_BYTES) as usize];
+    let mut pieces = bytes.clone().step_by(PIECE_BYTES as usize);
+    let written = pieces.try_for_each(|offset| {
+        piece.truncate((bytes.end - offset) as usize);
+        scan.file.read_at(&mut piece, offset)?;
+        scan.file.write_at(&piece, offset)
+    });
+    written.map_err(|error| Error::io(error, "open the log"))
+}
+
+/// Bytes that are written again in one go.
+const PIECE_BYTES: u64 = 1 << 20;
 
 fn state_of(index: &Index, segments: Vec<Arc<Segment>>) -> State {
     State {

@@ -29,6 +29,8 @@ pub(crate) struct Index {
     /// Pages that a checkpoint gave up, and the trees that it replaced: they become free when nobody
     /// holds those trees, nor any before them.
     pub(super) retired: VecDeque<(Weak<Base>, Vec<u32>)>,
+    /// Whether the header is known to be on the device, and not only to have been read.
+    header_is_durable: bool,
 }
 
 /// An index that was found.
@@ -63,7 +65,9 @@ impl Index {
             Ok(file)
         });
         let file = made.during("create the index", &path)?;
-        Index::with(file, path, header, HEADER_PAGES)
+        let mut index = Index::with(file, path, header, HEADER_PAGES)?;
+        index.header_is_durable = true;
+        Ok(index)
     }
 
     fn with(file: Arc<dyn File>, path: PathBuf, header: Header, file_pages: u32) -> Result<Index> {
@@ -78,6 +82,7 @@ impl Index {
             file_pages,
             free: Vec::new(),
             retired: VecDeque::new(),
+            header_is_durable: false,
         })
     }
 
@@ -166,6 +171,8 @@ impl Index {
         covered: Position,
         mut tree: impl FnMut(&mut Merge<'_>, Option<Root>) -> Result<Option<Root>>,
     ) -> Result<()> {
+        // Pages that only an older header names are written from here on.
+        self.settle()?;
         self.release();
         let base = Arc::clone(&self.base);
         let mut pages = NewPages {
@@ -201,6 +208,24 @@ impl Index {
         Ok(())
     }
 
+    /// Makes the header durable that was found when the index was opened. A process before may have
+    /// failed to: then it is in the system's cache only, and no sync takes it from there to the device
+    /// unless it is written again.
+    ///
+    /// # Errors
+    /// It is uncertain which header is on the disk.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        if self.header_is_durable {
+            return Ok(());
+        }
+        let header = &self.header;
+        let written = self.file.write_at(&header.encode(), header.offset());
+        let settled = written.and_then(|()| self.file.sync());
+        settled.map_err(|error| uncertain(error, &self.path))?;
+        self.header_is_durable = true;
+        Ok(())
+    }
+
     /// Makes the pages durable, then the header that names them.
     pub(super) fn commit(
         &mut self,
@@ -209,6 +234,7 @@ impl Index {
         pages: u32,
         file_pages: u32,
     ) -> Result<()> {
+        self.settle()?;
         let header = Header {
             generation: self.header.generation + 1,
             covered,
@@ -219,12 +245,7 @@ impl Index {
             self.file.write_at(&header.encode(), header.offset())?;
             self.file.sync()
         });
-        // Even a full disk leaves it open here which header is there.
-        written.map_err(|error| {
-            Error::io(error, "write the index")
-                .with_path(&self.path)
-                .with_kind(ErrorKind::Io)
-        })?;
+        written.map_err(|error| uncertain(error, &self.path))?;
         if file_pages != self.file_pages {
             let view = view_of(&self.file, file_pages).during("map the index", &self.path);
             self.view = Arc::new(view.map_err(|error| error.with_kind(ErrorKind::Io))?);
@@ -311,6 +332,13 @@ impl PageSink for NewPages<'_> {
     fn retire(&mut self, page: PageRef) {
         self.retired.push(page.number());
     }
+}
+
+/// A failure in writing a header: even a full disk leaves it open which one is there.
+fn uncertain(error: std::io::Error, path: &Path) -> Error {
+    Error::io(error, "write the index")
+        .with_path(path)
+        .with_kind(ErrorKind::Io)
 }
 
 pub(super) fn view_of(file: &Arc<dyn File>, pages: u32) -> std::io::Result<View> {

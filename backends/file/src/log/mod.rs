@@ -12,7 +12,7 @@ pub(crate) use frame::FrameBuilder;
 pub(crate) use op::{
     Content, FRONT_BYTES, LARGE_BYTES, ParsedOp, hole as hole_of_op, parse as parse_op,
 };
-pub(crate) use scan::{Position, Scan, Tail, Visitor, scan_segment, tail_from_begin};
+pub(crate) use scan::{Position, Scan, Tail, Visitor, scan_segment, tail_from_begin, unproved};
 pub(crate) use segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, list_segments, segment_name, value_of,
 };

@@ -1,5 +1,6 @@
 //! Reading a segment from front to end, and telling a torn end from damage.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use durum_core::{Error, Result};
@@ -107,6 +108,23 @@ pub(crate) fn scan_segment(scan: &Scan<'_>, visitor: &mut dyn Visitor) -> Result
     Ok((at, tail))
 }
 
+/// The bytes from the begin of `scan` on of frames that nothing says to have been on the device: no later
+/// frame, and not `scan.proved`.
+pub(crate) fn unproved(scan: &Scan<'_>) -> Result<Range<u64>> {
+    let view = View::new(scan.file, scan.end, scan.end);
+    let view = view.map_err(|error| Error::io(error, "read the log"))?;
+    let proved = scan.proved.max(said_from(&view, scan.from)?);
+    let mut at = scan.from;
+    let mut start = at.offset;
+    while let Some(header) = next_header(&view, &mut at)? {
+        if header.sequence <= proved {
+            start = at.offset;
+        }
+    }
+    // The last frame may end a few bytes before the next one's place.
+    Ok(start.min(scan.end)..at.offset.min(scan.end))
+}
+
 /// What there is from the begin of `scan` on, which is not looked at as frames in order.
 pub(crate) fn tail_from_begin(scan: &Scan<'_>) -> Result<Tail> {
     let view = View::new(scan.file, scan.end, scan.end);
@@ -128,16 +146,24 @@ fn header_at(view: &View, segment: u32, offset: u64) -> Result<Option<FrameHeade
 /// knew to be on the device when it was written.
 fn said_from(view: &View, mut at: Position) -> Result<u64> {
     let mut said = 0;
-    while let Some(header) = header_at(view, at.segment, at.offset)? {
-        if header.sequence != at.sequence + 1 || header.chain != at.chain {
-            break;
-        }
+    while let Some(header) = next_header(view, &mut at)? {
         said = said.max(header.synced);
-        at.sequence = header.sequence;
-        at.chain = header.crc;
-        at.offset = (at.offset + u64::from(header.bytes)).next_multiple_of(FRAME_ALIGN);
     }
     Ok(said)
+}
+
+/// The header at `at`, which is moved behind that frame; `None` where none follows on the frame before.
+fn next_header(view: &View, at: &mut Position) -> Result<Option<FrameHeader>> {
+    let header = header_at(view, at.segment, at.offset)?;
+    let follows =
+        |header: &FrameHeader| header.sequence == at.sequence + 1 && header.chain == at.chain;
+    let Some(header) = header.filter(follows) else {
+        return Ok(None);
+    };
+    at.sequence = header.sequence;
+    at.chain = header.crc;
+    at.offset = (at.offset + u64::from(header.bytes)).next_multiple_of(FRAME_ALIGN);
+    Ok(Some(header))
 }
 
 /// Looks beyond the last whole frame. A later frame that was written when the missing one was known to

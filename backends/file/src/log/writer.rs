@@ -308,10 +308,11 @@ fn create_segment(
     });
     match made {
         Ok(file) => {
-            let synced = fs
-                .sync_dir(dir)
-                .map_err(|error| uncertain(error, "begin a segment").with_kind(ErrorKind::Io));
-            synced.map(|()| file)
+            let synced = fs.sync_dir(dir);
+            synced.map(|()| file).map_err(|error| {
+                let _ = fs.remove(&path);
+                uncertain(error, "begin a segment").with_kind(ErrorKind::Io)
+            })
         }
         Err(error) => {
             // A file without frames that stays behind is recognised and removed when the log is opened.

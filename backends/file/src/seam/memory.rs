@@ -22,6 +22,8 @@ struct Disk {
     durable_files: Vec<Vec<u8>>,
     unsynced: Vec<Change>,
     punched: usize,
+    /// How many syncs of files succeed before one fails; for ever, if it is none.
+    syncs_left: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -131,7 +133,19 @@ impl MemoryFileSystem {
             durable_files: files,
             unsynced: Vec::new(),
             punched: 0,
+            syncs_left: None,
         })))
+    }
+
+    /// Lets the next sync of a file but `after` fail, once, as on Linux: what it was to make durable stays
+    /// visible to processes, and no later sync makes it so.
+    pub(crate) fn fail_sync(&self, after: usize) {
+        self.0.lock().unwrap().syncs_left = Some(after);
+    }
+
+    /// Lets no sync fail any more; whether one did.
+    pub(crate) fn mend_syncs(&self) -> bool {
+        self.0.lock().unwrap().syncs_left.take().is_none()
     }
 
     /// All files.
@@ -254,7 +268,17 @@ impl File for MemoryFile {
             Change::Write(file, ..) | Change::Length(file, _) => *file == self.file,
             Change::Name(..) => false,
         };
-        self.disk.lock().unwrap().settle(own);
+        let mut disk = self.disk.lock().unwrap();
+        match disk.syncs_left {
+            Some(0) => {
+                disk.syncs_left = None;
+                disk.unsynced.retain(|change| !own(change));
+                return Err(io::Error::other("injected"));
+            }
+            Some(left) => disk.syncs_left = Some(left - 1),
+            None => {}
+        }
+        disk.settle(own);
         Ok(())
     }
 

@@ -6,4 +6,5 @@ mod history;
 mod holes;
 mod model;
 mod power;
+mod reopened;
 mod space;
