@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::invariants;
 use super::moves::{Config, Move, Slice, State};
@@ -13,6 +13,9 @@ const SHARDS: usize = 256;
 const THREADS: usize = 2;
 /// States that a thread takes at a time.
 const CHUNK: usize = 64;
+
+/// A longer exploration says from then on, after each level, how far it is.
+const PROGRESS_FROM: Duration = Duration::from_secs(60);
 
 /// A state's identity: 128 bits of a hash of all that matters of it. That two of 10^8 states share one
 /// has a probability below 10^-22.
@@ -152,6 +155,10 @@ pub(super) fn explore(config: &Config) -> Outcome {
             found = found.or(share.found);
         }
         states += level.ends.len() as u64;
+        if start.elapsed() > PROGRESS_FROM {
+            let (seconds, ahead) = (start.elapsed().as_secs(), level.ends.len());
+            eprintln!("{seconds} s: {states} states, {transitions} transitions, {ahead} states ahead");
+        }
     }
     let violation = found.map(|(last, step, what)| {
         let history = history(config, &visited, (initial, last), step);
