@@ -12,7 +12,7 @@ use crate::id::Oid;
 const MEMO_MAX: usize = 64 << 10;
 
 /// Objects that were found to hang on the root or on a pin. It holds as long as no anchor is cut and
-/// no pin removed: whoever does either clears it.
+/// no pin removed: whoever does either clears it, or keeps what that cannot concern.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct Memo(HashSet<Oid>);
@@ -22,7 +22,16 @@ impl Memo {
         self.0.clear();
     }
 
-    fn add(&mut self, oid: Oid) {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets all but these.
+    pub(super) fn keep(&mut self, oids: &[Oid]) {
+        self.0.retain(|oid| oids.contains(oid));
+    }
+
+    pub(super) fn add(&mut self, oid: Oid) {
         if self.0.len() >= MEMO_MAX {
             self.0.clear();
         }

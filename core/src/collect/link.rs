@@ -13,6 +13,9 @@ use crate::id::{Oid, SessionId};
 /// enough the pin stays until its session ends.
 const CLIMB_MAX: u64 = 4096;
 
+/// Objects above a cut that are looked at: the one that it was anchored to, and that one's anchor.
+const ABOVE_MAX: usize = 2;
+
 /// One object that a commit writes. The graph shows its new record already.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change<'a> {
@@ -64,6 +67,38 @@ impl Delta {
     }
 }
 
+/// Anchors that a commit cuts.
+#[derive(Debug, Default)]
+struct Cuts {
+    /// By the objects that lose them.
+    anchors: BTreeMap<Oid, Oid>,
+    /// What is above each of these objects, and safe.
+    safe: Vec<Oid>,
+}
+
+impl Cuts {
+    /// The first few objects from `oid` on upwards, by the anchors of before the commit. The root is not
+    /// among them: that is safe in any case.
+    fn above(&self, graph: &mut dyn Graph, oid: Oid) -> Result<Vec<Oid>> {
+        let (mut above, mut next) = (Vec::new(), Some(oid));
+        while let Some(oid) = next.filter(|oid| *oid != Oid::ROOT) {
+            above.push(oid);
+            if above.len() == ABOVE_MAX {
+                break;
+            }
+            next = match self.anchors.get(&oid) {
+                Some(anchor) => Some(*anchor),
+                None => match links(graph, oid) {
+                    // The commit does not need it.
+                    Err(error) if error.kind() == ErrorKind::Damaged => None,
+                    links => links?.and_then(|links| links.anchor),
+                },
+            };
+        }
+        Ok(above)
+    }
+}
+
 /// Takes the object's anchor away and puts it into the queue.
 pub(super) fn cut_off(graph: &mut dyn Graph, oid: Oid, mut links: Links) -> Result<()> {
     set_anchor(graph, oid, &mut links, None)?;
@@ -94,13 +129,14 @@ impl Collector {
             created.insert(change.oid, links.unwrap_or_default());
         }
         let (mut unlinked, mut pinned) = (Vec::new(), Vec::new());
+        let mut cuts = Cuts::default();
         for (target, delta) in &deltas {
             if let Some(links) = created.get_mut(target) {
                 // An import may drop a reference in the commit that brings what was missing.
                 delta.apply(graph, *target, links)?;
                 continue;
             }
-            let links = match self.relink(graph, *target, delta) {
+            let links = match self.relink(graph, *target, delta, &mut cuts) {
                 Err(error) if error.kind() == ErrorKind::Damaged => {
                     // It must be possible to unlink it. A repair of the tables finds its referrers.
                     tracing::warn!(%error, "the referrers of a damaged object are not followed up");
@@ -116,6 +152,7 @@ impl Collector {
             }
             put_links(graph, *target, links)?;
         }
+        self.add_safe(&cuts.safe);
         for change in changes.iter().filter(|change| !change.create) {
             self.touched(change.oid)?;
         }
@@ -139,17 +176,47 @@ impl Collector {
 
     /// The referrers of an object that was there before, as the commit leaves them. Where its anchor is
     /// not among them any more it enters the queue, before anything climbs.
-    fn relink(&mut self, graph: &mut dyn Graph, target: Oid, delta: &Delta) -> Result<Links> {
+    fn relink(
+        &mut self,
+        graph: &mut dyn Graph,
+        target: Oid,
+        delta: &Delta,
+        cuts: &mut Cuts,
+    ) -> Result<Links> {
         let mut links = links(graph, target)?.unwrap_or_default();
         delta.apply(graph, target, &mut links)?;
         self.touched(target)?;
         let anchor = links.anchor;
-        if anchor.is_some_and(|anchor| delta.removed.contains(&anchor)) {
-            self.cut(target)?;
+        if let Some(anchor) = anchor.filter(|anchor| delta.removed.contains(anchor)) {
+            self.cut_below(graph, target, anchor, cuts)?;
             set_anchor(graph, target, &mut links, None)?;
             graph.put_orphan(target)?;
         }
         Ok(links)
+    }
+
+    /// An object is about to lose its anchor. What that hung on does not hang on the object, and so what
+    /// is above all the objects that a commit cuts off stays safe: remembering it saves climbing from
+    /// the neighbour of what was taken out of a list all the way to the list's begin.
+    fn cut_below(
+        &mut self,
+        graph: &mut dyn Graph,
+        target: Oid,
+        anchor: Oid,
+        cuts: &mut Cuts,
+    ) -> Result<()> {
+        let first = cuts.anchors.is_empty();
+        let certified = first && self.is_certified(graph)?;
+        let mut above = Vec::new();
+        if certified || !cuts.safe.is_empty() || self.remembers() {
+            above = cuts.above(graph, anchor)?;
+        }
+        if certified {
+            cuts.safe.clone_from(&above);
+        }
+        cuts.safe.retain(|oid| above.contains(oid));
+        cuts.anchors.insert(target, anchor);
+        self.cut_off_from(target, &above)
     }
 
     /// Anchors what is new: breadth-first from the objects that existed before. What these do not reach

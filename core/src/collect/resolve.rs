@@ -143,9 +143,34 @@ impl Collector {
         self.leftovers |= self.draft.take().is_some();
     }
 
+    /// Whether nothing is in question, so that every object hangs on the root or on a pin.
+    pub(super) fn is_certified(&self, graph: &mut dyn Graph) -> Result<bool> {
+        #[cfg(test)]
+        if self.sabotage.trust_above {
+            return Ok(true);
+        }
+        let quiet = self.search.is_none() && self.job.condemned == 0;
+        Ok(quiet && graph.next_orphan(Oid::ROOT)?.is_none())
+    }
+
+    /// Whether anything is remembered to be safe.
+    pub(super) fn remembers(&self) -> bool {
+        !self.memo.is_empty()
+    }
+
+    /// Remembers that these objects are safe.
+    pub(super) fn add_safe(&mut self, oids: &[Oid]) {
+        oids.iter().for_each(|oid| self.memo.add(*oid));
+    }
+
     /// The object has lost its anchor or its last pin.
     pub(super) fn cut(&mut self, oid: Oid) -> Result<()> {
-        self.memo.clear();
+        self.cut_off_from(oid, &[])
+    }
+
+    /// The object has lost its anchor, and does not come to be above these by that.
+    pub(super) fn cut_off_from(&mut self, oid: Oid, above: &[Oid]) -> Result<()> {
+        self.memo.keep(above);
         match &mut self.search {
             Some(search) => search.cut(oid),
             None => Ok(()),

@@ -49,6 +49,8 @@ pub(crate) struct Sabotage {
     /// Nobody looks again before a closed set is deleted or condemned.
     pub(super) no_confirm: bool,
     pub(super) raise_floor: bool,
+    /// What is above a cut is taken for safe whatever else is in question.
+    pub(super) trust_above: bool,
     pub(super) pinned_anchor: bool,
     /// Not a sabotage: each row of a draft holds one object.
     pub(super) small_parts: bool,
@@ -197,6 +199,8 @@ fn the_check_finds_what_is_broken_on_purpose() {
         pinned,
         "2 of root, pinned, anchored, orphan",
     );
+    let trusted = |config: &mut Config| config.sabotage.trust_above = true;
+    fails("trusted above a cut", trusted, "remembered as safe");
     let raised = |config: &mut Config| config.sabotage.raise_floor = true;
     fails("raised floor", raised, "below the floor, and not safe");
     // What comes of that where nobody looks at the floor itself.

@@ -45,8 +45,11 @@ impl History {
             true => Pace::Unlimited,
             false => Pace::Slow,
         };
+        let hubs = random.choice([0, 8]).unwrap();
+        // A row overflows only where there are many more referrers than fit into it.
+        let sizes = if hubs == 0 { [6, 12, 40] } else { [40, 60, 90] };
         let mut history = History {
-            objects: random.choice([6, 12, 40, 60]).unwrap(),
+            objects: random.choice(sizes).unwrap(),
             pace,
             graph: LargeGraph::new(),
             collector: Collector::new(Default::default(), Vec::new()),
@@ -55,7 +58,7 @@ impl History {
             next_oid: 1,
             open: Vec::new(),
             hub: Oid::ROOT,
-            hubs: random.choice([0, 6]).unwrap(),
+            hubs,
             random,
         };
         history.collector.sabotage.small_parts = history.random.bool();
@@ -174,7 +177,7 @@ impl History {
         targets.extend(batch.iter().copied());
         targets.sort_unstable();
         targets.dedup();
-        if self.random.u8(..30) == 0 {
+        if self.random.u8(..60) == 0 {
             self.hub = self.random.choice(&targets).copied().unwrap();
         }
         let batch = batch.into_iter().map(|oid| {
