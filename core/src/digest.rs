@@ -32,15 +32,41 @@ impl Digest {
         refs.for_each(|reference| hasher.update(reference.0.to_be_bytes()));
         hasher.update(data);
         let hash = hasher.finalize();
+        let mut parts = [0; 4];
+        for (part, bytes) in parts.iter_mut().zip(hash.rchunks_exact(8)) {
+            *part = u64::from_be_bytes(bytes.try_into().unwrap_or_default());
+        }
+        self.add_sum(parts);
+        self.objects += 1;
+    }
+
+    /// Adds all objects of another digest.
+    pub fn merge(&mut self, other: &Digest) {
+        self.add_sum(other.limbs);
+        self.objects += other.objects;
+    }
+
+    fn add_sum(&mut self, parts: [u64; 4]) {
         let mut carry = false;
-        for (limb, bytes) in self.limbs.iter_mut().zip(hash.rchunks_exact(8)) {
-            let part = u64::from_be_bytes(bytes.try_into().unwrap_or_default());
+        for (limb, part) in self.limbs.iter_mut().zip(parts) {
             let (sum, first) = limb.overflowing_add(part);
             let (sum, second) = sum.overflowing_add(u64::from(carry));
             *limb = sum;
             carry = first || second;
         }
-        self.objects += 1;
+    }
+
+    /// The digest that [`fmt::Display`] shows as `text`, of so many objects; `None` for anything else.
+    pub fn parse(text: &str, objects: u64) -> Option<Digest> {
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        let mut limbs = [0; 4];
+        for (index, limb) in limbs.iter_mut().rev().enumerate() {
+            let digits = text.get(index * 16..index * 16 + 16)?;
+            *limb = u64::from_str_radix(digits, 16).ok()?;
+        }
+        Some(Digest { limbs, objects })
     }
 
     /// The number of objects that were added.
@@ -78,6 +104,22 @@ impl fmt::Display for Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_of_parts_add_up_and_return_from_text() {
+        let add = |digest: &mut Digest, oid| digest.add(Oid(oid), [].into_iter(), &[oid as u8]);
+        let (mut whole, mut left, mut right) = <(Digest, Digest, Digest)>::default();
+        for oid in 0..100 {
+            add(&mut whole, oid);
+            add(if oid % 3 == 0 { &mut left } else { &mut right }, oid);
+        }
+        left.merge(&right);
+        assert_eq!(left, whole);
+        let text = whole.to_string();
+        assert_eq!(Digest::parse(&text, 100), Some(whole));
+        assert_eq!(Digest::parse(&text[1..], 100), None);
+        assert_eq!(Digest::parse(&text.replace(&text[..1], "x"), 100), None);
+    }
 
     #[test]
     fn one_object_gives_its_sha_256_and_order_does_not_matter() {

@@ -126,6 +126,17 @@ impl Error {
         self
     }
 
+    /// States what else to do, as another sentence.
+    #[must_use]
+    pub fn hint_also(mut self, hint: impl AsRef<str>) -> Error {
+        let hints = self.0.hint.get_or_insert_default();
+        if !hints.is_empty() {
+            hints.push(' ');
+        }
+        hints.push_str(hint.as_ref());
+        self
+    }
+
     /// Names the object, unless objects are named already.
     #[must_use]
     pub fn with_oid(mut self, oid: Oid) -> Error {

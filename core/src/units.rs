@@ -1,4 +1,6 @@
-//! Sizes with units, as configurations and URLs write them.
+//! Sizes and times with units, as configurations, URLs and the command line write them.
+
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -50,6 +52,35 @@ pub fn parse_size(text: &str) -> Result<u64> {
     })
 }
 
+/// Units of time by name, in seconds.
+const TIME_UNITS: [(&str, u64); 5] = [("", 1), ("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+
+/// Reads a time such as `90`, `45s`, `30m` or `1.5h`, in seconds where there is no unit.
+///
+/// # Errors
+/// `Usage`, naming the units, for anything else.
+///
+/// ```
+/// assert_eq!(durum_core::units::parse_duration("2m")?.as_secs(), 120);
+/// # Ok::<(), durum_core::Error>(())
+/// ```
+pub fn parse_duration(text: &str) -> Result<Duration> {
+    let text = text.trim();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = TIME_UNITS.iter().find(|(name, _)| *name == unit.trim());
+    let seconds = unit.and_then(|(_, factor)| Some(number.parse::<f64>().ok()? * *factor as f64));
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| {
+            Error::new(ErrorKind::Usage, "read a time")
+                .because(format!("`{text}` is not a time"))
+                .hint("Write a number with an optional unit: s, m, h, d.")
+        })
+}
+
 /// Writes a number of bytes for people: `1.5 MiB`.
 pub fn format_size(bytes: u64) -> String {
     let mut value = bytes as f64;
@@ -66,6 +97,25 @@ pub fn format_size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_take_units() {
+        for (text, seconds) in [
+            ("0", 0.0),
+            ("45s", 45.0),
+            ("1.5h", 5400.0),
+            ("2 d", 172_800.0),
+        ] {
+            assert_eq!(
+                parse_duration(text).unwrap().as_secs_f64(),
+                seconds,
+                "{text}"
+            );
+        }
+        for bad in ["", "s", "-1", "1 week", "1h30m", "99999999999999999999d"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes_take_units() {

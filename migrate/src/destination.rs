@@ -4,14 +4,15 @@ use std::path::Path;
 
 use durum_core::config::{DurusFormat, Location};
 use durum_core::engine::Registry;
-use durum_core::record::{Codecs, Payload};
-use durum_core::store::StagedStore;
+use durum_core::record::{Codec, Codecs};
+use durum_core::store::{Importer, StagedStore, Store as _};
 use durum_core::{ErrorKind, Oid, Result, Tid};
 
-use crate::channel::Channel;
 use crate::durus::{DurusFile, DurusObject, DurusWriter, Format};
-use crate::pipeline::{Copied, Progress};
-use crate::source::{Item, no_server};
+use crate::note::Note;
+use crate::options::MigrateOptions;
+use crate::parcel::Prepared;
+use crate::source::no_server;
 use crate::verify::{Seen, Verifier};
 
 /// A destination that is being written.
@@ -22,12 +23,33 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    /// Begins the destination.
-    pub(crate) fn create(registry: &Registry, location: &Location) -> Result<Destination> {
-        let created = match location {
-            Location::Store(settings) => registry
-                .stage(&settings.clone().without_collection())
-                .map(Destination::Store),
+    /// Begins the destination, or takes up one that was left, with its last note.
+    pub(crate) fn open(
+        registry: &Registry,
+        location: &Location,
+        options: &MigrateOptions,
+    ) -> Result<(Destination, Option<Note>)> {
+        let opened = match location {
+            Location::Store(settings) => {
+                let settings = settings.clone().without_collection();
+                let left = match options.resume {
+                    true => registry.resume(&settings)?,
+                    false => None,
+                };
+                match left {
+                    Some((staged, note)) => {
+                        let note = match Note::decode(&note) {
+                            Ok(note) => note,
+                            Err(error) => {
+                                staged.leave();
+                                return Err(error);
+                            }
+                        };
+                        return Ok((Destination::Store(staged), Some(note)));
+                    }
+                    None => registry.stage(&settings).map(Destination::Store),
+                }
+            }
             Location::DurusFile { path, format } => {
                 let format = match format {
                     DurusFormat::Shelf => Format::Shelf,
@@ -37,90 +59,112 @@ impl Destination {
             }
             Location::Server { .. } => return Err(no_server(location)),
         };
-        created.map_err(|error| match error.kind() {
+        let created = opened.map_err(|error| match error.kind() {
             // Whatever keeps a destination from being made, it is the destination that is at fault.
             ErrorKind::InUse => error.with_kind(ErrorKind::Exists),
             ErrorKind::NotFound | ErrorKind::Unreadable => error.with_kind(ErrorKind::ReadOnly),
             _ => error,
-        })
+        });
+        Ok((created?, None))
     }
 
-    /// Writes everything that comes out of the channel. `marks` gives, once all has come, the source's
-    /// last commit and the OID from which on none was handed out.
-    pub(crate) fn receive(
-        &mut self,
-        channel: &Channel<Vec<Item>>,
-        copy: &mut Copy<'_>,
-        marks: impl FnOnce() -> Result<(Tid, Oid)>,
-    ) -> Result<()> {
-        let _closing = channel.closing();
+    /// How it compresses.
+    pub(crate) fn codec(&self) -> Codec {
         match self {
-            Destination::Store(staged) => {
-                let mut importer = staged.importer()?;
-                copy.all(channel, &mut |oid, tid, refs, payload, codecs| {
-                    importer.push(oid, tid, refs, payload, codecs)
-                })?;
-                let (tid, oids_from) = marks()?;
-                importer.finish(tid, oids_from).map(drop)
-            }
-            Destination::Durus(writer) => {
-                copy.all(channel, &mut |oid, _tid, refs, payload, codecs| {
-                    let mut object = DurusObject {
-                        oid,
-                        refs: refs.to_vec(),
-                        data: Vec::new(),
-                    };
-                    codecs
-                        .decompress(payload, &mut object.data)
-                        .map_err(|error| error.with_oid(oid))?;
-                    writer.push(&object)
-                })
-            }
+            Destination::Store(staged) => staged.store().codec(),
+            Destination::Durus(_) => Codec::None,
+        }
+    }
+
+    /// Whether all objects are there already, and are only to be verified.
+    pub(crate) fn is_complete(&self) -> Result<bool> {
+        match self {
+            Destination::Store(staged) => Ok(staged.store().stats()?.objects > 0),
+            Destination::Durus(_) => Ok(false),
         }
     }
 
     /// Has the complete destination verified and makes it appear.
-    pub(crate) fn publish(self, verifier: &mut Verifier<'_>) -> Result<()> {
+    pub(crate) fn publish(self, verifier: &mut Verifier<'_>) -> Result<(), Failed> {
         match self {
-            Destination::Store(staged) => {
-                verifier.verify_store(staged.store())?;
-                staged.publish().map(drop)
-            }
+            Destination::Store(staged) => match verifier.verify_store(staged.store()) {
+                Ok(()) => staged.publish().map(drop).map_err(Failed::at_end),
+                Err(error) => Err(Failed {
+                    error,
+                    destination: Some(Destination::Store(staged)),
+                }),
+            },
             Destination::Durus(writer) => writer
                 .finish_verified(&mut |path| verify_file(path, verifier))
-                .map(drop),
+                .map(drop)
+                .map_err(Failed::at_end),
+        }
+    }
+
+    /// Leaves what is there for a migration that goes on with it; false where that is not possible.
+    pub(crate) fn leave(self) -> bool {
+        match self {
+            Destination::Store(staged) => staged.leave().is_some(),
+            Destination::Durus(_) => false,
         }
     }
 }
 
-/// Takes an object's parts, with what knows the dictionary that the payload may need.
-type Push<'a> = dyn FnMut(Oid, Tid, &[Oid], Payload<'_>, &Codecs) -> Result<()> + 'a;
-
-/// A copy on its way, and what it has come to.
-pub(crate) struct Copy<'a> {
-    pub(crate) codecs: &'a Codecs,
-    pub(crate) seen: &'a mut Seen,
-    pub(crate) progress: &'a dyn Progress,
-    pub(crate) copied: Copied,
+/// Why a destination did not appear, and what there is of it.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: durum_core::Error,
+    pub(crate) destination: Option<Destination>,
 }
 
-impl Copy<'_> {
-    fn all(&mut self, channel: &Channel<Vec<Item>>, push: &mut Push<'_>) -> Result<()> {
-        while let Some(items) = channel.receive() {
-            let before = self.copied;
-            for item in &items {
-                item.parts(|oid, tid, refs, payload| {
-                    self.copied.objects += 1;
-                    self.copied.bytes += payload.data_length();
-                    self.seen.add(oid)?;
-                    push(oid, tid, refs, payload, self.codecs)
-                })?;
-            }
-            let Copied { objects, bytes } = self.copied;
-            self.progress
-                .advance(objects - before.objects, bytes - before.bytes);
+impl Failed {
+    fn at_end(error: durum_core::Error) -> Failed {
+        Failed {
+            error,
+            destination: None,
         }
-        Ok(())
+    }
+}
+
+/// Writes objects to a destination.
+#[derive(Debug)]
+pub(crate) enum Writer<'a> {
+    Store(Box<Importer<'a>>),
+    Durus(&'a mut DurusWriter, &'a mut Seen, &'a Codecs),
+}
+
+impl Writer<'_> {
+    /// Writes a parcel, so that a migration that is resumed goes on after it, with `note`.
+    pub(crate) fn write(&mut self, prepared: &Prepared, note: &Note) -> Result<()> {
+        match self {
+            Writer::Store(importer) => {
+                prepared.for_each(|oid, tid, refs, payload| {
+                    importer.push_own(oid, tid, refs, payload)
+                })?;
+                importer.checkpoint(note.encode())
+            }
+            Writer::Durus(writer, seen, codecs) => prepared.for_each(|oid, _, refs, payload| {
+                let mut object = DurusObject {
+                    oid,
+                    refs: refs.to_vec(),
+                    data: Vec::new(),
+                };
+                codecs
+                    .decompress(payload, &mut object.data)
+                    .map_err(|error| error.with_oid(oid))?;
+                seen.add(oid)?;
+                writer.push(&object)
+            }),
+        }
+    }
+
+    /// Ends the writing; `marks` are the source's last commit and the OID from which on none was handed
+    /// out. Returns how many references lead nowhere, where that is known.
+    pub(crate) fn finish(self, (tid, oids_from): (Tid, Oid)) -> Result<Option<u64>> {
+        match self {
+            Writer::Store(importer) => Ok(Some(importer.finish(tid, oids_from)?.dangling)),
+            Writer::Durus(..) => Ok(None),
+        }
     }
 }
 

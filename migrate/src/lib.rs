@@ -5,8 +5,17 @@
 mod channel;
 mod destination;
 pub mod durus;
+mod note;
+mod options;
+mod parcel;
 mod pipeline;
+mod plan;
+mod rate;
+mod rejects;
 mod source;
 mod verify;
+mod walk;
 
-pub use pipeline::{MigrateOptions, Outcome, Progress, Verify, migrate};
+pub use options::{MigrateOptions, OnError, Verify};
+pub use pipeline::{Difference, Outcome, Progress, migrate};
+pub use plan::{Plan, plan};

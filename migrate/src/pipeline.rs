@@ -1,51 +1,27 @@
-//! Copying all objects from one place to another.
+//! Copying all objects from one place to another: a thread reads, others take records apart, verify,
+//! hash and compress, and the caller's writes. Parcels go round the middle threads in turn, so that they
+//! arrive in their order, and each is a batch of the destination.
 
 use durum_core::config::Location;
 use durum_core::digest::Digest;
 use durum_core::engine::Registry;
 use durum_core::record::Codecs;
-use durum_core::{Error, ErrorKind, Result};
+use durum_core::{Error, ErrorKind, Oid, Result};
 
 use crate::channel::Channel;
-use crate::destination::{Copy, Destination};
+use crate::destination::{Destination, Failed, Writer};
+use crate::note::Note;
+use crate::options::{MigrateOptions, OnError, StopWatch};
+use crate::parcel::{Parcel, Prepared, Preparer};
+use crate::rate::Rate;
+use crate::rejects::Rejects;
 use crate::source::Source;
 use crate::verify::{Seen, Verifier};
-
-/// How a copy is verified before it appears.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Verify {
-    /// Not at all.
-    None,
-    /// The number of objects.
-    Count,
-    /// All contents, read back from the destination.
-    #[default]
-    Digest,
-}
-
-/// How to migrate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MigrateOptions {
-    /// How the copy is verified.
-    pub verify: Verify,
-    /// Bytes of objects that may be on their way from the source to the destination. A larger object
-    /// travels alone.
-    pub in_flight_bytes_max: usize,
-}
-
-impl Default for MigrateOptions {
-    fn default() -> MigrateOptions {
-        MigrateOptions {
-            verify: Verify::default(),
-            in_flight_bytes_max: 2 << 20,
-        }
-    }
-}
 
 /// What a migration did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Objects copied.
+    /// Objects copied, those of earlier runs included.
     pub objects: u64,
     /// Bytes of their data, uncompressed.
     pub bytes: u64,
@@ -54,9 +30,13 @@ pub struct Outcome {
     /// Bytes of a torn write at the end of a Durus file, which belong to no whole transaction and
     /// were left out.
     pub torn_bytes: u64,
-    /// References to objects that do not exist, copied as they are; counted where the copy was
-    /// verified by its digest.
+    /// References to objects that do not exist, copied as they are; of a Durus file as the destination
+    /// counted where the copy was verified by its digest.
     pub dangling: u64,
+    /// Whether it went on with a migration that was cut off.
+    pub resumed: bool,
+    /// Objects that were left out since they could not be read.
+    pub rejects: u64,
 }
 
 /// Is told how far a migration has come, on the thread that called [`migrate`].
@@ -65,6 +45,23 @@ pub trait Progress {
     fn begin(&self, phase: &'static str, objects_total: Option<u64>);
     /// So many more objects, with so many bytes of data, are done.
     fn advance(&self, objects: u64, bytes: u64);
+    /// So many objects of this phase were done before, by a run that was cut off.
+    fn skip(&self, objects: u64, bytes: u64) {
+        self.advance(objects, bytes);
+    }
+    /// The two sides differ in this object, as found by [`Verify::Full`](crate::Verify::Full).
+    fn difference(&self, _difference: Difference, _oid: Oid) {}
+}
+
+/// How the sides of a migration can differ in an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Only the source has it.
+    Missing,
+    /// Only the destination has it.
+    Added,
+    /// Its references or its data differ.
+    Changed,
 }
 
 /// For callers that need no progress.
@@ -73,24 +70,19 @@ impl Progress for () {
     fn advance(&self, _objects: u64, _bytes: u64) {}
 }
 
-/// What has been copied.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Copied {
-    pub(crate) objects: u64,
-    pub(crate) bytes: u64,
-}
-
 /// Copies everything from `source` to `destination`, which must not exist yet, in memory that does
-/// not grow with the number of objects. The destination appears when it is complete and verified;
-/// where anything fails, nothing is left of it.
+/// not grow with the number of objects. The destination appears when it is complete and verified. A store
+/// that was begun is left unfinished where the copying ends early, and [`MigrateOptions::resume`] goes on
+/// with it; it does not open as a store until then.
 ///
 /// OIDs, references and data are kept, as are tids between stores. Data that is compressed as the
-/// destination would do it is copied as it is.
+/// destination would do it is copied as it is. The source is never written to.
 ///
 /// # Errors
 /// `NotFound`, `Unreadable`, `InUse`, `Damaged` of the source; `Exists` and `ReadOnly` of the
-/// destination; `TooLarge`, `Full`; `Mismatch` where verification fails; `Usage` where both are the
-/// same.
+/// destination; `TooLarge`, `Full`; `Interrupted` where it was stopped; `Mismatch` where verification
+/// fails, after which nothing is left of the destination; `Usage` where both are the same, or where
+/// something has changed since the migration that is to be resumed.
 pub fn migrate(
     registry: &Registry,
     source: &Location,
@@ -98,45 +90,221 @@ pub fn migrate(
     options: &MigrateOptions,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
+    let watch = StopWatch::start(options);
+    let rejects = Rejects::new(&options.on_error)?;
     let source = Source::open(registry, source)?;
-    let mut destination = Destination::create(registry, destination)?;
-    progress.begin("copy", Some(source.objects()?));
-    let mut seen = Seen::new(options.verify);
-    let channel = Channel::new(options.in_flight_bytes_max);
-    let no_dictionaries = Codecs::default();
-    let wanted = options.verify == Verify::Digest;
-    let (copied, expected) = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| source.send(&channel, wanted));
-        let mut copy = Copy {
-            codecs: source.codecs(&no_dictionaries),
-            seen: &mut seen,
-            progress,
-            copied: Copied::default(),
-        };
-        let written = destination.receive(&channel, &mut copy, || source.marks());
-        let copied = copy.copied;
-        let sent = reader.join().unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Other, "migrate").because("the reading thread failed"))
-        });
-        // Where the source fails the destination just ends early; where the destination fails the
-        // source is told to stop, which is no error of its own.
-        written?;
-        Ok::<_, Error>((copied, sent?))
-    })?;
+    let (mut destination, left) = Destination::open(registry, destination, options)?;
+    let copy = Copy {
+        source: &source,
+        options,
+        progress,
+        watch: &watch,
+        rejects,
+    };
+    let resumed = left.is_some();
+    let begun = match copy.begin(&destination, left) {
+        Ok(note) => note,
+        Err(error) => {
+            destination.leave();
+            return Err(error);
+        }
+    };
+    let mut seen = Seen::new(&destination, options);
+    let copied = copy.run(&mut destination, begun, &mut seen);
+    let (note, dangling) = match copied {
+        Ok(copied) => copied,
+        Err(error) => return Err(stopped(error, Some(destination))),
+    };
     let mut verifier = Verifier {
         how: options.verify,
-        copied,
-        expected,
+        source: &source,
+        watch: &watch,
+        objects: note.objects,
+        skips: options.on_error != OnError::Stop,
+        expected: note.digest,
         seen,
         progress,
-        dangling: 0,
+        dangling,
     };
-    destination.publish(&mut verifier)?;
+    let published = destination.publish(&mut verifier);
+    published.map_err(|Failed { error, destination }| stopped(error, destination))?;
     Ok(Outcome {
-        objects: copied.objects,
-        bytes: copied.bytes,
-        digest: expected,
+        objects: note.objects,
+        bytes: note.bytes,
+        digest: note.digest,
         torn_bytes: source.torn_bytes(),
-        dangling: verifier.dangling,
+        dangling: verifier.dangling.unwrap_or_default(),
+        resumed,
+        rejects: note.rejects,
     })
+}
+
+/// What is to be said of an error after which a destination is left that can be gone on with.
+fn stopped(error: Error, destination: Option<Destination>) -> Error {
+    let Some(destination) = destination else {
+        return error;
+    };
+    // What is wrong is not worth going on with.
+    if error.kind() == ErrorKind::Mismatch || !destination.leave() {
+        return error;
+    }
+    error.hint_also("What was copied is kept: the same command with `--resume` goes on from there.")
+}
+
+/// A copy on its way.
+struct Copy<'a> {
+    source: &'a Source,
+    options: &'a MigrateOptions,
+    progress: &'a dyn Progress,
+    watch: &'a StopWatch,
+    rejects: Rejects,
+}
+
+impl Copy<'_> {
+    /// The note to begin with, or to go on from.
+    fn begin(&self, destination: &Destination, left: Option<Note>) -> Result<Note> {
+        let codec = destination.codec();
+        let name = durum_core::record::Codec::NAMES
+            .into_iter()
+            .find(|(_, named)| *named == codec);
+        let begun = Note {
+            source: self.source.description()?,
+            codec: name.map_or("", |(name, _)| name).to_owned(),
+            digest: self.options.digests().then(Digest::default),
+            ..Note::default()
+        };
+        match left {
+            None => Ok(begun),
+            Some(note) => {
+                note.check(&begun)?;
+                Ok(note)
+            }
+        }
+    }
+
+    /// Copies what is not there yet; returns the last note, and how many references lead nowhere.
+    fn run(
+        &self,
+        destination: &mut Destination,
+        note: Note,
+        seen: &mut Seen,
+    ) -> Result<(Note, Option<u64>)> {
+        self.progress.begin("copy", Some(self.source.objects()?));
+        self.progress.skip(note.objects + note.rejects, note.bytes);
+        if destination.is_complete()? {
+            return Ok((note, None));
+        }
+        let none = Codecs::default();
+        let preparer = Preparer {
+            source: self.source.codecs(&none),
+            destination: &none,
+            codec: destination.codec(),
+            digests: self.options.digests(),
+            skips: self.options.on_error != OnError::Stop,
+        };
+        match destination {
+            Destination::Store(staged) => {
+                let memory = self.options.sort_bytes();
+                let importer = staged.resumable_importer(note.encode(), memory)?;
+                let from = importer.last().map_or(Oid::ROOT, Oid::next);
+                let preparer = Preparer {
+                    destination: staged.store().codecs(),
+                    ..preparer
+                };
+                self.pump(Writer::Store(Box::new(importer)), preparer, from, note)
+            }
+            Destination::Durus(writer) => {
+                let writer = Writer::Durus(writer, seen, &none);
+                self.pump(writer, preparer, Oid::ROOT, note)
+            }
+        }
+    }
+
+    /// Moves everything from `from` on.
+    fn pump(
+        &self,
+        mut writer: Writer<'_>,
+        preparer: Preparer<'_>,
+        from: Oid,
+        mut note: Note,
+    ) -> Result<(Note, Option<u64>)> {
+        let threads = self.options.threads();
+        let share = self.options.in_flight_bytes() / threads / 2;
+        let read: Vec<Channel<Parcel>> = (0..threads).map(|_| Channel::new(share)).collect();
+        let ready: Vec<Channel<Result<Prepared>>> =
+            (0..threads).map(|_| Channel::new(share)).collect();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let _closing: Vec<_> = read.iter().map(Channel::closing).collect();
+                let (mut rate, mut turn) = (Rate::new(self.options.rate), 0);
+                self.source.read(from, preparer.skips, &mut |parcel| {
+                    let bytes = parcel.bytes();
+                    let sent = read
+                        .get(turn)
+                        .is_some_and(|channel| channel.send(parcel, bytes));
+                    turn = (turn + 1) % threads;
+                    sent && rate.wait(bytes, self.watch)
+                })
+            });
+            let pairs = read.iter().zip(&ready);
+            let workers: Vec<_> = pairs
+                .map(|(read, ready)| scope.spawn(move || work(read, ready, preparer)))
+                .collect();
+            let written = self.write_all(&ready, &mut writer, &mut note);
+            // Whatever ended the writing, nobody waits for it any more.
+            read.iter().for_each(|channel| drop(channel.closing()));
+            ready.iter().for_each(|channel| drop(channel.closing()));
+            let failed = || Error::new(ErrorKind::Other, "migrate").because("a thread failed");
+            let mut joined = reader.join().unwrap_or_else(|_| Err(failed()));
+            for worker in workers {
+                joined = joined.and(worker.join().map_err(|_| failed()));
+            }
+            // Where the source fails the destination just ends early; where the destination fails the
+            // source is told to stop, which is no error of its own.
+            written.and(joined)
+        })?;
+        let dangling = writer.finish(self.source.marks()?)?;
+        Ok((note, dangling))
+    }
+
+    fn write_all(
+        &self,
+        ready: &[Channel<Result<Prepared>>],
+        writer: &mut Writer<'_>,
+        note: &mut Note,
+    ) -> Result<()> {
+        for channel in ready.iter().cycle() {
+            let Some(prepared) = channel.receive() else {
+                break;
+            };
+            let prepared = prepared?;
+            self.rejects.write(&prepared.rejects)?;
+            note.rejects += prepared.rejects.len() as u64;
+            note.objects += prepared.objects();
+            note.bytes += prepared.data_bytes;
+            if let Some(digest) = &mut note.digest {
+                digest.merge(&prepared.digest);
+            }
+            writer.write(&prepared, note)?;
+            let rejected = prepared.rejects.len() as u64;
+            self.progress
+                .advance(prepared.objects() + rejected, prepared.data_bytes);
+            if let Some(reason) = self.watch.reason() {
+                return Err(Error::new(ErrorKind::Interrupted, "migrate").because(reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn work(read: &Channel<Parcel>, ready: &Channel<Result<Prepared>>, preparer: Preparer<'_>) {
+    let (_in, _out) = (read.closing(), ready.closing());
+    while let Some(parcel) = read.receive() {
+        let prepared = preparer.prepare(parcel);
+        let bytes = prepared.as_ref().map_or(0, Prepared::bytes);
+        let failed = prepared.is_err();
+        if !ready.send(prepared, bytes) || failed {
+            break;
+        }
+    }
 }

@@ -1,19 +1,14 @@
 //! Where objects come from.
 
 use durum_core::config::Location;
-use durum_core::digest::Digest;
 use durum_core::engine::Registry;
-use durum_core::record::{Codecs, Payload, Record};
+use durum_core::record::Codecs;
 use durum_core::store::{LocalStore, Snapshot, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
-use crate::channel::Channel;
-use crate::durus::{DurusFile, DurusObject};
-
-/// Objects travel in parcels of about this many bytes: few enough switches between threads.
-const PARCEL_BYTES: usize = 256 << 10;
-/// What an object costs beyond its bytes on its way.
-const OBJECT_OVERHEAD: usize = 64;
+use crate::durus::DurusFile;
+use crate::parcel::Parcel;
+use crate::walk::Walk;
 
 /// An opened source.
 #[derive(Debug)]
@@ -23,38 +18,6 @@ pub(crate) enum Source {
         snapshot: Box<dyn Snapshot>,
     },
     Durus(DurusFile),
-}
-
-/// An object on its way.
-#[derive(Debug)]
-pub(crate) enum Item {
-    /// A record as it is stored, verified already.
-    Stored(Oid, Vec<u8>),
-    /// An object of a Durus file.
-    Durus(DurusObject),
-}
-
-impl Item {
-    /// Calls `take` with the object's parts.
-    pub(crate) fn parts<T>(
-        &self,
-        take: impl FnOnce(Oid, Tid, &[Oid], Payload<'_>) -> Result<T>,
-    ) -> Result<T> {
-        match self {
-            Item::Stored(oid, bytes) => {
-                let record = Record::parse_unverified(*oid, bytes)?;
-                let refs: Vec<Oid> = record.refs().collect();
-                take(*oid, record.tid, &refs, record.payload())
-            }
-            // Durus files have no commit numbers: all is of the first.
-            Item::Durus(object) => take(
-                object.oid,
-                Tid(1),
-                &object.refs,
-                Payload::plain(&object.data),
-            ),
-        }
-    }
 }
 
 impl Source {
@@ -75,6 +38,14 @@ impl Source {
         match self {
             Source::Store { store, .. } => Ok(store.stats()?.objects),
             Source::Durus(file) => Ok(file.object_count()),
+        }
+    }
+
+    /// Bytes of all objects as they are stored.
+    pub(crate) fn bytes(&self) -> Result<u64> {
+        match self {
+            Source::Store { store, .. } => Ok(store.stats()?.live_bytes),
+            Source::Durus(file) => Ok(file.data_bytes()),
         }
     }
 
@@ -102,71 +73,93 @@ impl Source {
         }
     }
 
-    /// Sends all objects in ascending order of their OIDs and returns their digest, if it is wanted.
-    /// Ends early where the channel is closed.
-    pub(crate) fn send(
-        &self,
-        channel: &Channel<Vec<Item>>,
-        digest: bool,
-    ) -> Result<Option<Digest>> {
-        let _closing = channel.closing();
-        let mut parcel = Parcel {
-            channel,
-            items: Vec::new(),
-            bytes: 0,
-        };
-        let mut sum = Digest::default();
+    /// What it is and in which state, by which a migration that is resumed knows it again.
+    pub(crate) fn description(&self) -> Result<String> {
         match self {
-            Source::Store { snapshot, .. } => {
-                let mut data = Vec::new();
-                let mut scan = snapshot.scan_stored(Oid::ROOT)?;
-                while let Some((oid, bytes)) = scan.next()? {
-                    let record = Record::parse(oid, bytes)?;
-                    if digest {
-                        data.clear();
-                        record.read_data(snapshot.codecs(), &mut data)?;
-                        sum.add(oid, record.refs(), &data);
-                    }
-                    if !parcel.add(Item::Stored(oid, bytes.to_vec()), bytes.len()) {
-                        break;
-                    }
-                }
+            Source::Store { store, snapshot } => {
+                Ok(format!("store {} at commit {}", store.id(), snapshot.tid()))
             }
-            Source::Durus(file) => {
-                for object in file.objects() {
-                    let object = object?;
-                    if digest {
-                        sum.add(object.oid, object.refs.iter().copied(), &object.data);
-                    }
-                    let bytes = object.data.len() + object.refs.len() * 8;
-                    if !parcel.add(Item::Durus(object), bytes) {
-                        break;
-                    }
+            Source::Durus(file) => file.description(),
+        }
+    }
+
+    /// Walks over all objects; with `skips`, past those that cannot be read.
+    pub(crate) fn walk(&self, skips: bool) -> Result<Walk<'_>> {
+        match self {
+            Source::Store { snapshot, .. } => Walk::of_snapshot(&**snapshot, skips),
+            Source::Durus(file) => Walk::of_durus(file, skips),
+        }
+    }
+
+    /// Gives all objects from `from` on, in ascending order of their OIDs, to `send`, until that says
+    /// that nobody wants more. With `skips`, an object that cannot be read is passed over.
+    ///
+    /// # Errors
+    /// Those of reading; damage within a record is left to who takes it apart.
+    pub(crate) fn read(
+        &self,
+        from: Oid,
+        skips: bool,
+        send: &mut dyn FnMut(Parcel) -> bool,
+    ) -> Result<()> {
+        let mut parcel = Parcel::default();
+        let mut from = Some(from).filter(|oid| oid.is_valid());
+        while let Some(start) = from.take() {
+            let read = match self {
+                Source::Store { snapshot, .. } => read_store(&**snapshot, start, &mut parcel, send),
+                Source::Durus(file) => read_durus(file, start, &mut parcel, send),
+            };
+            match read {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    let oid = error.oids().first().copied();
+                    let damaged = error.kind() == ErrorKind::Damaged;
+                    // Where it is not known which object that is, it is not known where to go on.
+                    let Some(oid) = oid.filter(|oid| skips && damaged && *oid >= start) else {
+                        return Err(error);
+                    };
+                    parcel.add_reject(error);
+                    from = Some(oid.next()).filter(|oid| oid.is_valid());
                 }
             }
         }
-        parcel.send();
-        Ok(digest.then_some(sum))
+        if !parcel.is_empty() {
+            send(parcel);
+        }
+        Ok(())
     }
 }
 
-struct Parcel<'a> {
-    channel: &'a Channel<Vec<Item>>,
-    items: Vec<Item>,
-    bytes: usize,
+fn read_store(
+    snapshot: &dyn Snapshot,
+    from: Oid,
+    parcel: &mut Parcel,
+    send: &mut dyn FnMut(Parcel) -> bool,
+) -> Result<bool> {
+    let mut scan = snapshot.scan_stored(from)?;
+    while let Some((oid, bytes)) = scan.next()? {
+        parcel.add_stored(oid, bytes);
+        if parcel.is_full() && !send(std::mem::take(parcel)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
-impl Parcel<'_> {
-    fn add(&mut self, item: Item, bytes: usize) -> bool {
-        self.items.push(item);
-        self.bytes += bytes + OBJECT_OVERHEAD;
-        self.bytes < PARCEL_BYTES || self.send()
+fn read_durus(
+    file: &DurusFile,
+    from: Oid,
+    parcel: &mut Parcel,
+    send: &mut dyn FnMut(Parcel) -> bool,
+) -> Result<bool> {
+    for object in file.objects_from(from)? {
+        parcel.add_object(object?);
+        if parcel.is_full() && !send(std::mem::take(parcel)) {
+            return Ok(false);
+        }
     }
-
-    fn send(&mut self) -> bool {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.channel.send(std::mem::take(&mut self.items), bytes)
-    }
+    Ok(true)
 }
 
 pub(crate) fn no_server(location: &Location) -> Error {

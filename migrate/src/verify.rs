@@ -2,15 +2,19 @@
 
 use durum_core::collect::OidSet;
 use durum_core::digest::Digest;
-use durum_core::store::{LocalStore, Store as _};
+use durum_core::store::{LocalStore, Snapshot, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result};
 
-use crate::durus::DurusFile;
-use crate::pipeline::{Copied, Progress, Verify};
+use crate::destination::Destination;
+use crate::durus::{DurusFile, DurusObject};
+use crate::options::{MigrateOptions, StopWatch, Verify};
+use crate::pipeline::{Difference, Progress};
+use crate::source::Source;
+use crate::walk::Walk;
 
 /// Memory for the set of OIDs that were copied.
 const SEEN_BYTES: usize = 16 << 20;
-/// Progress is told after this many objects.
+/// Progress is told, and a request to stop noticed, after this many objects.
 const STEP: u64 = 1024;
 
 /// The OIDs that were copied, to find references to others.
@@ -20,9 +24,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn new(verify: Verify) -> Seen {
+    /// A set that is filled where a store would not count such references itself.
+    pub(crate) fn new(destination: &Destination, options: &MigrateOptions) -> Seen {
+        let wanted = matches!(destination, Destination::Durus(_)) && options.digests();
         Seen {
-            oids: (verify == Verify::Digest).then(|| OidSet::new(SEEN_BYTES)),
+            oids: wanted.then(|| OidSet::new(SEEN_BYTES)),
         }
     }
 
@@ -48,12 +54,17 @@ impl Seen {
 /// Compares what a destination reads back with what the source had.
 pub(crate) struct Verifier<'a> {
     pub(crate) how: Verify,
-    pub(crate) copied: Copied,
+    pub(crate) source: &'a Source,
+    pub(crate) watch: &'a StopWatch,
+    /// Objects that were copied.
+    pub(crate) objects: u64,
+    /// Whether objects that cannot be read were left out.
+    pub(crate) skips: bool,
     pub(crate) expected: Option<Digest>,
     pub(crate) seen: Seen,
     pub(crate) progress: &'a dyn Progress,
-    /// References to objects that do not exist, as they were in the source.
-    pub(crate) dangling: u64,
+    /// References to objects that do not exist, as they were in the source, where they were counted.
+    pub(crate) dangling: Option<u64>,
 }
 
 impl Verifier<'_> {
@@ -63,63 +74,48 @@ impl Verifier<'_> {
     }
 
     pub(crate) fn verify_store(&mut self, store: &LocalStore) -> Result<()> {
+        if self.dangling.is_none() {
+            self.dangling = Some(count_dangling(&*store.snapshot()?)?);
+        }
         match self.how {
-            Verify::None => return Ok(()),
+            Verify::None => Ok(()),
             Verify::Count => {
                 // The store's own count is what the copy told it: the rows are what counts.
                 let mut found = 0;
                 store.scan_unverified(&mut |_, _| found += 1)?;
-                return self.compare_counts(found);
+                self.compare_counts(found)
             }
-            Verify::Digest => {}
+            Verify::Digest | Verify::Full => {
+                let snapshot = store.snapshot()?;
+                self.verify_objects(Walk::of_snapshot(&*snapshot, false)?)
+            }
         }
-        self.progress.begin("verify", Some(self.copied.objects));
-        let snapshot = store.snapshot()?;
-        let mut found = Digest::default();
-        let mut data = Vec::new();
-        let mut scan = snapshot.scan(Oid::ROOT)?;
-        while let Some(record) = scan.next()? {
-            data.clear();
-            record.read_data(snapshot.codecs(), &mut data)?;
-            found.add(record.oid, record.refs(), &data);
-            self.dangling += self.seen.missing(&mut record.refs())?;
-            self.step(&found);
-        }
-        self.compare(found)
     }
 
     pub(crate) fn verify_durus(&mut self, file: &DurusFile) -> Result<()> {
-        if self.how == Verify::Count {
-            return self.compare_counts(file.object_count());
+        match self.how {
+            Verify::None => Ok(()),
+            Verify::Count => self.compare_counts(file.object_count()),
+            Verify::Digest | Verify::Full => self.verify_objects(Walk::of_durus(file, false)?),
         }
-        self.progress.begin("verify", Some(self.copied.objects));
-        let mut found = Digest::default();
-        for object in file.objects() {
-            let object = object?;
+    }
+
+    fn verify_objects(&mut self, found: Walk<'_>) -> Result<()> {
+        self.progress.begin("verify", Some(self.objects));
+        match self.how {
+            Verify::Full => self.merge(found),
+            _ => self.sum(found),
+        }
+    }
+
+    /// Computes the destination's digest.
+    fn sum(&mut self, mut walk: Walk<'_>) -> Result<()> {
+        let (mut found, mut object) = (Digest::default(), DurusObject::default());
+        while walk.next(&mut object)? {
             found.add(object.oid, object.refs.iter().copied(), &object.data);
-            self.dangling += self.seen.missing(&mut object.refs.iter().copied())?;
-            self.step(&found);
+            self.note(&object)?;
+            self.step(found.objects())?;
         }
-        self.compare(found)
-    }
-
-    fn step(&self, found: &Digest) {
-        if found.objects().is_multiple_of(STEP) {
-            self.progress.advance(STEP, 0);
-        }
-    }
-
-    fn compare_counts(&self, found: u64) -> Result<()> {
-        let expected = self.copied.objects;
-        if found == expected {
-            return Ok(());
-        }
-        Err(mismatch(format!(
-            "{expected} objects were copied, and {found} are there"
-        )))
-    }
-
-    fn compare(&self, found: Digest) -> Result<()> {
         let expected = self.expected.unwrap_or_default();
         if found == expected {
             return Ok(());
@@ -130,6 +126,95 @@ impl Verifier<'_> {
             found.objects()
         )))
     }
+
+    /// Walks over both sides at once.
+    fn merge(&mut self, mut found: Walk<'_>) -> Result<()> {
+        let mut expected = self.source.walk(self.skips)?;
+        let (mut left, mut right) = (DurusObject::default(), DurusObject::default());
+        let mut more = (expected.next(&mut left)?, found.next(&mut right)?);
+        let (mut counts, mut steps) = ([0; 3], 0);
+        while more.0 || more.1 {
+            let order = match more {
+                (true, true) => left.oid.cmp(&right.oid),
+                (true, false) => std::cmp::Ordering::Less,
+                _ => std::cmp::Ordering::Greater,
+            };
+            let (difference, oid) = match order {
+                std::cmp::Ordering::Less => (Some(Difference::Missing), left.oid),
+                std::cmp::Ordering::Greater => (Some(Difference::Added), right.oid),
+                std::cmp::Ordering::Equal if left == right => (None, left.oid),
+                std::cmp::Ordering::Equal => (Some(Difference::Changed), left.oid),
+            };
+            if let Some(difference) = difference {
+                self.progress.difference(difference, oid);
+                if let Some(count) = counts.get_mut(difference as usize) {
+                    *count += 1_u64;
+                }
+            }
+            if order.is_ge() {
+                self.note(&right)?;
+                more.1 = found.next(&mut right)?;
+            }
+            if order.is_le() {
+                more.0 = expected.next(&mut left)?;
+            }
+            steps += 1;
+            self.step(steps)?;
+        }
+        let [missing, added, changed] = counts;
+        if missing + added + changed == 0 {
+            return Ok(());
+        }
+        Err(mismatch(format!(
+            "in the destination {missing} objects are missing, {added} are too many, {changed} differ"
+        )))
+    }
+
+    fn note(&mut self, object: &DurusObject) -> Result<()> {
+        if self.seen.oids.is_some() {
+            let missing = self.seen.missing(&mut object.refs.iter().copied())?;
+            *self.dangling.get_or_insert(0) += missing;
+        }
+        Ok(())
+    }
+
+    fn step(&self, done: u64) -> Result<()> {
+        if !done.is_multiple_of(STEP) {
+            return Ok(());
+        }
+        self.progress.advance(STEP, 0);
+        match self.watch.reason() {
+            Some(reason) => Err(Error::new(ErrorKind::Interrupted, "migrate").because(reason)),
+            None => Ok(()),
+        }
+    }
+
+    fn compare_counts(&self, found: u64) -> Result<()> {
+        let expected = self.objects;
+        if found == expected {
+            return Ok(());
+        }
+        Err(mismatch(format!(
+            "{expected} objects were copied, and {found} are there"
+        )))
+    }
+}
+
+/// The references to objects that do not exist.
+fn count_dangling(snapshot: &dyn Snapshot) -> Result<u64> {
+    let mut oids = OidSet::new(SEEN_BYTES);
+    let mut scan = snapshot.scan(Oid::ROOT)?;
+    while let Some(record) = scan.next()? {
+        oids.insert(record.oid)?;
+    }
+    let mut dangling = 0;
+    let mut scan = snapshot.scan(Oid::ROOT)?;
+    while let Some(record) = scan.next()? {
+        for oid in record.refs() {
+            dangling += u64::from(!oids.contains(oid)?);
+        }
+    }
+    Ok(dangling)
 }
 
 fn mismatch(reason: String) -> Error {

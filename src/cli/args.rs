@@ -1,10 +1,14 @@
 //! The arguments of all commands.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use durum_bench::gc::GcSettings;
+use durum_core::record::Codec;
+use durum_core::units::{parse_duration, parse_size};
+use durum_migrate::MigrateOptions;
 
 /// A persistent object store on the engine of your choice.
 #[derive(Debug, Parser)]
@@ -32,8 +36,22 @@ pub(crate) struct Cli {
     /// Log errors only and show no progress
     #[arg(long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
+    /// How progress is shown on standard error
+    #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t = ProgressArg::Auto)]
+    pub(crate) progress: ProgressArg,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressArg {
+    /// A bar on a terminal, else a line every ten seconds
+    Auto,
+    /// A JSON object every second, one a line
+    Json,
+    /// Not at all
+    None,
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,6 +116,11 @@ pub(crate) struct GcArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "SIGINT and SIGTERM end the batch that is being written and exit with 8. What \
+                        was copied then, or before a failure, is kept beside DST under a hidden name \
+                        that does not open as a store, until it is resumed or DST is written anew."
+)]
 pub(crate) struct MigrateArgs {
     /// Where to copy from: a store or a Durus file (durus:PATH)
     #[arg(value_name = "SRC")]
@@ -108,6 +131,51 @@ pub(crate) struct MigrateArgs {
     /// How to verify the copy before it appears
     #[arg(long, value_enum, default_value_t = VerifyArg::Digest)]
     pub(crate) verify: VerifyArg,
+    /// Go on with a migration that was cut off; without this it begins anew
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Say what would be done, and whether there is room, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Compress the copy in this way, whatever its URL says: none, zlib, zstd, zstd-dict
+    #[arg(long, value_name = "CODEC", value_parser = codec)]
+    pub(crate) codec: Option<Codec>,
+    /// What to do about an object that cannot be read; objects left out make it exit with 9
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnErrorArg::Stop)]
+    pub(crate) on_error: OnErrorArg,
+    /// Where to write down the objects that are left out
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rejects: Option<PathBuf>,
+    /// Read at most so much a second, such as 20MiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) rate: Option<u64>,
+    /// Memory for objects on their way and for sorting references; engines have their own
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64MiB")]
+    pub(crate) memory: u64,
+    /// Threads that verify, hash and compress [default: one less than there are cores]
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=MigrateOptions::THREADS_MAX as i64))]
+    pub(crate) threads: Option<u16>,
+    /// Stop after this time, such as 30m or 8h, as if interrupted
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) max_duration: Option<Duration>,
+}
+
+fn codec(name: &str) -> Result<Codec, String> {
+    let found = Codec::NAMES.into_iter().find(|(known, _)| *known == name);
+    found.map(|(_, codec)| codec).ok_or_else(|| {
+        let names = Codec::NAMES.map(|(name, _)| name);
+        format!("there are {}", names.join(", "))
+    })
+}
+
+/// What is done about an object that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnErrorArg {
+    /// Stop; the migration can be resumed
+    Stop,
+    /// Leave it out
+    Skip,
 }
 
 /// How a copy is verified.
@@ -119,6 +187,8 @@ pub(crate) enum VerifyArg {
     Count,
     /// By reading everything back
     Digest,
+    /// By comparing both sides object by object, listing what differs
+    Full,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use durum_core::store::LocalStore;
 use durum_core::{ErrorKind, Result};
 use serde_json::Value;
 
-use super::args::Cli;
+use super::args::{Cli, ProgressArg};
 use super::failure::{Failure, of_source};
 use super::output;
 use super::progress::Progress;
@@ -21,6 +21,7 @@ pub(crate) struct Context {
     config: Option<PathBuf>,
     json: bool,
     quiet: bool,
+    progress: ProgressArg,
 }
 
 impl Context {
@@ -30,6 +31,7 @@ impl Context {
             config: cli.config.clone(),
             json: cli.json,
             quiet: cli.quiet,
+            progress: cli.progress,
         }
     }
 
@@ -88,6 +90,6 @@ impl Context {
 
     /// Begins to show progress on standard error.
     pub(crate) fn progress(&self) -> Progress {
-        Progress::new(self.quiet)
+        Progress::new(self.quiet, self.progress)
     }
 }

@@ -13,6 +13,11 @@ pub(crate) const DONE: u8 = 0;
 /// The exit code for findings of a check.
 pub(crate) const FINDINGS: u8 = 6;
 
+/// The exit code where there is no room.
+pub(crate) const NO_ROOM: u8 = 5;
+/// The exit code where objects were left out.
+pub(crate) const REJECTS: u8 = 9;
+
 /// Why a command has no result.
 #[derive(Debug)]
 pub(crate) enum Failure {

@@ -4,25 +4,38 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use durum_core::config::Location;
+use durum_core::record::Codec;
 use durum_core::units::format_size;
 use durum_core::{Error, ErrorKind};
-use durum_migrate::{MigrateOptions, Outcome as Migrated, Verify};
+use durum_migrate::{MigrateOptions, OnError, Outcome as Migrated, Verify};
 use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
-use super::args::{MigrateArgs, VerifyArg};
+use super::args::{MigrateArgs, OnErrorArg, VerifyArg};
 use super::context::Context;
-use super::failure::{DONE, Failure, Outcome, of_source};
+use super::failure::{DONE, Failure, NO_ROOM, Outcome, REJECTS, of_source};
 use super::{memory, output};
 
 pub(crate) fn run(context: &Context, args: &MigrateArgs) -> Outcome {
     let begin = Instant::now();
     context.check_config()?;
     let source = context.registry.parse(&args.source)?;
-    let destination = context.registry.parse(&args.destination)?;
-    let options = MigrateOptions {
-        verify: verify(args.verify),
-        ..MigrateOptions::default()
-    };
+    let mut destination = context.registry.parse(&args.destination)?;
+    if let Some(codec) = args.codec {
+        recompress(&mut destination, codec)?;
+    }
+    let options = options(args)?;
+    if args.dry_run {
+        return dry_run(context, (&source, &destination), &options);
+    }
+    // The second signal ends the process at once, as it would without us.
+    for signal in [SIGINT, SIGTERM] {
+        let stop = &options.stop;
+        flag::register_conditional_default(signal, stop.clone())
+            .and_then(|_| flag::register(signal, stop.clone()))
+            .map_err(|error| Error::io(error, "listen to signals"))?;
+    }
     let progress = context.progress();
     let migrated = durum_migrate::migrate(
         &context.registry,
@@ -39,13 +52,98 @@ pub(crate) fn run(context: &Context, args: &MigrateArgs) -> Outcome {
         "bytes": migrated.bytes,
         "seconds": output::seconds(time),
         "digest": migrated.digest.map(|digest| digest.to_string()),
-        "resumed": false,
+        "resumed": migrated.resumed,
         "peak_memory": memory::peak(),
         "torn_bytes": migrated.torn_bytes,
         "dangling": migrated.dangling,
+        "rejects": migrated.rejects,
     });
-    context.print(&object, || text(&destination, &migrated, time))?;
-    Ok(DONE)
+    context.print(&object, || text(&destination, &migrated, args, time))?;
+    Ok(if migrated.rejects > 0 { REJECTS } else { DONE })
+}
+
+fn options(args: &MigrateArgs) -> Result<MigrateOptions, Error> {
+    let defaults = MigrateOptions::default();
+    let on_error = match (args.on_error, &args.rejects) {
+        (OnErrorArg::Skip, dir) => OnError::Skip(dir.clone()),
+        (OnErrorArg::Stop, None) => OnError::Stop,
+        (OnErrorArg::Stop, Some(_)) => {
+            return Err(Error::new(ErrorKind::Usage, "migrate")
+                .because("`--rejects` needs `--on-error skip`"));
+        }
+    };
+    let least = MigrateOptions::MEMORY_BYTES_MIN as u64;
+    if args.memory < least {
+        let least = format_size(least);
+        return Err(Error::new(ErrorKind::Usage, "migrate")
+            .because(format!("`--memory` has to be {least} at least")));
+    }
+    Ok(MigrateOptions {
+        verify: verify(args.verify),
+        on_error,
+        memory_bytes: usize::try_from(args.memory).unwrap_or(usize::MAX),
+        threads: args.threads.map_or(defaults.threads, usize::from),
+        rate: args.rate,
+        time_max: args.max_duration,
+        resume: args.resume,
+        ..defaults
+    })
+}
+
+fn recompress(destination: &mut Location, codec: Codec) -> Result<(), Error> {
+    match destination {
+        Location::Store(settings) => settings.compression = codec,
+        _ if codec == Codec::None => {}
+        _ => {
+            return Err(Error::new(ErrorKind::Usage, "migrate")
+                .because(format!("{destination} cannot be compressed")));
+        }
+    }
+    Ok(())
+}
+
+fn dry_run(
+    context: &Context,
+    (source, destination): (&Location, &Location),
+    options: &MigrateOptions,
+) -> Outcome {
+    let plan = durum_migrate::plan(&context.registry, source, destination, options)
+        .map_err(|error| failure(error, source))?;
+    let object = json!({
+        "objects": plan.objects,
+        "bytes": plan.bytes,
+        "needed_bytes": plan.needed_bytes,
+        "free_bytes": plan.free_bytes,
+        "room": plan.has_room(),
+        "done": plan.done,
+    });
+    context.print(&object, || {
+        let mut out = format!(
+            "{} with {} would be copied from {source} to {destination}.\n",
+            output::count(plan.objects, "object"),
+            format_size(plan.bytes),
+        );
+        if plan.done > 0 {
+            let done = output::count(plan.done, "object");
+            out.push_str(&format!("{done} of these are there already.\n"));
+        }
+        let needed = format_size(plan.needed_bytes);
+        let room = match plan.free_bytes {
+            Some(free) => format!(
+                "it takes about {needed}, and {} are free",
+                format_size(free)
+            ),
+            None => format!("it takes about {needed}"),
+        };
+        let verdict = if plan.has_room() {
+            "There is room"
+        } else {
+            "There is no room"
+        };
+        out.push_str(&format!("{verdict}: {room}. Nothing was changed.\n"));
+        out
+    })?;
+    Ok(if plan.has_room() { DONE } else { NO_ROOM })
 }
 
 fn verify(how: VerifyArg) -> Verify {
@@ -53,6 +151,7 @@ fn verify(how: VerifyArg) -> Verify {
         VerifyArg::None => Verify::None,
         VerifyArg::Count => Verify::Count,
         VerifyArg::Digest => Verify::Digest,
+        VerifyArg::Full => Verify::Full,
     }
 }
 
@@ -70,7 +169,7 @@ fn failure(error: Error, source: &Location) -> Failure {
     error.into()
 }
 
-fn text(destination: &Location, migrated: &Migrated, time: Duration) -> String {
+fn text(destination: &Location, migrated: &Migrated, args: &MigrateArgs, time: Duration) -> String {
     let mut out = format!(
         "Copied {} with {} of data to {destination} in {}.\n",
         output::count(migrated.objects, "object"),
@@ -79,6 +178,16 @@ fn text(destination: &Location, migrated: &Migrated, time: Duration) -> String {
     );
     if let Some(digest) = migrated.digest {
         out.push_str(&format!("Both have the digest {digest}.\n"));
+    }
+    if args.verify == VerifyArg::Full {
+        out.push_str("Compared object by object: both sides are equal.\n");
+    }
+    if migrated.resumed {
+        out.push_str("It went on from where an earlier run had stopped.\n");
+    }
+    if migrated.rejects > 0 {
+        let rejects = output::count(migrated.rejects, "object");
+        out.push_str(&format!("Left out: {rejects} that could not be read.\n"));
     }
     if migrated.torn_bytes > 0 {
         let torn = format_size(migrated.torn_bytes);

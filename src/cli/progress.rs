@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar on a terminal, a plain line every ten seconds elsewhere.
+//! Progress on standard error: a bar on a terminal, a plain line every ten seconds elsewhere, or JSON.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,16 +7,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use durum_core::Oid;
 use durum_core::units::format_size;
+use durum_migrate::Difference;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 
+use super::args::ProgressArg;
 use super::output;
 
 /// How often a plain line is printed.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a JSON object is printed.
+const JSON_INTERVAL: Duration = Duration::from_secs(1);
+/// Differences that are listed one by one.
+const DIFFERENCES_MAX: u64 = 1000;
 /// How often a bar moves on by itself.
 const TICK_INTERVAL: Duration = Duration::from_millis(120);
-const BAR: &str = "{prefix:>8} [{bar:24}] {human_pos}/{human_len} objects, {eta} left";
+const BAR: &str =
+    "{prefix:>8} [{bar:24}] {percent} %, {human_pos}/{human_len} objects, {per_sec}, {eta} left";
 const BYTES_BAR: &str = "{prefix:>8} [{bar:24}] {bytes}/{total_bytes}, {eta} left";
 /// Where it is not known how many objects there are to go, their number says nothing.
 const SPINNER: &str = "{prefix:>8} {spinner} {elapsed}";
@@ -25,6 +34,7 @@ const SPINNER: &str = "{prefix:>8} {spinner} {elapsed}";
 #[derive(Debug)]
 pub(crate) struct Progress {
     shown: Shown,
+    differences: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -43,6 +53,8 @@ struct State {
     phase: Mutex<Option<Phase>>,
     objects: AtomicU64,
     bytes: AtomicU64,
+    /// Of the objects, those that were done before.
+    skipped: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,18 +66,28 @@ struct Phase {
 }
 
 impl Progress {
-    pub(crate) fn new(quiet: bool) -> Progress {
-        let shown = if quiet {
-            Shown::Nothing
-        } else if std::io::stderr().is_terminal() {
-            let target = ProgressDrawTarget::stderr();
-            Shown::Bar(ProgressBar::with_draw_target(None, target))
-        } else {
-            lines(LINE_INTERVAL, |line| {
-                let _ = writeln!(std::io::stderr(), "{line}");
-            })
+    pub(crate) fn new(quiet: bool, how: ProgressArg) -> Progress {
+        let print = |line: &str| {
+            let _ = writeln!(std::io::stderr(), "{line}");
         };
-        Progress { shown }
+        let shown = match how {
+            ProgressArg::None => Shown::Nothing,
+            ProgressArg::Json => lines(JSON_INTERVAL, State::json, print),
+            ProgressArg::Auto if quiet => Shown::Nothing,
+            ProgressArg::Auto if std::io::stderr().is_terminal() => {
+                let target = ProgressDrawTarget::stderr();
+                Shown::Bar(ProgressBar::with_draw_target(None, target))
+            }
+            ProgressArg::Auto => lines(LINE_INTERVAL, State::line, print),
+        };
+        Progress::of(shown)
+    }
+
+    fn of(shown: Shown) -> Progress {
+        Progress {
+            shown,
+            differences: AtomicU64::new(0),
+        }
     }
 
     /// A phase begins, with so many objects to go if that is known.
@@ -88,6 +110,7 @@ impl Progress {
             Shown::Lines { state, .. } => {
                 state.objects.store(0, Relaxed);
                 state.bytes.store(0, Relaxed);
+                state.skipped.store(0, Relaxed);
                 let phase = Phase {
                     name,
                     total,
@@ -127,6 +150,40 @@ impl Progress {
         }
     }
 
+    /// So many objects and bytes of the phase were done before it began.
+    pub(crate) fn skip(&self, objects: u64, bytes: u64) {
+        self.advance(objects, bytes);
+        match &self.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => bar.reset_eta(),
+            Shown::Lines { state, .. } => {
+                state.skipped.fetch_add(objects, Relaxed);
+            }
+        }
+    }
+
+    /// Lists a difference on standard error, as `rclone check` does: `+` for what only the source has,
+    /// `-` for what only the destination has, `*` for what both have and differs.
+    pub(crate) fn difference(&self, difference: Difference, oid: Oid) {
+        let sign = match difference {
+            Difference::Missing => '+',
+            Difference::Added => '-',
+            Difference::Changed => '*',
+        };
+        let line = match self.differences.fetch_add(1, Relaxed) {
+            number if number < DIFFERENCES_MAX => format!("{sign} {oid}"),
+            DIFFERENCES_MAX => "... and more".to_owned(),
+            _ => return,
+        };
+        let print = || {
+            let _ = writeln!(std::io::stderr(), "{line}");
+        };
+        match &self.shown {
+            Shown::Bar(bar) => bar.suspend(print),
+            _ => print(),
+        }
+    }
+
     /// So many more objects and bytes are done.
     pub(crate) fn advance(&self, objects: u64, bytes: u64) {
         match &self.shown {
@@ -148,6 +205,14 @@ impl durum_migrate::Progress for Progress {
     fn advance(&self, objects: u64, bytes: u64) {
         Progress::advance(self, objects, bytes);
     }
+
+    fn skip(&self, objects: u64, bytes: u64) {
+        Progress::skip(self, objects, bytes);
+    }
+
+    fn difference(&self, difference: Difference, oid: Oid) {
+        Progress::difference(self, difference, oid);
+    }
 }
 
 impl Drop for Progress {
@@ -166,7 +231,11 @@ impl Drop for Progress {
 }
 
 /// Prints a line at every `interval` on a thread of its own, since a phase may not advance for long.
-fn lines(interval: Duration, print: impl Fn(&str) + Send + 'static) -> Shown {
+fn lines(
+    interval: Duration,
+    line: fn(&State, Instant) -> Option<String>,
+    print: impl Fn(&str) + Send + 'static,
+) -> Shown {
     let state = Arc::new(State::default());
     let (stop, stopped) = channel::<()>();
     let printed = state.clone();
@@ -174,7 +243,7 @@ fn lines(interval: Duration, print: impl Fn(&str) + Send + 'static) -> Shown {
         .name("progress".to_owned())
         .spawn(move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                if let Some(line) = printed.line(Instant::now()) {
+                if let Some(line) = line(&printed, Instant::now()) {
                     print(&line);
                 }
             }
@@ -187,21 +256,34 @@ fn lines(interval: Duration, print: impl Fn(&str) + Send + 'static) -> Shown {
 }
 
 impl State {
+    fn phase(&self) -> Option<Phase> {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Objects a second in this run, and the seconds that are left at that rate.
+    fn rate(&self, phase: &Phase, now: Instant) -> (f64, Option<f64>) {
+        let objects = self.objects.load(Relaxed);
+        let seconds = now.saturating_duration_since(phase.since).as_secs_f64();
+        let done = objects.saturating_sub(self.skipped.load(Relaxed)) as f64;
+        let rate = if seconds > 0.0 { done / seconds } else { 0.0 };
+        let left = phase
+            .total
+            .map(|total| total.saturating_sub(objects) as f64);
+        (rate, left.filter(|_| rate > 0.0).map(|left| left / rate))
+    }
+
     fn line(&self, now: Instant) -> Option<String> {
-        let phase = (*self.phase.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let phase = self.phase()?;
         let objects = self.objects.load(Relaxed);
         let bytes = self.bytes.load(Relaxed);
         let mut line = format!("{}: ", phase.name);
         if let Some(total) = phase.total {
-            let percent = objects
-                .saturating_mul(100)
-                .checked_div(total)
-                .unwrap_or(100);
+            let percent = percent(objects, total);
             let (done, total) = (output::number(objects), output::count(total, "object"));
             line.push_str(&format!("{done} of {total} ({percent} %), "));
         }
         if let Some(total) = phase.bytes_total {
-            let percent = bytes.saturating_mul(100).checked_div(total).unwrap_or(100);
+            let percent = percent(bytes, total);
             let (done, total) = (format_size(bytes), format_size(total));
             line.push_str(&format!("{done} of {total} ({percent} %), "));
         } else if bytes > 0 {
@@ -209,8 +291,38 @@ impl State {
         }
         let elapsed = now.saturating_duration_since(phase.since);
         line.push_str(&output::duration(elapsed));
+        let (rate, left) = self.rate(&phase, now);
+        if rate >= 1.0 {
+            line.push_str(&format!(", {} a second", output::number(rate as u64)));
+        }
+        let left = left.and_then(|left| Duration::try_from_secs_f64(left).ok());
+        if let Some(left) = left.filter(|left| left.as_secs() > 0) {
+            line.push_str(&format!(", {} left", output::duration(left)));
+        }
         Some(line)
     }
+
+    fn json(&self, now: Instant) -> Option<String> {
+        let phase = self.phase()?;
+        let (rate, left) = self.rate(&phase, now);
+        let elapsed = now.saturating_duration_since(phase.since);
+        let tenths = |number: f64| (number * 10.0).round() / 10.0;
+        let object = json!({
+            "phase": phase.name,
+            "objects": self.objects.load(Relaxed),
+            "objects_total": phase.total,
+            "bytes": self.bytes.load(Relaxed),
+            "bytes_total": phase.bytes_total,
+            "seconds": tenths(elapsed.as_secs_f64()),
+            "objects_per_second": tenths(rate),
+            "seconds_left": left.map(tenths),
+        });
+        Some(object.to_string())
+    }
+}
+
+fn percent(done: u64, total: u64) -> u64 {
+    done.saturating_mul(100).checked_div(total).unwrap_or(100)
 }
 
 #[cfg(test)]
@@ -220,10 +332,10 @@ mod tests {
     #[test]
     fn a_plain_line_at_every_interval_until_it_is_dropped() {
         let (sender, received) = channel();
-        let shown = lines(Duration::from_millis(5), move |line| {
+        let shown = lines(Duration::from_millis(5), State::line, move |line| {
             let _ = sender.send(line.to_owned());
         });
-        let progress = Progress { shown };
+        let progress = Progress::of(shown);
         progress.begin("copy", Some(2000));
         progress.advance(1000, 3 << 20);
         let expected = "copy: 1,000 of 2,000 objects (50 %), 3.0 MiB, ";
@@ -253,11 +365,34 @@ mod tests {
         });
         assert_eq!(state.line(since), Some("check: 0 ms".to_owned()));
     }
+
+    #[test]
+    fn the_rate_leaves_out_what_was_done_before() {
+        let state = State::default();
+        let since = Instant::now();
+        *state.phase.lock().unwrap() = Some(Phase {
+            name: "copy",
+            total: Some(10_000),
+            bytes_total: None,
+            since,
+        });
+        state.objects.store(6000, Relaxed);
+        state.skipped.store(4000, Relaxed);
+        let now = since + Duration::from_secs(10);
+        let line = state.line(now).unwrap();
+        assert_eq!(
+            line,
+            "copy: 6,000 of 10,000 objects (60 %), 10.0 s, 200 a second, 20.0 s left"
+        );
+        let object: serde_json::Value = serde_json::from_str(&state.json(now).unwrap()).unwrap();
+        assert_eq!(object["objects"], 6000);
+        assert_eq!(object["objects_per_second"], 200.0);
+        assert_eq!(object["seconds_left"], 20.0);
+    }
+
     #[test]
     fn bytes_are_shown_with_their_total() {
-        let progress = Progress {
-            shown: lines(Duration::from_secs(60), |_| {}),
-        };
+        let progress = Progress::of(lines(Duration::from_secs(60), State::line, |_| {}));
         progress.begin_bytes("compact");
         progress.reach(1 << 20, 4 << 20);
         let Shown::Lines { state, .. } = &progress.shown else {

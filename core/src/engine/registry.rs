@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Backend;
 use crate::config::{Location, StoreSettings, suggest};
 use crate::error::{Error, ErrorKind, Result};
+use crate::place::StagedPlace;
 use crate::store::{Collection, LocalStore, StagedStore, StoreOptions};
 
 /// The engines that a program was built with, by name. They are registered explicitly:
@@ -121,6 +122,28 @@ impl Registry {
     pub fn stage(&self, settings: &StoreSettings) -> Result<StagedStore> {
         let (backend, options) = self.resolve(settings)?;
         StagedStore::create(backend, &settings.path, &options)
+    }
+
+    /// Whether [`Registry::stage`] could begin the store, without beginning it.
+    ///
+    /// # Errors
+    /// As [`Registry::create`].
+    pub fn probe(&self, settings: &StoreSettings) -> Result<()> {
+        let (backend, _) = self.resolve(settings)?;
+        match backend.capabilities().persistent {
+            true => StagedPlace::probe(&settings.path),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes up the unfinished store that was begun for where the settings name, with the note that its
+    /// import left, if there is one.
+    ///
+    /// # Errors
+    /// As [`StagedStore::resume`].
+    pub fn resume(&self, settings: &StoreSettings) -> Result<Option<(StagedStore, Vec<u8>)>> {
+        let (backend, options) = self.resolve(settings)?;
+        StagedStore::resume(backend, &settings.path, &options)
     }
 
     fn resolve(&self, settings: &StoreSettings) -> Result<(Arc<dyn Backend>, StoreOptions)> {

@@ -6,8 +6,9 @@
 //! PATH/data/      the engine's files
 //! ```
 //! A place is created crash-atomically: built beside its final path under a temporary name, synced,
-//! renamed, and the parent directory synced. What a killed creation leaves behind is removed by the
-//! next one at the same path.
+//! renamed, and the parent directory synced. What a killed creation leaves behind is taken up again where
+//! somebody asks for that, and else removed by the next one at the same path. Until it is renamed it has
+//! no identity, so that it does not open under its temporary name either.
 
 mod identity;
 mod lock;
@@ -21,6 +22,8 @@ pub use identity::Identity;
 use lock::Lock;
 
 const DATA: &str = "data";
+/// In a place that is being built: the name of its engine, for whoever goes on with it.
+const STAGED: &str = "staged";
 
 /// The directory of an open store, locked for as long as this value lives.
 #[derive(Debug)]
@@ -104,6 +107,7 @@ impl StagedPlace {
         fs::create_dir(&staging).map_err(|error| creation_error(error, parent))?;
         let built = Lock::take(&staging).and_then(|lock| {
             fs::create_dir(staging.join(DATA)).during(DOING, &staging)?;
+            fs::write(staging.join(STAGED), engine).during(DOING, &staging)?;
             Ok(lock)
         });
         let lock = built.inspect_err(|_| drop(fs::remove_dir_all(&staging)))?;
@@ -120,9 +124,75 @@ impl StagedPlace {
         })
     }
 
+    /// Whether a place could be created at `target`, without leaving anything there.
+    ///
+    /// # Errors
+    /// As [`StagedPlace::create`].
+    pub fn probe(target: &Path) -> Result<()> {
+        let target = std::path::absolute(target).during("create the store", target)?;
+        refuse_existing(&target)?;
+        let (parent, _) = parent_and_name(&target)?;
+        let made = tempfile::tempdir_in(parent).map_err(|error| creation_error(error, parent))?;
+        made.close().during("create the store", parent)
+    }
+
+    /// Takes up a place for a store on `engine` at `target` that was begun and left, by whatever.
+    ///
+    /// # Errors
+    /// `InUse` where somebody is building it, `Usage` where it is for another engine, `Exists` where
+    /// `target` has appeared.
+    pub fn find(target: &Path, engine: &str) -> Result<Option<StagedPlace>> {
+        const DOING: &str = "go on with an unfinished store";
+        let target = std::path::absolute(target).during(DOING, target)?;
+        refuse_existing(&target)?;
+        let (parent, name) = parent_and_name(&target)?;
+        let prefix = staging_prefix(&name);
+        let _one_at_a_time = lock_directory(parent);
+        for (staging, id) in unfinished(parent, &prefix) {
+            let lock = Lock::take(&staging)?;
+            // What was killed before it was named has nothing in it yet.
+            let Ok(found) = fs::read_to_string(staging.join(STAGED)) else {
+                continue;
+            };
+            if found != engine {
+                return Err(Error::new(ErrorKind::Usage, DOING)
+                    .with_path(&staging)
+                    .because(format!(
+                        "it was begun on the engine {found}, not on {engine}"
+                    ))
+                    .hint(format!(
+                        "Name the destination as `{found}:{}`.",
+                        target.display()
+                    )));
+            }
+            return Ok(Some(StagedPlace {
+                target,
+                staging,
+                identity: Identity {
+                    engine: engine.to_owned(),
+                    store_id: id,
+                },
+                _lock: lock,
+                published: false,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Leaves the place as it is, for [`StagedPlace::find`]; returns where it lies.
+    pub fn leave(mut self) -> PathBuf {
+        self.published = true;
+        self.staging.clone()
+    }
+
     /// What the store will say of itself.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Where it lies while it is being built.
+    pub fn staging(&self) -> &Path {
+        &self.staging
     }
 
     /// The engine's own directory while the place is being built.
@@ -137,6 +207,12 @@ impl StagedPlace {
     /// `Exists` where something has appeared there meanwhile; nothing is replaced.
     pub fn publish(mut self) -> Result<Place> {
         const DOING: &str = "put the new store in its place";
+        match fs::remove_file(self.staging.join(STAGED)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(error, DOING).with_path(&self.staging));
+            }
+            _ => {}
+        }
         self.identity.write(&self.staging)?;
         sync_directory(&self.staging)?;
         let (parent, _) = parent_and_name(&self.target)?;
@@ -251,20 +327,26 @@ fn lock_directory(path: &Path) -> Option<File> {
 
 /// Removes what killed creations left. Those that still run hold their lock and stay.
 fn remove_abandoned(parent: &Path, prefix: &str) {
-    let Ok(entries) = fs::read_dir(parent) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let ours = entry.file_name().to_str().is_some_and(|name| {
-            name.strip_prefix(prefix)
-                .is_some_and(|id| id.parse::<StoreId>().is_ok())
-        });
-        if ours && let Ok(lock) = Lock::take(&entry.path()) {
-            tracing::info!(path = %entry.path().display(), "removing an unfinished store");
-            let _ = fs::remove_dir_all(entry.path());
+    for (path, _) in unfinished(parent, prefix) {
+        if let Ok(lock) = Lock::take(&path) {
+            tracing::info!(path = %path.display(), "removing an unfinished store");
+            let _ = fs::remove_dir_all(path);
             drop(lock);
         }
     }
+}
+
+/// Places that were begun and not published, those that are being built included.
+fn unfinished(parent: &Path, prefix: &str) -> Vec<(PathBuf, StoreId)> {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return Vec::new();
+    };
+    let found = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name();
+        let id = name.to_str()?.strip_prefix(prefix)?.parse().ok()?;
+        Some((entry.path(), id))
+    });
+    found.collect()
 }
 
 #[cfg(test)]

@@ -88,6 +88,16 @@ impl<'a> Payload<'a> {
         self.bytes.len()
     }
 
+    /// The bytes as they are stored.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The same payload where its stored bytes lie somewhere else.
+    pub fn over<'b>(&self, bytes: &'b [u8]) -> Payload<'b> {
+        Payload { bytes, ..*self }
+    }
+
     /// The data itself, where it is stored uncompressed.
     pub fn as_plain(&self) -> Option<&'a [u8]> {
         (self.codec == Codec::None).then_some(self.bytes)

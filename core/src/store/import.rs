@@ -4,8 +4,9 @@ use std::sync::PoisonError;
 
 use super::dictionary::{self, Samples};
 use super::local::Shared;
-use super::meta::State;
+use super::meta::{State, import_row};
 use super::oids::OidAllocator;
+use super::resume::sealed;
 use super::row_batch::{BATCH_BYTES, RowBatch};
 use super::write_set::WriteSet;
 use crate::collect::bulk::Linker;
@@ -17,7 +18,7 @@ use crate::id::{Oid, Tid};
 use crate::record::{self, Codec, Codecs, Payload};
 
 /// Memory for sorting references, where nobody asks for more or less.
-const MEMORY_BYTES: usize = 8 << 20;
+pub(super) const MEMORY_BYTES: usize = 8 << 20;
 
 /// Tids of imported objects lie below this, so that there is room for the store's own.
 const TID_MAX: Tid = Tid((1 << 62) - 1);
@@ -32,9 +33,9 @@ const TID_MAX: Tid = Tid((1 << 62) - 1);
 /// anchors go into the records as they are written, and the rest is computed from sorted references.
 #[derive(Debug)]
 pub struct Importer<'a> {
-    shared: &'a Shared,
-    state: State,
-    last: Option<Oid>,
+    pub(super) shared: &'a Shared,
+    pub(super) state: State,
+    pub(super) last: Option<Oid>,
     batch: Vec<(Oid, Vec<u8>)>,
     batch_bytes: usize,
     durability: Durability,
@@ -43,8 +44,11 @@ pub struct Importer<'a> {
     /// none is wanted.
     waiting: Option<Waiting>,
     /// References to objects that are still to come: target and source.
-    ahead: PairQueue,
-    linker: Linker,
+    pub(super) ahead: PairQueue,
+    pub(super) linker: Linker,
+    /// Where the import can be resumed: what is written with the next batch, and only when the caller
+    /// says so.
+    pub(super) note: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +69,7 @@ pub struct ImportSummary {
 }
 
 impl<'a> Importer<'a> {
-    pub(super) fn new(shared: &'a Shared) -> Result<Importer<'a>> {
+    pub(super) fn new(shared: &'a Shared, memory_bytes: usize) -> Result<Importer<'a>> {
         let state = shared
             .writer
             .lock()
@@ -85,9 +89,14 @@ impl<'a> Importer<'a> {
             durability: shared.bulk_durability()?,
             buffer: Vec::new(),
             waiting: wanted.then(Waiting::default),
-            ahead: PairQueue::new(None, MEMORY_BYTES / 4),
-            linker: Linker::new(MEMORY_BYTES / 4 * 3)?,
+            ahead: PairQueue::new(None, memory_bytes / 4),
+            linker: Linker::new(memory_bytes / 4 * 3)?,
+            note: None,
         })
+    }
+
+    pub(super) fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Sorts references in about `memory_bytes` bytes of memory (half a MiB at the least), and what
@@ -116,23 +125,7 @@ impl<'a> Importer<'a> {
         payload: Payload<'_>,
         source: &Codecs,
     ) -> Result<()> {
-        let refuse = |why: &str| {
-            Err(Error::new(ErrorKind::Usage, "import an object")
-                .because(why)
-                .with_oid(oid))
-        };
-        if self.last.is_some_and(|last| last >= oid) || !oid.is_valid() {
-            return refuse("OIDs must ascend and lie below 2^63");
-        }
-        // Ascending, so that the last is the largest.
-        let ascending = refs.is_sorted_by(|left, right| left < right);
-        if !ascending || refs.last().is_some_and(|last| !last.is_valid()) {
-            return refuse("references must ascend and lie below 2^63");
-        }
-        if tid > TID_MAX {
-            return refuse("the tid is not below 2^62");
-        }
-        self.last = Some(oid);
+        self.check(oid, tid, refs)?;
         let same = payload.codec() == self.shared.codec && payload.codec() != Codec::ZstdDict;
         if same && self.waiting.is_none() {
             return self.stage(oid, tid, refs, payload);
@@ -151,6 +144,64 @@ impl<'a> Importer<'a> {
             };
         }
         self.compress(oid, tid, refs, &data)
+    }
+
+    fn check(&mut self, oid: Oid, tid: Tid, refs: &[Oid]) -> Result<()> {
+        let refuse = |why: &str| {
+            Err(Error::new(ErrorKind::Usage, "import an object")
+                .because(why)
+                .with_oid(oid))
+        };
+        if self.last.is_some_and(|last| last >= oid) || !oid.is_valid() {
+            return refuse("OIDs must ascend and lie below 2^63");
+        }
+        // Ascending, so that the last is the largest.
+        let ascending = refs.is_sorted_by(|left, right| left < right);
+        if !ascending || refs.last().is_some_and(|last| !last.is_valid()) {
+            return refuse("references must ascend and lie below 2^63");
+        }
+        if tid > TID_MAX {
+            return refuse("the tid is not below 2^62");
+        }
+        self.last = Some(oid);
+        Ok(())
+    }
+
+    /// Appends an object as [`Importer::push`] does; `payload` is plain or was compressed by this store's
+    /// own codecs ([`LocalStore::codecs`](super::LocalStore::codecs)), and is stored as it is.
+    ///
+    /// # Errors
+    /// As [`Importer::push`].
+    pub fn push_own(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        refs: &[Oid],
+        payload: Payload<'_>,
+    ) -> Result<()> {
+        // What came before there was a dictionary is plain for want of it.
+        let dictionary = self.shared.codec == Codec::ZstdDict;
+        if self.waiting.is_some() || (dictionary && payload.as_plain().is_some()) {
+            let shared = self.shared;
+            return self.push(oid, tid, refs, payload, &shared.codecs);
+        }
+        self.check(oid, tid, refs)?;
+        self.stage(oid, tid, refs, payload)
+    }
+
+    /// Writes what was pushed, in one batch with `note`: as far as an import gets that is resumed, see
+    /// [`StagedStore::resume`](super::StagedStore::resume), which gives the note back. Only for imports
+    /// that were begun as resumable; they write nothing in between.
+    ///
+    /// # Errors
+    /// `Full` and the engine's others.
+    pub fn checkpoint(&mut self, note: Vec<u8>) -> Result<()> {
+        self.note = Some(note);
+        // What waits for the dictionary is not written yet, so that the note must wait too.
+        match self.waiting {
+            Some(_) => Ok(()),
+            None => self.flush(),
+        }
     }
 
     fn compress(&mut self, oid: Oid, tid: Tid, refs: &[Oid], data: &[u8]) -> Result<()> {
@@ -208,25 +259,38 @@ impl<'a> Importer<'a> {
                 ))
                 .with_oid(oid));
         }
-        self.linker.add(oid, anchor, refs.iter().copied())?;
-        for target in refs.iter().filter(|target| **target > oid) {
-            self.ahead.push(target.0, oid.0)?;
-        }
-        self.state.objects += 1;
-        self.state.live_bytes += stored.len() as u64;
-        self.state.tid = self.state.tid.max(tid);
-        self.state.high_water = self.state.high_water.max(oid.0 + 1);
+        self.account(oid, tid, anchor, refs.iter().copied(), stored.len())?;
         self.batch_bytes += stored.len() + 64;
         self.batch.push((oid, stored));
-        if self.batch_bytes >= BATCH_BYTES {
+        if self.batch_bytes >= BATCH_BYTES && self.note.is_none() {
             self.flush()
         } else {
             Ok(())
         }
     }
 
+    /// Notes what is to be known of an object that is being written, or was before.
+    pub(super) fn account(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        anchor: Option<Oid>,
+        refs: impl Iterator<Item = Oid> + Clone,
+        stored_bytes: usize,
+    ) -> Result<()> {
+        self.linker.add(oid, anchor, refs.clone())?;
+        for target in refs.filter(|target| *target > oid) {
+            self.ahead.push(target.0, oid.0)?;
+        }
+        self.state.objects += 1;
+        self.state.live_bytes += stored_bytes as u64;
+        self.state.tid = self.state.tid.max(tid);
+        self.state.high_water = self.state.high_water.max(oid.0 + 1);
+        Ok(())
+    }
+
     /// The smallest of the objects before this one that refer to it: its anchor.
-    fn smallest_referrer(&mut self, oid: Oid) -> Result<Option<Oid>> {
+    pub(super) fn smallest_referrer(&mut self, oid: Oid) -> Result<Option<Oid>> {
         let mut smallest = None;
         // Those of smaller OIDs dangle: no such object has come.
         while self.ahead.peek().is_some_and(|pair| pair.0 <= oid.0) {
@@ -245,7 +309,9 @@ impl<'a> Importer<'a> {
             .writer
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let rows: Vec<Op<'_>> = self
+        let note = self.note.as_deref().map(sealed);
+        let (meta, note_key) = import_row();
+        let mut rows: Vec<Op<'_>> = self
             .batch
             .iter()
             .map(|(oid, stored)| Op::Put {
@@ -254,6 +320,13 @@ impl<'a> Importer<'a> {
                 value: stored,
             })
             .collect();
+        if let Some(value) = &note {
+            rows.push(Op::Put {
+                table: meta,
+                key: note_key,
+                value,
+            });
+        }
         self.shared
             .apply_ops(&mut writer, &rows, self.batch_bytes as u64, self.durability)?;
         self.batch.clear();

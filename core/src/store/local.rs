@@ -103,6 +103,16 @@ impl Shared {
 }
 
 impl LocalStore {
+    /// Compresses and decompresses with this store's dictionaries.
+    pub fn codecs(&self) -> &Codecs {
+        &self.shared.codecs
+    }
+
+    /// How new records are compressed.
+    pub fn codec(&self) -> Codec {
+        self.shared.codec
+    }
+
     /// The durability that the configuration names, for callers without one of their own.
     pub fn durability(&self) -> Durability {
         self.shared.durability

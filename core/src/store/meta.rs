@@ -10,6 +10,7 @@ const STATE: u64 = 0;
 const STORE_ID: u64 = 1;
 /// Row 2 is the collector's; see [`crate::collect::rows::JobState`].
 const REBUILDING: u64 = 3;
+const IMPORT: u64 = 4;
 /// How far a rebuilt OID mark lies above the largest OID in use.
 const HIGH_WATER_MARGIN: u64 = 2 << 20;
 /// The version of the state row's layout, its first byte.
@@ -133,6 +134,12 @@ pub(super) fn store_id_key() -> (Table, Key) {
 /// The row that is there while the collector's tables are being rebuilt, and are not complete.
 pub(super) fn rebuilding_row() -> (Table, Key) {
     (Table::Meta, Key::from(REBUILDING))
+}
+
+/// The row in which a resumable import says how far it is, written with each of its batches. It stays, and
+/// says where the objects came from.
+pub(super) fn import_row() -> (Table, Key) {
+    (Table::Meta, Key::from(IMPORT))
 }
 
 /// Checks that the engine's files belong to the store `expected`.

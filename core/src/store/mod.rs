@@ -17,6 +17,7 @@ mod open;
 mod queue;
 mod rebuild;
 mod repair;
+mod resume;
 mod row_batch;
 mod scan;
 mod session;

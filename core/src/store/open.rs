@@ -1,18 +1,19 @@
 //! Creating and opening stores.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::collection::{Collection, Signal, Worker};
 use super::condemned::Condemned;
 use super::dictionary;
-use super::import::Importer;
+use super::import::{Importer, MEMORY_BYTES};
 use super::local::{LocalStore, Shared};
 use super::meta::{State, check_store_id, rebuilding_row, store_id_key};
 use super::oids::OidAllocator;
 use super::queue::Queue;
 use super::rebuild::REBUILD_BYTES;
+use super::resume;
 use super::session::Sessions;
 use super::superseded::Superseded;
 use super::views::Gate;
@@ -330,6 +331,58 @@ impl StagedStore {
         })
     }
 
+    /// Takes up a store that was begun for `path` and filled in part by a resumable import, and the note
+    /// that this left with its last batch. What cannot be gone on with is left alone.
+    ///
+    /// # Errors
+    /// As [`StagedPlace::find`]; those of the engine, after which it is left as it was.
+    pub fn resume(
+        backend: Arc<dyn Backend>,
+        path: &Path,
+        options: &StoreOptions,
+    ) -> Result<Option<(StagedStore, Vec<u8>)>> {
+        let capabilities = backend.capabilities();
+        if !capabilities.persistent {
+            return Ok(None);
+        }
+        let Some(place) = StagedPlace::find(path, capabilities.name)? else {
+            return Ok(None);
+        };
+        let opened = backend
+            .open(&place.data(), &options.engine)
+            .and_then(|engine| match resume::read_note(&*engine.snapshot()?)? {
+                None => Ok(None),
+                Some(note) => {
+                    let id = place.identity().store_id;
+                    let store = LocalStore::assemble(&*backend, None, engine, id, options)?;
+                    Ok(Some((store, note)))
+                }
+            });
+        match opened.at_path(path) {
+            Ok(Some((store, note))) => {
+                let staged = StagedStore {
+                    store,
+                    place: Some(place),
+                    backend,
+                    options: options.clone(),
+                };
+                Ok(Some((staged, note)))
+            }
+            other => {
+                place.leave();
+                other.map(|_| None)
+            }
+        }
+    }
+
+    /// Closes the store and leaves it unfinished, for [`StagedStore::resume`]; where it lies, if it lies
+    /// anywhere.
+    pub fn leave(self) -> Option<PathBuf> {
+        let StagedStore { store, place, .. } = self;
+        drop(store);
+        place.map(StagedPlace::leave)
+    }
+
     /// The store while it is being filled.
     pub fn store(&self) -> &LocalStore {
         &self.store
@@ -340,7 +393,18 @@ impl StagedStore {
     /// # Errors
     /// `Exists` where the store has objects.
     pub fn importer(&self) -> Result<Importer<'_>> {
-        Importer::new(&self.store.shared)
+        Importer::new(&self.store.shared, MEMORY_BYTES)
+    }
+
+    /// As [`StagedStore::importer`], for an import that can be cut off and resumed: with each of its
+    /// batches it writes a note of how far it is. `begun` is the first one. Goes on where an earlier
+    /// import ended, if the store was taken up with [`StagedStore::resume`]. References are sorted in
+    /// about `memory_bytes` bytes.
+    ///
+    /// # Errors
+    /// `Exists` where the store is complete; `Damaged` where what is there cannot be read.
+    pub fn resumable_importer(&self, begun: Vec<u8>, memory_bytes: usize) -> Result<Importer<'_>> {
+        Importer::resume(&self.store.shared, begun, memory_bytes)
     }
 
     /// Makes the store appear under its path, durably, and opens it there.

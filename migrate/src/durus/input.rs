@@ -48,6 +48,20 @@ impl Input {
     }
 
     /// The size of the file when it was opened, in bytes.
+    /// The file's path, length and the time of its last change.
+    pub(super) fn description(&self) -> Result<String> {
+        use std::os::unix::fs::MetadataExt as _;
+        let path = std::fs::canonicalize(&self.path).during(READ, &self.path)?;
+        let metadata = self.file.metadata().during(READ, &self.path)?;
+        Ok(format!(
+            "file {:?} of {} bytes, changed at {}.{:09}",
+            path,
+            self.len,
+            metadata.mtime(),
+            metadata.mtime_nsec()
+        ))
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.len
     }

@@ -85,6 +85,14 @@ impl DurusFile {
         self.input.len()
     }
 
+    /// Which file this is, and in which state: its path, length and the time of its last change.
+    ///
+    /// # Errors
+    /// `Io` where the system does not say.
+    pub(crate) fn description(&self) -> Result<String> {
+        self.input.description()
+    }
+
     /// How many bytes lie after the last whole transaction: what a torn write left.
     pub fn torn_bytes(&self) -> u64 {
         self.input.len() - self.whole_end

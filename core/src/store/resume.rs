@@ -1,0 +1,81 @@
+//! Going on with an import that was cut off.
+
+use super::import::Importer;
+use super::local::Shared;
+use super::meta::import_row;
+use super::row_batch::RowBatch;
+use super::table_rows::TableWalk;
+use crate::engine::{EngineSnapshot, Table};
+use crate::error::{Error, Result};
+use crate::id::Oid;
+use crate::record::Record;
+
+/// The tables that an import fills at its end.
+const AT_THE_END: [Table; 4] = [
+    Table::Referrers,
+    Table::ReferrersMore,
+    Table::Orphans,
+    Table::Irregular,
+];
+
+/// A note as it is stored: with its CRC-32, little-endian.
+pub(super) fn sealed(note: &[u8]) -> Vec<u8> {
+    [note, &crc32fast::hash(note).to_le_bytes()].concat()
+}
+
+/// The note of an import's last batch.
+pub(super) fn read_note(view: &dyn EngineSnapshot) -> Result<Option<Vec<u8>>> {
+    let (table, key) = import_row();
+    let mut note = None;
+    let found = view.get(table, key, &mut |bytes| {
+        note = bytes
+            .split_last_chunk::<4>()
+            .filter(|(body, sum)| crc32fast::hash(body) == u32::from_le_bytes(**sum))
+            .map(|(body, _)| body.to_vec());
+    })?;
+    if found && note.is_none() {
+        return Err(Error::damaged(
+            "go on with an import",
+            "its note of how far it got is not intact",
+        ));
+    }
+    Ok(note)
+}
+
+impl<'a> Importer<'a> {
+    /// Takes up an import whose last batch was written with `note`, by reading what it has written: what
+    /// it knew of references lay in temporary files.
+    pub(super) fn resume(
+        shared: &'a Shared,
+        note: Vec<u8>,
+        memory_bytes: usize,
+    ) -> Result<Importer<'a>> {
+        let mut importer = Importer::new(shared, memory_bytes)?;
+        importer.note = Some(note);
+        {
+            let mut writer = shared.writer.lock();
+            let writer = writer
+                .as_mut()
+                .map_or_else(|error| &mut **error.get_mut(), |it| &mut **it);
+            let mut batch = RowBatch::new(shared, writer, importer.durability());
+            // The end may have been cut off, too.
+            for table in AT_THE_END {
+                batch.clear(table, |_| false)?;
+            }
+        }
+        let mut walk = TableWalk::new(Table::Objects);
+        while let Some((key, stored)) = walk.next(shared)? {
+            let oid = Oid(key.first);
+            let record = Record::parse(oid, &stored)?;
+            importer.smallest_referrer(oid)?;
+            importer.account(oid, record.tid, record.anchor, record.refs(), stored.len())?;
+            importer.last = Some(oid);
+        }
+        Ok(importer)
+    }
+
+    /// The last object that was pushed, in this process or before.
+    pub fn last(&self) -> Option<Oid> {
+        self.last
+    }
+}

@@ -1,0 +1,103 @@
+//! What a migration would do.
+
+use std::path::Path;
+
+use durum_core::config::Location;
+use durum_core::engine::Registry;
+use durum_core::{Error, ErrorKind, Result};
+
+use crate::note::Note;
+use crate::options::MigrateOptions;
+use crate::source::{Source, no_server};
+
+/// What a migration would do, and whether there is room for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Objects of the source.
+    pub objects: u64,
+    /// Bytes of the source's objects as they are stored.
+    pub bytes: u64,
+    /// Bytes that the destination takes, about: what the objects take now and a fifth more, and 64 bytes
+    /// for each. An estimate: engines and compression differ.
+    pub needed_bytes: u64,
+    /// Bytes that are free where the destination would lie, where the system says.
+    pub free_bytes: Option<u64>,
+    /// Objects that an earlier migration has copied already, and that would not be copied again.
+    pub done: u64,
+}
+
+impl Plan {
+    /// Whether the destination is expected to fit.
+    pub fn has_room(&self) -> bool {
+        self.free_bytes.is_none_or(|free| free >= self.needed_bytes)
+    }
+}
+
+/// Opens the source and looks at the destination as [`migrate`](crate::migrate) would, and changes
+/// neither.
+///
+/// # Errors
+/// Those that [`migrate`](crate::migrate) begins with.
+pub fn plan(
+    registry: &Registry,
+    source: &Location,
+    destination: &Location,
+    options: &MigrateOptions,
+) -> Result<Plan> {
+    let source = Source::open(registry, source)?;
+    let (objects, bytes) = (source.objects()?, source.bytes()?);
+    let (path, done) = look(registry, destination, options)?;
+    let needed = bytes + bytes / 5 + objects * 64;
+    Ok(Plan {
+        objects,
+        bytes,
+        needed_bytes: needed,
+        free_bytes: path.and_then(|path| free_bytes(&path)),
+        done,
+    })
+}
+
+/// The directory in which the destination would lie, and how many objects are there already.
+fn look(
+    registry: &Registry,
+    destination: &Location,
+    options: &MigrateOptions,
+) -> Result<(Option<std::path::PathBuf>, u64)> {
+    let directory = |path: &Path| {
+        let path = std::path::absolute(path).ok()?;
+        path.parent().map(Path::to_path_buf)
+    };
+    match destination {
+        Location::Store(settings) => {
+            let settings = settings.clone().without_collection();
+            registry.probe(&settings)?;
+            let left = match options.resume {
+                true => registry.resume(&settings)?,
+                false => None,
+            };
+            let mut done = 0;
+            if let Some((staged, note)) = left {
+                let note = Note::decode(&note);
+                staged.leave();
+                done = note?.objects;
+            }
+            let persistent = registry.get(&settings.backend)?.capabilities().persistent;
+            let path = persistent.then(|| directory(&settings.path)).flatten();
+            Ok((path, done))
+        }
+        Location::DurusFile { path, .. } => {
+            if path.symlink_metadata().is_ok() {
+                return Err(Error::new(ErrorKind::Exists, "write a Durus file")
+                    .with_path(path)
+                    .because("there is a file of this name already"));
+            }
+            Ok((directory(path), 0))
+        }
+        Location::Server { .. } => Err(no_server(destination)),
+    }
+}
+
+fn free_bytes(directory: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(directory).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}

@@ -1,0 +1,106 @@
+//! Walking over all objects of a side, in ascending order, to compare them.
+
+use durum_core::record::Record;
+use durum_core::store::{ScanStored, Snapshot};
+use durum_core::{Error, ErrorKind, Oid, Result};
+
+use crate::durus::{DurusFile, DurusObject, Objects};
+
+/// The objects of a store or a Durus file.
+pub(crate) struct Walk<'a> {
+    from: From<'a>,
+    /// Whether objects that cannot be read are passed over.
+    skips: bool,
+    last: Option<Oid>,
+}
+
+enum From<'a> {
+    Store {
+        snapshot: &'a dyn Snapshot,
+        scan: Box<dyn ScanStored + 'a>,
+    },
+    Durus {
+        file: &'a DurusFile,
+        objects: Objects<'a>,
+    },
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn of_snapshot(snapshot: &'a dyn Snapshot, skips: bool) -> Result<Walk<'a>> {
+        let scan = snapshot.scan_stored(Oid::ROOT)?;
+        Ok(Walk {
+            from: From::Store { snapshot, scan },
+            skips,
+            last: None,
+        })
+    }
+
+    pub(crate) fn of_durus(file: &'a DurusFile, skips: bool) -> Result<Walk<'a>> {
+        let objects = file.objects_from(Oid::ROOT)?;
+        Ok(Walk {
+            from: From::Durus { file, objects },
+            skips,
+            last: None,
+        })
+    }
+
+    /// Puts the next object into `object`; false at the end.
+    pub(crate) fn next(&mut self, object: &mut DurusObject) -> Result<bool> {
+        loop {
+            match self.read(object) {
+                Err(error) if self.skips && error.kind() == ErrorKind::Damaged => {
+                    self.pass_over(error)?;
+                }
+                Ok(true) => {
+                    self.last = Some(object.oid);
+                    return Ok(true);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn read(&mut self, object: &mut DurusObject) -> Result<bool> {
+        match &mut self.from {
+            From::Store { snapshot, scan } => {
+                let Some((oid, bytes)) = scan.next()? else {
+                    return Ok(false);
+                };
+                self.last = Some(oid);
+                let record = Record::parse(oid, bytes)?;
+                object.oid = oid;
+                object.refs.clear();
+                object.refs.extend(record.refs());
+                object.data.clear();
+                record.read_data(snapshot.codecs(), &mut object.data)?;
+                Ok(true)
+            }
+            From::Durus { objects, .. } => match objects.next() {
+                Some(next) => {
+                    *object = next?;
+                    Ok(true)
+                }
+                None => Ok(false),
+            },
+        }
+    }
+
+    /// Goes on behind the object that cannot be read, where it is known which that is.
+    fn pass_over(&mut self, error: Error) -> Result<()> {
+        let bad = error.oids().first().copied();
+        match bad {
+            // The walk has gone past it: only what its record holds cannot be read.
+            Some(oid) if self.last == Some(oid) => Ok(()),
+            Some(oid) if self.last.is_none_or(|last| oid > last) => {
+                let from = oid.next();
+                match &mut self.from {
+                    From::Store { snapshot, scan } => *scan = snapshot.scan_stored(from)?,
+                    From::Durus { file, objects } => *objects = file.objects_from(from)?,
+                }
+                self.last = Some(oid);
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+}
