@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use durum_core::config::{DurusFormat, Location};
+use durum_core::config::{DurusFormat, Location, StoreSettings};
 use durum_core::engine::Registry;
 use durum_core::record::{Codec, Codecs};
 use durum_core::store::{Importer, StagedStore, Store as _};
@@ -33,7 +33,7 @@ impl Destination {
             Location::Store(settings) => {
                 let settings = settings.clone().without_collection();
                 let left = match options.resume {
-                    true => registry.resume(&settings)?,
+                    true => take_up(registry, &settings)?,
                     false => None,
                 };
                 match left {
@@ -101,12 +101,29 @@ impl Destination {
         }
     }
 
-    /// Leaves what is there for a migration that goes on with it; false where that is not possible.
+    /// Leaves what is there for a migration that goes on with it; false where that is not possible, and
+    /// nothing is left.
     pub(crate) fn leave(self) -> bool {
         match self {
+            // After a failed write nobody knows what there is.
+            Destination::Store(staged) if staged.store().is_poisoned() => false,
             Destination::Store(staged) => staged.leave().is_some(),
             Destination::Durus(_) => false,
         }
+    }
+}
+
+/// Takes up what an earlier migration left, if that can be used.
+fn take_up(
+    registry: &Registry,
+    settings: &StoreSettings,
+) -> Result<Option<(StagedStore, Vec<u8>)>> {
+    match registry.resume(settings) {
+        Err(error) if error.kind() == ErrorKind::Damaged => {
+            tracing::warn!(%error, "what an earlier run has left is not intact: it begins anew");
+            Ok(None)
+        }
+        other => other,
     }
 }
 
@@ -129,7 +146,12 @@ impl Failed {
 /// Writes objects to a destination.
 #[derive(Debug)]
 pub(crate) enum Writer<'a> {
-    Store(Box<Importer<'a>>),
+    Store {
+        importer: Box<Importer<'a>>,
+        staged: &'a StagedStore,
+        /// Whether what is written can be gone on with.
+        kept: bool,
+    },
     Durus(&'a mut DurusWriter, &'a mut Seen, &'a Codecs),
 }
 
@@ -137,11 +159,20 @@ impl Writer<'_> {
     /// Writes a parcel, so that a migration that is resumed goes on after it, with `note`.
     pub(crate) fn write(&mut self, prepared: &Prepared, note: &Note) -> Result<()> {
         match self {
-            Writer::Store(importer) => {
+            Writer::Store {
+                importer,
+                staged,
+                kept,
+            } => {
                 prepared.for_each(|oid, tid, refs, payload| {
                     importer.push_own(oid, tid, refs, payload)
                 })?;
-                importer.checkpoint(note.encode())
+                importer.checkpoint(note.encode())?;
+                if !*kept {
+                    staged.keep()?;
+                    *kept = true;
+                }
+                Ok(())
             }
             Writer::Durus(writer, seen, codecs) => prepared.for_each(|oid, _, refs, payload| {
                 let mut object = DurusObject {
@@ -162,7 +193,7 @@ impl Writer<'_> {
     /// out. Returns how many references lead nowhere, where that is known.
     pub(crate) fn finish(self, (tid, oids_from): (Tid, Oid)) -> Result<Option<u64>> {
         match self {
-            Writer::Store(importer) => Ok(Some(importer.finish(tid, oids_from)?.dangling)),
+            Writer::Store { importer, .. } => Ok(Some(importer.finish(tid, oids_from)?.dangling)),
             Writer::Durus(..) => Ok(None),
         }
     }

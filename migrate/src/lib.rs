@@ -12,6 +12,7 @@ mod pipeline;
 mod plan;
 mod rate;
 mod rejects;
+mod reuse;
 mod source;
 mod verify;
 mod walk;

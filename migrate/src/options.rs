@@ -61,7 +61,7 @@ impl MigrateOptions {
 
     /// Memory for all objects that are on their way.
     pub(crate) fn in_flight_bytes(&self) -> usize {
-        self.memory_bytes.max(MigrateOptions::MEMORY_BYTES_MIN) / 16
+        self.memory_bytes.max(MigrateOptions::MEMORY_BYTES_MIN) / 32
     }
 
     /// Memory for sorting references.

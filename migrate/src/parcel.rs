@@ -7,6 +7,7 @@ use durum_core::record::{Codec, Codecs, Payload, Record};
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use crate::durus::DurusObject;
+use crate::reuse::Reuse;
 
 /// Parcels have about this many bytes: few enough switches between threads, and a batch of the
 /// destination each.
@@ -64,6 +65,20 @@ impl Parcel {
     }
 }
 
+impl Reuse for Parcel {
+    fn clear(&mut self) {
+        self.arena.clear();
+        self.stored.clear();
+        self.objects.clear();
+        self.rejects.clear();
+        self.bytes = 0;
+    }
+
+    fn capacity(&self) -> usize {
+        self.arena.capacity()
+    }
+}
+
 /// An object that is left out.
 #[derive(Debug)]
 pub(crate) struct Reject {
@@ -94,6 +109,21 @@ struct PreparedObject {
     refs: Range<usize>,
     payload: Payload<'static>,
     bytes: Range<usize>,
+}
+
+impl Reuse for Prepared {
+    fn clear(&mut self) {
+        self.arena.clear();
+        self.refs.clear();
+        self.objects.clear();
+        self.rejects.clear();
+        self.digest = Digest::default();
+        self.data_bytes = 0;
+    }
+
+    fn capacity(&self) -> usize {
+        self.arena.capacity()
+    }
 }
 
 impl Prepared {
@@ -140,15 +170,10 @@ pub(crate) struct Preparer<'a> {
 impl Preparer<'_> {
     /// # Errors
     /// `Damaged` names the first object that cannot be read, where these are not left out.
-    pub(crate) fn prepare(&self, parcel: Parcel) -> Result<Prepared> {
-        let mut out = Prepared {
-            arena: Vec::with_capacity(parcel.bytes),
-            objects: Vec::with_capacity(parcel.stored.len() + parcel.objects.len()),
-            rejects: parcel.rejects,
-            ..Prepared::default()
-        };
+    pub(crate) fn prepare(&self, parcel: &mut Parcel, mut out: Prepared) -> Result<Prepared> {
+        out.rejects.append(&mut parcel.rejects);
         let (mut data, mut buffer) = (Vec::new(), Vec::new());
-        for (oid, range) in parcel.stored {
+        for (oid, range) in parcel.stored.drain(..) {
             let bytes = parcel.arena.get(range).unwrap_or_default();
             let added = self.add_stored(&mut out, oid, bytes, (&mut data, &mut buffer));
             match added {
@@ -159,7 +184,7 @@ impl Preparer<'_> {
                 added => added?,
             }
         }
-        for object in parcel.objects {
+        for object in parcel.objects.drain(..) {
             let refs = object.refs.iter().copied();
             // Files of other kinds have no commit numbers: all is of the first.
             self.add(

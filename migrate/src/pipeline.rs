@@ -15,6 +15,7 @@ use crate::options::{MigrateOptions, OnError, StopWatch};
 use crate::parcel::{Parcel, Prepared, Preparer};
 use crate::rate::Rate;
 use crate::rejects::Rejects;
+use crate::reuse::Spare;
 use crate::source::Source;
 use crate::verify::{Seen, Verifier};
 
@@ -93,7 +94,7 @@ pub fn migrate(
     let watch = StopWatch::start(options);
     let rejects = Rejects::new(&options.on_error)?;
     let source = Source::open(registry, source)?;
-    let (mut destination, left) = Destination::open(registry, destination, options)?;
+    let (mut target, left) = Destination::open(registry, destination, options)?;
     let copy = Copy {
         source: &source,
         options,
@@ -101,19 +102,35 @@ pub fn migrate(
         watch: &watch,
         rejects,
     };
-    let resumed = left.is_some();
-    let begun = match copy.begin(&destination, left) {
-        Ok(note) => note,
-        Err(error) => {
-            destination.leave();
+    let begun = copy.begin(&target)?;
+    let mut note = match left.as_ref().map(|left| left.check(&begun)) {
+        None => begun.clone(),
+        Some(Ok(())) => left.unwrap_or_default(),
+        Some(Err(error)) => {
+            target.leave();
             return Err(error);
         }
     };
-    let mut seen = Seen::new(&destination, options);
-    let copied = copy.run(&mut destination, begun, &mut seen);
-    let (note, dangling) = match copied {
-        Ok(copied) => copied,
-        Err(error) => return Err(stopped(error, Some(destination))),
+    let mut seen = Seen::new(&target, options);
+    let mut resumed = note.objects > 0;
+    let mut copied = copy.run(&mut target, &mut note, &mut seen);
+    if let Ok(Copied::Unusable) = copied {
+        tracing::warn!("what an earlier run has left is not whole: it begins anew");
+        drop(target);
+        let anew = MigrateOptions {
+            resume: false,
+            ..options.clone()
+        };
+        (target, _) = Destination::open(registry, destination, &anew)?;
+        (note, resumed) = (begun, false);
+        copied = copy.run(&mut target, &mut note, &mut seen);
+    }
+    let dangling = match copied {
+        Ok(Copied::All(dangling)) => dangling,
+        // What was just made cannot be another's.
+        Ok(Copied::Unusable) => None,
+        Err(error) if note.objects == 0 => return Err(error),
+        Err(error) => return Err(stopped(error, Some(target), false)),
     };
     let mut verifier = Verifier {
         how: options.verify,
@@ -126,8 +143,8 @@ pub fn migrate(
         progress,
         dangling,
     };
-    let published = destination.publish(&mut verifier);
-    published.map_err(|Failed { error, destination }| stopped(error, destination))?;
+    let published = target.publish(&mut verifier);
+    published.map_err(|Failed { error, destination }| stopped(error, destination, true))?;
     Ok(Outcome {
         objects: note.objects,
         bytes: note.bytes,
@@ -139,16 +156,28 @@ pub fn migrate(
     })
 }
 
-/// What is to be said of an error after which a destination is left that can be gone on with.
-fn stopped(error: Error, destination: Option<Destination>) -> Error {
+/// What is to be said of an error after which a destination is left that can be gone on with. `at_end` it
+/// is the destination that was read.
+fn stopped(error: Error, destination: Option<Destination>, at_end: bool) -> Error {
     let Some(destination) = destination else {
         return error;
     };
-    // What is wrong is not worth going on with.
-    if error.kind() == ErrorKind::Mismatch || !destination.leave() {
+    // What is wrong is not worth going on with, nor what will not fit in the end.
+    let hopeless = matches!(error.kind(), ErrorKind::Mismatch | ErrorKind::TooLarge);
+    let wrong = at_end && error.kind() == ErrorKind::Damaged;
+    if hopeless || wrong || !destination.leave() {
         return error;
     }
     error.hint_also("What was copied is kept: the same command with `--resume` goes on from there.")
+}
+
+/// What a copy has come to.
+enum Copied {
+    /// Everything is there; how many references lead nowhere, where that is known.
+    All(Option<u64>),
+    /// What an earlier run has left is not what its note says: the power was lost, and the engine does
+    /// not keep to the order of its writes then.
+    Unusable,
 }
 
 /// A copy on its way.
@@ -161,38 +190,31 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// The note to begin with, or to go on from.
-    fn begin(&self, destination: &Destination, left: Option<Note>) -> Result<Note> {
+    /// The note to begin with.
+    fn begin(&self, destination: &Destination) -> Result<Note> {
         let codec = destination.codec();
         let name = durum_core::record::Codec::NAMES
             .into_iter()
             .find(|(_, named)| *named == codec);
-        let begun = Note {
+        Ok(Note {
             source: self.source.description()?,
             codec: name.map_or("", |(name, _)| name).to_owned(),
             digest: self.options.digests().then(Digest::default),
             ..Note::default()
-        };
-        match left {
-            None => Ok(begun),
-            Some(note) => {
-                note.check(&begun)?;
-                Ok(note)
-            }
-        }
+        })
     }
 
-    /// Copies what is not there yet; returns the last note, and how many references lead nowhere.
+    /// Copies what is not there yet, and keeps the note of how far it is.
     fn run(
         &self,
         destination: &mut Destination,
-        note: Note,
+        note: &mut Note,
         seen: &mut Seen,
-    ) -> Result<(Note, Option<u64>)> {
+    ) -> Result<Copied> {
         self.progress.begin("copy", Some(self.source.objects()?));
         self.progress.skip(note.objects + note.rejects, note.bytes);
         if destination.is_complete()? {
-            return Ok((note, None));
+            return Ok(Copied::All(None));
         }
         let none = Codecs::default();
         let preparer = Preparer {
@@ -205,13 +227,26 @@ impl Copy<'_> {
         match destination {
             Destination::Store(staged) => {
                 let memory = self.options.sort_bytes();
-                let importer = staged.resumable_importer(note.encode(), memory)?;
+                let importer = match staged.resumable_importer(note.encode(), memory) {
+                    Err(error) if error.kind() == ErrorKind::Damaged => {
+                        return Ok(Copied::Unusable);
+                    }
+                    importer => importer?,
+                };
+                if importer.objects() != note.objects {
+                    return Ok(Copied::Unusable);
+                }
                 let from = importer.last().map_or(Oid::ROOT, Oid::next);
                 let preparer = Preparer {
                     destination: staged.store().codecs(),
                     ..preparer
                 };
-                self.pump(Writer::Store(Box::new(importer)), preparer, from, note)
+                let writer = Writer::Store {
+                    kept: importer.last().is_some(),
+                    importer: Box::new(importer),
+                    staged,
+                };
+                self.pump(writer, preparer, from, note)
             }
             Destination::Durus(writer) => {
                 let writer = Writer::Durus(writer, seen, &none);
@@ -226,31 +261,34 @@ impl Copy<'_> {
         mut writer: Writer<'_>,
         preparer: Preparer<'_>,
         from: Oid,
-        mut note: Note,
-    ) -> Result<(Note, Option<u64>)> {
+        note: &mut Note,
+    ) -> Result<Copied> {
         let threads = self.options.threads();
         let share = self.options.in_flight_bytes() / threads / 2;
         let read: Vec<Channel<Parcel>> = (0..threads).map(|_| Channel::new(share)).collect();
         let ready: Vec<Channel<Result<Prepared>>> =
             (0..threads).map(|_| Channel::new(share)).collect();
+        let (parcels, prepared) = (Spare::new(), Spare::new());
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
                 let _closing: Vec<_> = read.iter().map(Channel::closing).collect();
                 let (mut rate, mut turn) = (Rate::new(self.options.rate), 0);
-                self.source.read(from, preparer.skips, &mut |parcel| {
-                    let bytes = parcel.bytes();
-                    let sent = read
-                        .get(turn)
-                        .is_some_and(|channel| channel.send(parcel, bytes));
-                    turn = (turn + 1) % threads;
-                    sent && rate.wait(bytes, self.watch)
-                })
+                self.source
+                    .read(from, preparer.skips, &parcels, &mut |parcel| {
+                        let bytes = parcel.bytes();
+                        let sent = read
+                            .get(turn)
+                            .is_some_and(|channel| channel.send(parcel, bytes));
+                        turn = (turn + 1) % threads;
+                        sent && rate.wait(bytes, self.watch)
+                    })
             });
+            let spare = (&parcels, &prepared);
             let pairs = read.iter().zip(&ready);
             let workers: Vec<_> = pairs
-                .map(|(read, ready)| scope.spawn(move || work(read, ready, preparer)))
+                .map(|ends| scope.spawn(move || work(ends, spare, preparer)))
                 .collect();
-            let written = self.write_all(&ready, &mut writer, &mut note);
+            let written = self.write_all(&ready, &prepared, &mut writer, note);
             // Whatever ended the writing, nobody waits for it any more.
             read.iter().for_each(|channel| drop(channel.closing()));
             ready.iter().for_each(|channel| drop(channel.closing()));
@@ -263,13 +301,13 @@ impl Copy<'_> {
             // source is told to stop, which is no error of its own.
             written.and(joined)
         })?;
-        let dangling = writer.finish(self.source.marks()?)?;
-        Ok((note, dangling))
+        writer.finish(self.source.marks()?).map(Copied::All)
     }
 
     fn write_all(
         &self,
         ready: &[Channel<Result<Prepared>>],
+        spare: &Spare<Prepared>,
         writer: &mut Writer<'_>,
         note: &mut Note,
     ) -> Result<()> {
@@ -289,6 +327,7 @@ impl Copy<'_> {
             let rejected = prepared.rejects.len() as u64;
             self.progress
                 .advance(prepared.objects() + rejected, prepared.data_bytes);
+            spare.give(prepared);
             if let Some(reason) = self.watch.reason() {
                 return Err(Error::new(ErrorKind::Interrupted, "migrate").because(reason));
             }
@@ -297,10 +336,15 @@ impl Copy<'_> {
     }
 }
 
-fn work(read: &Channel<Parcel>, ready: &Channel<Result<Prepared>>, preparer: Preparer<'_>) {
+fn work(
+    (read, ready): (&Channel<Parcel>, &Channel<Result<Prepared>>),
+    (parcels, spare): (&Spare<Parcel>, &Spare<Prepared>),
+    preparer: Preparer<'_>,
+) {
     let (_in, _out) = (read.closing(), ready.closing());
-    while let Some(parcel) = read.receive() {
-        let prepared = preparer.prepare(parcel);
+    while let Some(mut parcel) = read.receive() {
+        let prepared = preparer.prepare(&mut parcel, spare.take());
+        parcels.give(parcel);
         let bytes = prepared.as_ref().map_or(0, Prepared::bytes);
         let failed = prepared.is_err();
         if !ready.send(prepared, bytes) || failed {

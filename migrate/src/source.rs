@@ -8,6 +8,7 @@ use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use crate::durus::DurusFile;
 use crate::parcel::Parcel;
+use crate::reuse::Spare;
 use crate::walk::Walk;
 
 /// An opened source.
@@ -100,14 +101,17 @@ impl Source {
         &self,
         from: Oid,
         skips: bool,
+        spare: &Spare<Parcel>,
         send: &mut dyn FnMut(Parcel) -> bool,
     ) -> Result<()> {
-        let mut parcel = Parcel::default();
+        let mut parcel = spare.take();
         let mut from = Some(from).filter(|oid| oid.is_valid());
         while let Some(start) = from.take() {
             let read = match self {
-                Source::Store { snapshot, .. } => read_store(&**snapshot, start, &mut parcel, send),
-                Source::Durus(file) => read_durus(file, start, &mut parcel, send),
+                Source::Store { snapshot, .. } => {
+                    read_store(&**snapshot, start, &mut parcel, (spare, send))
+                }
+                Source::Durus(file) => read_durus(file, start, &mut parcel, (spare, send)),
             };
             match read {
                 Ok(true) => {}
@@ -135,12 +139,12 @@ fn read_store(
     snapshot: &dyn Snapshot,
     from: Oid,
     parcel: &mut Parcel,
-    send: &mut dyn FnMut(Parcel) -> bool,
+    (spare, send): (&Spare<Parcel>, &mut dyn FnMut(Parcel) -> bool),
 ) -> Result<bool> {
     let mut scan = snapshot.scan_stored(from)?;
     while let Some((oid, bytes)) = scan.next()? {
         parcel.add_stored(oid, bytes);
-        if parcel.is_full() && !send(std::mem::take(parcel)) {
+        if parcel.is_full() && !send(std::mem::replace(parcel, spare.take())) {
             return Ok(false);
         }
     }
@@ -151,11 +155,11 @@ fn read_durus(
     file: &DurusFile,
     from: Oid,
     parcel: &mut Parcel,
-    send: &mut dyn FnMut(Parcel) -> bool,
+    (spare, send): (&Spare<Parcel>, &mut dyn FnMut(Parcel) -> bool),
 ) -> Result<bool> {
     for object in file.objects_from(from)? {
         parcel.add_object(object?);
-        if parcel.is_full() && !send(std::mem::take(parcel)) {
+        if parcel.is_full() && !send(std::mem::replace(parcel, spare.take())) {
             return Ok(false);
         }
     }

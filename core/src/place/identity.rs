@@ -102,7 +102,8 @@ impl Identity {
         let (engine, id) = (&self.engine, self.store_id);
         let text =
             format!("{MAGIC}\nformat = {FORMAT}\nengine = \"{engine}\"\nstore_id = \"{id}\"\n");
-        let mut file = File::create_new(path.join(FILE)).during(DOING, path)?;
+        // One that was cut off may be there.
+        let mut file = File::create(path.join(FILE)).during(DOING, path)?;
         file.write_all(text.as_bytes()).during(DOING, path)?;
         file.sync_all().during(DOING, path)
     }

@@ -14,6 +14,7 @@ mod identity;
 mod lock;
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, IoResultExt as _, Result};
@@ -22,7 +23,7 @@ pub use identity::Identity;
 use lock::Lock;
 
 const DATA: &str = "data";
-/// In a place that is being built: the name of its engine, for whoever goes on with it.
+/// In a place that is being built and can be gone on with: the name of its engine.
 const STAGED: &str = "staged";
 
 /// The directory of an open store, locked for as long as this value lives.
@@ -107,7 +108,6 @@ impl StagedPlace {
         fs::create_dir(&staging).map_err(|error| creation_error(error, parent))?;
         let built = Lock::take(&staging).and_then(|lock| {
             fs::create_dir(staging.join(DATA)).during(DOING, &staging)?;
-            fs::write(staging.join(STAGED), engine).during(DOING, &staging)?;
             Ok(lock)
         });
         let lock = built.inspect_err(|_| drop(fs::remove_dir_all(&staging)))?;
@@ -150,10 +150,18 @@ impl StagedPlace {
         let _one_at_a_time = lock_directory(parent);
         for (staging, id) in unfinished(parent, &prefix) {
             let lock = Lock::take(&staging)?;
-            // What was killed before it was named has nothing in it yet.
-            let Ok(found) = fs::read_to_string(staging.join(STAGED)) else {
-                continue;
+            // One with an identity was about to get its name.
+            let found = match fs::read_to_string(staging.join(STAGED)) {
+                Ok(found) => found,
+                Err(_) => match Identity::read(&staging) {
+                    Ok(identity) => identity.engine,
+                    Err(_) => continue,
+                },
             };
+            if found.is_empty() {
+                // It was being marked.
+                continue;
+            }
             if found != engine {
                 return Err(Error::new(ErrorKind::Usage, DOING)
                     .with_path(&staging)
@@ -177,6 +185,23 @@ impl StagedPlace {
             }));
         }
         Ok(None)
+    }
+
+    /// Marks the place as one that can be gone on with: what the engine has of it is durable.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn mark(&self) -> Result<()> {
+        const DOING: &str = "mark an unfinished store";
+        let path = self.staging.join(STAGED);
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(self.identity.engine.as_bytes())?;
+            file.sync_all()
+        });
+        written.during(DOING, &path)?;
+        sync_directory(&self.staging)?;
+        let (parent, _) = parent_and_name(&self.target)?;
+        sync_directory(parent)
     }
 
     /// Leaves the place as it is, for [`StagedPlace::find`]; returns where it lies.
@@ -207,14 +232,16 @@ impl StagedPlace {
     /// `Exists` where something has appeared there meanwhile; nothing is replaced.
     pub fn publish(mut self) -> Result<Place> {
         const DOING: &str = "put the new store in its place";
+        if Identity::read(&self.staging).ok().as_ref() != Some(&self.identity) {
+            self.identity.write(&self.staging)?;
+        }
+        sync_directory(&self.staging)?;
         match fs::remove_file(self.staging.join(STAGED)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Error::io(error, DOING).with_path(&self.staging));
             }
             _ => {}
         }
-        self.identity.write(&self.staging)?;
-        sync_directory(&self.staging)?;
         let (parent, _) = parent_and_name(&self.target)?;
         // A rename replaces an empty directory and fails on anything else, which is what we want.
         fs::rename(&self.staging, &self.target).map_err(|error| {

@@ -108,6 +108,13 @@ impl LocalStore {
         &self.shared.codecs
     }
 
+    /// Whether a write has failed in a way that leaves the disk uncertain, so that there will be none.
+    pub fn is_poisoned(&self) -> bool {
+        let writer = self.shared.writer.lock();
+        let writer = writer.unwrap_or_else(PoisonError::into_inner);
+        writer.check().is_err()
+    }
+
     /// How new records are compressed.
     pub fn codec(&self) -> Codec {
         self.shared.codec

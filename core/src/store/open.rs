@@ -375,6 +375,15 @@ impl StagedStore {
         }
     }
 
+    /// Makes what is there durable, and the store one that [`StagedStore::resume`] takes up from then on.
+    ///
+    /// # Errors
+    /// Those of the engine and of the system.
+    pub fn keep(&self) -> Result<()> {
+        super::Store::sync(&self.store)?;
+        self.place.as_ref().map_or(Ok(()), StagedPlace::mark)
+    }
+
     /// Closes the store and leaves it unfinished, for [`StagedStore::resume`]; where it lies, if it lies
     /// anywhere.
     pub fn leave(self) -> Option<PathBuf> {

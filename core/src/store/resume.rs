@@ -74,6 +74,11 @@ impl<'a> Importer<'a> {
         Ok(importer)
     }
 
+    /// The objects that were pushed, in this process and before.
+    pub fn objects(&self) -> u64 {
+        self.state.objects
+    }
+
     /// The last object that was pushed, in this process or before.
     pub fn last(&self) -> Option<Oid> {
         self.last

@@ -5,9 +5,12 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::workload::Job;
+use tempfile::TempDir;
+
+use crate::workload::{Job, SOURCE};
 
 /// The programs that a suite starts.
 #[derive(Clone, Debug)]
@@ -15,6 +18,8 @@ pub struct Programs {
     /// The `crash_workload` binary.
     pub workload: PathBuf,
     shim: PathBuf,
+    /// Where migrations have their source; the same for all runs of a suite.
+    source: Arc<TempDir>,
 }
 
 /// How a child process ended.
@@ -61,7 +66,12 @@ impl Programs {
         let beside = workload.parent().expect("the binary is in a directory");
         let shim = beside.join("deps/libdurum_crash_shim.so");
         assert!(shim.exists(), "cargo has not built {}", shim.display());
-        Programs { workload, shim }
+        let source = TempDir::new().expect("a temporary directory");
+        Programs {
+            workload,
+            shim,
+            source: Arc::new(source),
+        }
     }
 
     /// Runs the job's commits. Acknowledgements go to the file `acks`.
@@ -88,6 +98,7 @@ impl Programs {
             .arg(job.seed.to_string());
         command
             .env("LD_PRELOAD", &self.shim)
+            .env(SOURCE, self.source.path())
             .env("DURUM_FAULT_ROOT", &job.root);
         for (name, value) in [
             ("DURUM_FAULT", orders.fault.as_ref().map(Into::into)),

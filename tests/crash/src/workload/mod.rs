@@ -5,6 +5,7 @@
 
 mod engine;
 mod graph;
+mod migration;
 mod plan;
 mod store;
 mod subject;
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 use durum_core::engine::Durability;
 
 use crate::acks::Acks;
+use migration::Migration;
+pub(crate) use migration::SOURCE;
 pub use plan::{Plan, Rows, value_of};
 pub use subject::{Refused, Subject, is_present, open};
 
@@ -56,6 +59,9 @@ fn durability_of(commit: u64) -> Durability {
 /// Opens or creates the store and commits until it holds all commits of the job, saying so in `acks`.
 /// Half-way it closes and opens the store.
 pub fn run(job: &Job, acks: &mut Acks) -> std::io::Result<Ending> {
+    if let Some(migration) = Migration::of(job) {
+        return migration.run(job, acks);
+    }
     let plan = Plan::new(job.seed);
     let mut done = 0;
     for last in [job.commits / 2, job.commits] {
@@ -113,6 +119,9 @@ fn commit_with_retries(
 /// Checks what a run left behind: that the store opens, holds at least `low` and at most `high`
 /// commits, and exactly what these make. Then makes `more` commits and checks again.
 pub fn check(job: &Job, (low, high): (u64, u64), more: u64) -> Result<(), String> {
+    if let Some(migration) = Migration::of(job) {
+        return migration.check(job, low);
+    }
     let plan = Plan::new(job.seed);
     if !is_present(&job.root) && low > 0 {
         return Err(format!(

@@ -1,0 +1,66 @@
+//! A migration that is stopped anywhere, and resumed, comes to the same as one that was not; what is
+//! half-made never opens.
+//!
+//! By default each pair of engines is stopped at a sample of its file operations. `DURUM_CRASH=500` tries
+//! so many, and `DURUM_CRASH=exhaustive` all. `DURUM_TEST_SEED=...` repeats a run.
+
+use durum_crash::process::Programs;
+use durum_crash::suite::Suite;
+
+const ENGINES: [&str; 4] = ["file", "lmdb", "sled", "sqlite"];
+
+fn suite(from: &str, to: &str, points: usize) -> Suite {
+    let points =
+        match std::env::var("DURUM_CRASH").as_deref() {
+            Err(_) => Some(points),
+            Ok("exhaustive") => None,
+            Ok(number) => Some(number.parse().unwrap_or_else(|_| {
+                panic!("DURUM_CRASH is a number or `exhaustive`, not {number}")
+            })),
+        };
+    Suite {
+        programs: Programs::find(env!("CARGO_BIN_EXE_crash_workload")),
+        subject: format!("migrate-{from}-{to}"),
+        seed: durum_testkit::seed(),
+        commits: 10,
+        points,
+    }
+}
+
+#[test]
+fn killed_between_every_pair_of_engines() {
+    for from in ENGINES {
+        for to in ENGINES {
+            suite(from, to, 8).kill().assert_clean();
+        }
+    }
+}
+
+/// Where the disk fails or is full. Not for sled, which can wait for ever when it opens what it could not
+/// finish writing.
+#[test]
+fn failing() {
+    for to in ["file", "lmdb", "sqlite"] {
+        suite("file", to, 24).fail().assert_clean();
+    }
+}
+
+macro_rules! destinations {
+    ($($engine:ident)*) => {$(
+        mod $engine {
+            use super::suite;
+
+            #[test]
+            fn power_loss() {
+                suite("file", stringify!($engine), 24).power_loss().assert_clean();
+            }
+
+            #[test]
+            fn power_loss_after_kill() {
+                suite("file", stringify!($engine), 12).power_loss_after_kill().assert_clean();
+            }
+        }
+    )*};
+}
+
+destinations!(file lmdb sled sqlite);
