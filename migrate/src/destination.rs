@@ -33,7 +33,7 @@ impl Destination {
             Location::Store(settings) => {
                 let settings = settings.clone().without_collection();
                 let left = match options.resume {
-                    true => take_up(registry, &settings)?,
+                    true => take_up(registry, &settings).map_err(at_fault)?,
                     false => None,
                 };
                 match left {
@@ -59,13 +59,7 @@ impl Destination {
             }
             Location::Server { .. } => return Err(no_server(location)),
         };
-        let created = opened.map_err(|error| match error.kind() {
-            // Whatever keeps a destination from being made, it is the destination that is at fault.
-            ErrorKind::InUse => error.with_kind(ErrorKind::Exists),
-            ErrorKind::NotFound | ErrorKind::Unreadable => error.with_kind(ErrorKind::ReadOnly),
-            _ => error,
-        });
-        Ok((created?, None))
+        Ok((opened.map_err(at_fault)?, None))
     }
 
     /// How it compresses.
@@ -110,6 +104,15 @@ impl Destination {
             Destination::Store(staged) => staged.leave().is_some(),
             Destination::Durus(_) => false,
         }
+    }
+}
+
+/// Whatever keeps a destination from being made, it is the destination that is at fault.
+fn at_fault(error: durum_core::Error) -> durum_core::Error {
+    match error.kind() {
+        ErrorKind::InUse => error.with_kind(ErrorKind::Exists),
+        ErrorKind::NotFound | ErrorKind::Unreadable => error.with_kind(ErrorKind::ReadOnly),
+        _ => error,
     }
 }
 

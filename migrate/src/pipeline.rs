@@ -293,13 +293,19 @@ impl Copy<'_> {
             read.iter().for_each(|channel| drop(channel.closing()));
             ready.iter().for_each(|channel| drop(channel.closing()));
             let failed = || Error::new(ErrorKind::Other, "migrate").because("a thread failed");
-            let mut joined = reader.join().unwrap_or_else(|_| Err(failed()));
+            let read = reader.join().unwrap_or_else(|_| Err(failed()));
             for worker in workers {
-                joined = joined.and(worker.join().map_err(|_| failed()));
+                worker.join().map_err(|_| failed())?;
             }
             // Where the source fails the destination just ends early; where the destination fails the
             // source is told to stop, which is no error of its own.
-            written.and(joined)
+            written?;
+            match (read?, self.watch.reason()) {
+                (true, _) => Ok(()),
+                // It was held up by its rate when it was to stop.
+                (false, Some(reason)) => Err(interrupted(reason)),
+                (false, None) => Err(failed()),
+            }
         })?;
         writer.finish(self.source.marks()?).map(Copied::All)
     }
@@ -329,11 +335,15 @@ impl Copy<'_> {
                 .advance(prepared.objects() + rejected, prepared.data_bytes);
             spare.give(prepared);
             if let Some(reason) = self.watch.reason() {
-                return Err(Error::new(ErrorKind::Interrupted, "migrate").because(reason));
+                return Err(interrupted(reason));
             }
         }
         Ok(())
     }
+}
+
+pub(crate) fn interrupted(reason: &str) -> Error {
+    Error::new(ErrorKind::Interrupted, "finish the migration").because(reason)
 }
 
 fn work(

@@ -93,7 +93,8 @@ impl Source {
     }
 
     /// Gives all objects from `from` on, in ascending order of their OIDs, to `send`, until that says
-    /// that nobody wants more. With `skips`, an object that cannot be read is passed over.
+    /// that nobody wants more; true where these were all. With `skips`, an object that cannot be read is
+    /// passed over.
     ///
     /// # Errors
     /// Those of reading; damage within a record is left to who takes it apart.
@@ -103,7 +104,7 @@ impl Source {
         skips: bool,
         spare: &Spare<Parcel>,
         send: &mut dyn FnMut(Parcel) -> bool,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut parcel = spare.take();
         let mut from = Some(from).filter(|oid| oid.is_valid());
         while let Some(start) = from.take() {
@@ -115,7 +116,7 @@ impl Source {
             };
             match read {
                 Ok(true) => {}
-                Ok(false) => return Ok(()),
+                Ok(false) => return Ok(false),
                 Err(error) => {
                     let oid = error.oids().first().copied();
                     let damaged = error.kind() == ErrorKind::Damaged;
@@ -128,10 +129,7 @@ impl Source {
                 }
             }
         }
-        if !parcel.is_empty() {
-            send(parcel);
-        }
-        Ok(())
+        Ok(parcel.is_empty() || send(parcel))
     }
 }
 

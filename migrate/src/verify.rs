@@ -8,7 +8,7 @@ use durum_core::{Error, ErrorKind, Oid, Result};
 use crate::destination::Destination;
 use crate::durus::{DurusFile, DurusObject};
 use crate::options::{MigrateOptions, StopWatch, Verify};
-use crate::pipeline::{Difference, Progress};
+use crate::pipeline::{Difference, Progress, interrupted};
 use crate::source::Source;
 use crate::walk::Walk;
 
@@ -184,7 +184,7 @@ impl Verifier<'_> {
         }
         self.progress.advance(STEP, 0);
         match self.watch.reason() {
-            Some(reason) => Err(Error::new(ErrorKind::Interrupted, "migrate").because(reason)),
+            Some(reason) => Err(interrupted(reason)),
             None => Ok(()),
         }
     }

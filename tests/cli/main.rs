@@ -8,6 +8,7 @@ mod bench;
 mod commands;
 mod configuration;
 mod damage;
+mod interrupted;
 mod kit;
 mod migrate;
 mod output;

@@ -1,17 +1,14 @@
 //! Moving stores from engine to engine, and between them and files of the original Durus.
 //!
-//! - `chain`: a Durus file of 100,000 objects through every engine and back, by the program.
 //! - `digest`: what the proof rests on: any one changed byte, reference or OID changes the digest.
 //! - `pairs`: every engine to every other, with every codec.
 //! - `failures`: what must not happen, and that nothing is left behind when it does.
 //!
-//! Random tests print their seed; `DURUM_TEST_SEED` repeats one. `DURUM_TEST_OBJECTS` sets the size of
-//! the chain: `DURUM_TEST_OBJECTS=1000000 cargo test --release --test migration chain -- --nocapture`.
+//! Random tests print their seed; `DURUM_TEST_SEED` repeats one.
 
 // Clippy knows test functions, but not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod chain;
 mod digest;
 mod failures;
 mod kept;

@@ -6,6 +6,7 @@ use durum_core::Result;
 use durum_core::engine::{Cursor, Key, Table};
 
 use crate::delta::DeltaIter;
+use crate::error::of_row;
 use crate::index::TreeCursor;
 use crate::log::{Entry, parse_op, value_of};
 use crate::state::State;
@@ -78,11 +79,13 @@ impl Cursor for FileCursor<'_> {
         let Some((key, entry)) = self.next_place()? else {
             return Ok(None);
         };
-        let segment = self.state.segment(entry)?;
-        self.bytes = segment.op_bytes(entry)?;
-        match parse_op(&self.bytes).and_then(|op| value_of(&op, self.table, key)) {
+        let table = self.table;
+        let named = |error| of_row(error, table, key);
+        let segment = self.state.segment(entry).map_err(named)?;
+        self.bytes = segment.op_bytes(entry).map_err(named)?;
+        match parse_op(&self.bytes).and_then(|op| value_of(&op, table, key)) {
             Some(value) => Ok(Some((key, value))),
-            None => Err(segment.damaged(entry)),
+            None => Err(named(segment.damaged(entry))),
         }
     }
 }

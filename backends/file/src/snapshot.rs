@@ -6,6 +6,7 @@ use durum_core::Result;
 use durum_core::engine::{Cursor, EngineSnapshot, Key, Table};
 
 use crate::cursor::FileCursor;
+use crate::error::of_row;
 use crate::state::State;
 
 /// A state that is kept. It needs no lock, and holds the segments and index pages that it is in.
@@ -26,7 +27,8 @@ impl EngineSnapshot for FileSnapshot {
         let Some(entry) = self.state.find(table, key)? else {
             return Ok(false);
         };
-        self.state.read(table, key, entry, visit)?;
+        let read = self.state.read(table, key, entry, visit);
+        read.map_err(|error| of_row(error, table, key))?;
         Ok(true)
     }
 

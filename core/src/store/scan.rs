@@ -58,7 +58,16 @@ impl<'a> LocalScan<'a> {
         self.position = 0;
         let (exact, last) = self.snapshot.with_view(|view| {
             let mut cursor = view.engine()?.cursor(Table::Objects, Key::from(from.0))?;
-            while let Some((key, value)) = cursor.next()? {
+            loop {
+                let next = match cursor.next() {
+                    // What was read so far is handed out first; the next chunk begins with the error.
+                    Err(_) if !self.rows.is_empty() => {
+                        let last = self.rows.last().map(|(oid, _)| *oid);
+                        return Ok((view.exact, last));
+                    }
+                    next => next?,
+                };
+                let Some((key, value)) = next else { break };
                 let start = self.bytes.len();
                 self.bytes.extend_from_slice(value);
                 self.rows.push((Oid(key.first), start..self.bytes.len()));

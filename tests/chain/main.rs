@@ -1,4 +1,13 @@
 //! The main job: a Durus file through every engine and back, by the program.
+//!
+//! A random test prints its seed; `DURUM_TEST_SEED` repeats it. `DURUM_TEST_OBJECTS` sets the size:
+//! `DURUM_TEST_OBJECTS=1000000 cargo test --release --test chain -- --nocapture`.
+//!
+//! These tests start programs, and no other tests are in their process: a program that is being started
+//! has the open files of the process, locks of stores included.
+
+// Clippy knows test functions, but not the helpers beside them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,12 +17,10 @@ use durum_migrate::durus::{DurusObject, DurusWriter, Format};
 use durum_testkit::{durus_python, run_python, seed};
 use serde_json::Value;
 
-use crate::sample::names;
-
 /// The engines on the way.
 const ENGINES: [&str; 4] = ["lmdb", "sqlite", "sled", "file"];
 /// What every step may need at its peak.
-const PEAK_BYTES_MAX: u64 = 100_000_000;
+const PEAK_BYTES_MAX: u64 = 120_000_000;
 
 /// Runs the program and reads what it prints.
 fn durum(arguments: &[&str]) -> Value {
@@ -203,4 +210,14 @@ fn memory_does_not_grow_with_the_store() {
             "{digests:?}"
         );
     }
+}
+
+/// The names in a directory, hidden ones included.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
 }
