@@ -17,6 +17,7 @@
 //! Object Oriented Databases Using Transactional Cyclic Reference Counting", VLDB 1997); back tracing
 //! (Maheshwari and Liskov, "Collecting Cyclic Distributed Garbage by Back Tracing", PODC 1997).
 
+mod beneath;
 mod budget;
 pub(crate) mod bulk;
 mod climb;

@@ -157,7 +157,9 @@ pub(super) fn explore(config: &Config) -> Outcome {
         states += level.ends.len() as u64;
         if start.elapsed() > PROGRESS_FROM {
             let (seconds, ahead) = (start.elapsed().as_secs(), level.ends.len());
-            eprintln!("{seconds} s: {states} states, {transitions} transitions, {ahead} states ahead");
+            eprintln!(
+                "{seconds} s: {states} states, {transitions} transitions, {ahead} states ahead"
+            );
         }
     }
     let violation = found.map(|(last, step, what)| {
