@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::beneath::Beneath;
 use super::budget::{Counters, Meter};
 use super::climb::{Climb, Floor, Memo, Obstacles, Verdict};
-use super::delete::{delete_all, is_closed, weight};
+use super::delete::{Guard, delete_all, guard, weight};
 use super::graph::{Graph, Node, Position, links, put_links, set_anchor};
 use super::rows::Links;
 use super::spill::{SpillQueue, SpillSet, Work};
@@ -24,7 +24,7 @@ use crate::id::Oid;
 #[path = "model/search_image.rs"]
 mod image;
 #[cfg(test)]
-pub(crate) use image::{take, take_oid};
+pub(crate) use image::{spill_set, take, take_oid};
 
 /// A search; see the [module](self).
 #[derive(Debug, Default)]
@@ -389,7 +389,8 @@ impl Search {
             }));
             return Ok(());
         }
-        if !is_closed(scene.graph, oid, &mut SpillSet::default())? {
+        let nobody = &mut SpillSet::default();
+        if guard(scene.graph, oid, nobody, None, &mut |_| true)? != Guard::Closed {
             // The guard: what is deleted does not rest on what the search believes.
             return self.work.insert(oid);
         }

@@ -287,6 +287,10 @@ impl Graph for RowGraph<'_> {
         self.reads + self.bytes / BYTES_PER_READ
     }
 
+    fn rows_to_write(&self) -> u64 {
+        (self.rows.len() + self.objects.len()) as u64
+    }
+
     fn node(&mut self, oid: Oid) -> Result<Option<Arc<Node>>> {
         if matches!(self.objects.get(&oid), Some(Pending::Deleted)) {
             return Ok(None);

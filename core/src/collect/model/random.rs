@@ -1,6 +1,7 @@
 //! Random histories on graphs with some dozens of objects, hubs with overflowing rows among them.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::large::LargeGraph;
 use crate::collect::budget::Budget;
@@ -46,7 +47,7 @@ impl History {
             false => Pace::Slow,
         };
         let mut history = History {
-            objects: random.choice([6, 12, 40, 60]).unwrap(),
+            objects: random.choice([6, 12, 40, 60, 60]).unwrap(),
             pace,
             graph: LargeGraph::new(),
             collector: Collector::new(Default::default(), Vec::new()),
@@ -55,7 +56,7 @@ impl History {
             next_oid: 1,
             open: Vec::new(),
             hub: Oid::ROOT,
-            hubs: random.choice([0, 6]).unwrap(),
+            hubs: random.choice([0, 6, 9]).unwrap(),
             random,
         };
         history.collector.sabotage.small_parts = history.random.bool();
@@ -192,7 +193,8 @@ impl History {
                 true => self.random.u64(8..30),
                 false => self.random.u64(30..300),
             },
-            time: None,
+            // None left: all that the clock can interrupt is left at once.
+            time: self.random.bool().then_some(Duration::ZERO),
         }
     }
 
