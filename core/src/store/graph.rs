@@ -413,8 +413,11 @@ impl Graph for RowGraph<'_> {
     }
 
     fn next_more(&mut self, oid: Oid, from: Oid) -> Result<Option<Oid>> {
-        let found = self.next_second(Table::ReferrersMore, oid.0, from)?;
-        Ok(found.map(|(referrer, _)| referrer))
+        self.reads += 1;
+        let from = Key::pair(oid.0, from.0);
+        let found = self.rows.next_key(Table::ReferrersMore, from)?;
+        let found = found.filter(|key| key.first == oid.0);
+        Ok(found.map(|key| Oid(key.second)))
     }
 
     fn put_more(&mut self, oid: Oid, referrer: Oid) -> Result<()> {
