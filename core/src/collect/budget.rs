@@ -34,13 +34,49 @@ impl Budget {
     };
 }
 
+/// When to stop, so that what has been prepared by then can be written in time as well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    end: Instant,
+    /// What writing a row takes.
+    row_cost: Duration,
+    /// Rows that were to be written anyway.
+    rows: u64,
+}
+
+impl Deadline {
+    pub(crate) fn new(time: Duration, row_cost: Duration, graph: &dyn Graph) -> Deadline {
+        Deadline {
+            end: Instant::now() + time,
+            row_cost,
+            rows: graph.rows_to_write(),
+        }
+    }
+
+    /// So much before this one.
+    pub(crate) fn before(self, time: Duration) -> Deadline {
+        Deadline {
+            end: self.end.checked_sub(time).unwrap_or(self.end),
+            ..self
+        }
+    }
+
+    fn is_past(&self, graph: &dyn Graph) -> bool {
+        let rows = graph.rows_to_write().saturating_sub(self.rows);
+        let write = self
+            .row_cost
+            .saturating_mul(rows.try_into().unwrap_or(u32::MAX));
+        Instant::now() + write >= self.end
+    }
+}
+
 /// What is left of a budget.
 #[derive(Debug)]
 pub(crate) struct Meter {
     deletes: u64,
     reads_end: u64,
     steps: u64,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
 }
 
 /// Steps that need no reading count as so much less than a read.
@@ -49,12 +85,13 @@ const STEPS_PER_READ: u64 = 16;
 const CLOCK_EVERY: u64 = 16;
 
 impl Meter {
-    pub(crate) fn new(budget: Budget, graph: &dyn Graph) -> Meter {
+    /// The time is that of the deadline, not the budget's.
+    pub(crate) fn new(budget: Budget, deadline: Option<Deadline>, graph: &dyn Graph) -> Meter {
         Meter {
             deletes: budget.deletes,
             reads_end: graph.spent().saturating_add(budget.reads),
             steps: budget.reads.saturating_mul(STEPS_PER_READ),
-            deadline: budget.time.map(|time| Instant::now() + time),
+            deadline,
         }
     }
 
@@ -65,7 +102,13 @@ impl Meter {
         }
         self.steps -= 1;
         let look = self.steps.is_multiple_of(CLOCK_EVERY);
-        !(look && self.deadline.is_some_and(|end| Instant::now() >= end))
+        !look || self.is_in_time(graph)
+    }
+
+    /// Whether no time is set, or some is left.
+    pub(crate) fn is_in_time(&self, graph: &dyn Graph) -> bool {
+        self.deadline
+            .is_none_or(|deadline| !deadline.is_past(graph))
     }
 
     /// Counts deleted objects.

@@ -104,6 +104,8 @@ pub(crate) struct Climb {
     target: Oid,
     at: Oid,
     path: SpillSet,
+    /// Those on the path of which nothing else need be known; see [`Obstacles::settles`].
+    settled: SpillSet,
     length: u64,
 }
 
@@ -112,7 +114,9 @@ pub(crate) struct Climb {
 pub(crate) enum Verdict {
     /// The chain ends at the root or at a pinned object.
     Safe,
-    /// It meets the target, something suspect, or something condemned.
+    /// It meets the target: what it went through hangs on that.
+    Beneath,
+    /// It meets something suspect, or something condemned.
     Unsafe,
     /// It ends at this orphan, which nobody has looked at yet.
     Orphan(Oid),
@@ -124,6 +128,17 @@ pub(crate) enum Verdict {
 pub(crate) trait Obstacles {
     /// Whether chains through the object are not to be trusted for now.
     fn blocks(&mut self, oid: Oid) -> Result<bool>;
+
+    /// Whether an earlier climb to the same target found that the object hangs on it.
+    fn is_beneath(&mut self, _oid: Oid) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether the object, just read, need not be looked at again if the climb meets its target, where
+    /// all of `path` is known to hang on that.
+    fn settles(&mut self, _graph: &mut dyn Graph, _oid: Oid, _path: &mut SpillSet) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 impl Climb {
@@ -132,6 +147,7 @@ impl Climb {
             target,
             at: from,
             path: SpillSet::default(),
+            settled: SpillSet::default(),
             length: 0,
         }
     }
@@ -144,6 +160,16 @@ impl Climb {
     /// Whether the climb has gone through `oid`.
     pub(crate) fn passed(&mut self, oid: Oid) -> Result<bool> {
         self.path.contains(oid)
+    }
+
+    /// The object has changed: there may be more to be known of it.
+    pub(crate) fn unsettle(&mut self, oid: Oid) -> Result<()> {
+        self.settled.remove(oid).map(drop)
+    }
+
+    /// What the climb went through, and those of which nothing else need be known.
+    pub(crate) fn into_passed(self) -> (SpillSet, SpillSet) {
+        (self.path, self.settled)
     }
 
     /// Climbs on, while `more` says so. Everything below `floor` is safe: it lies below every orphan,
@@ -160,11 +186,14 @@ impl Climb {
         loop {
             let oid = self.at;
             if oid == self.target {
-                return Ok(Verdict::Unsafe);
+                return Ok(Verdict::Beneath);
             }
             let known = memo.is_some_and(|memo| memo.0.contains(&oid));
             if oid == Oid::ROOT || oid < floor || known {
                 return Ok(Verdict::Safe);
+            }
+            if obstacles.is_beneath(oid)? {
+                return Ok(Verdict::Beneath);
             }
             if obstacles.blocks(oid)? || graph.is_condemned(oid)? {
                 return Ok(Verdict::Unsafe);
@@ -192,6 +221,9 @@ impl Climb {
             if !self.path.insert(oid)? {
                 return Err(inconsistent(oid, "the anchors of objects form a cycle"));
             }
+            if obstacles.settles(graph, oid, &mut self.path)? {
+                self.settled.insert(oid)?;
+            }
             self.length += 1;
             self.at = anchor;
         }
@@ -211,16 +243,18 @@ impl Climb {
     }
 
     #[cfg(test)]
-    pub(crate) fn parts(&mut self) -> (Oid, Oid, Vec<Oid>) {
-        (self.target, self.at, self.path.sorted())
+    pub(crate) fn parts(&mut self) -> (Oid, Oid, [Vec<Oid>; 2]) {
+        let passed = [self.path.sorted(), self.settled.sorted()];
+        (self.target, self.at, passed)
     }
 
     #[cfg(test)]
-    pub(crate) fn of(target: Oid, at: Oid, path: SpillSet) -> Climb {
+    pub(crate) fn of(target: Oid, at: Oid, [path, settled]: [SpillSet; 2]) -> Climb {
         Climb {
             target,
             at,
             path,
+            settled,
             length: 0,
         }
     }

@@ -28,20 +28,43 @@ pub(super) fn weight(graph: &mut dyn Graph, oid: Oid) -> Result<u64> {
     Ok(refs.saturating_add(more))
 }
 
-/// The guard of all deletion: whether no pin holds the object, and every referrer is one of `members` or
-/// condemned. What is deleted rests on this alone, and on nothing that a search believes.
-pub(super) fn is_closed(graph: &mut dyn Graph, oid: Oid, members: &mut SpillSet) -> Result<bool> {
-    let Some(links) = links(graph, oid)?.filter(|links| links.pins == 0) else {
-        return Ok(false);
+/// What the guard of deletion says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guard {
+    /// No pin holds the object, and every referrer is one of the members or condemned.
+    Closed,
+    /// It must not be deleted.
+    Open,
+    /// All referrers before this position are members or condemned. The rest is to be looked at.
+    Unfinished(Position),
+}
+
+/// The guard of all deletion. What is deleted rests on this alone, and on nothing that a search believes.
+///
+/// It goes on from `begun`, which holds as long as no commit touches the object or a member. Among the
+/// many referrers of a hub it stops where `more` says so.
+pub(super) fn guard(
+    graph: &mut dyn Graph,
+    oid: Oid,
+    members: &mut SpillSet,
+    begun: Option<Position>,
+    more: &mut dyn FnMut(&dyn Graph) -> bool,
+) -> Result<Guard> {
+    let links = links(graph, oid)?.filter(|links| links.pins == 0 && oid != Oid::ROOT);
+    let Some(links) = links else {
+        return Ok(Guard::Open);
     };
-    let mut position = Position::start(&links);
+    let mut position = begun.unwrap_or_else(|| Position::start(&links));
     while let Some((referrer, next)) = position.next(graph, oid, &links)? {
         if !members.contains(referrer)? && !graph.is_condemned(referrer)? {
-            return Ok(false);
+            return Ok(Guard::Open);
         }
         position = next;
+        if matches!(position, Position::More(_)) && !more(graph) {
+            return Ok(Guard::Unfinished(position));
+        }
     }
-    Ok(oid != Oid::ROOT)
+    Ok(Guard::Closed)
 }
 
 /// Deletes objects, given ascending, to which nobody else refers. Where something cannot be read,
@@ -90,31 +113,68 @@ pub(super) fn delete_all(graph: &mut dyn Graph, members: &[Oid]) -> Result<Delet
     for (oid, referrer) in more {
         graph.delete_more(oid, referrer)?;
     }
-    members
-        .iter()
-        .try_for_each(|oid| delete_rows(graph, *oid))?;
+    for oid in members {
+        let row = graph.row(*oid)?;
+        let recorded = graph.node(*oid)?.and_then(|node| node.anchor);
+        delete_rows(graph, *oid, row.as_ref(), recorded)?;
+    }
     Ok(deleted)
 }
 
 /// Deletes an object's record and what the collector knows of it, but for `referrers_more`.
-fn delete_rows(graph: &mut dyn Graph, oid: Oid) -> Result<()> {
-    graph.delete_orphan(oid)?;
-    if links(graph, oid)?.is_some_and(|links| links.anchor.is_some_and(|anchor| anchor > oid)) {
-        graph.set_irregular(oid, false)?;
+fn delete_rows(
+    graph: &mut dyn Graph,
+    oid: Oid,
+    row: Option<&Links>,
+    recorded: Option<Oid>,
+) -> Result<()> {
+    match row.map_or(recorded, |row| row.anchor) {
+        // Only what has lost its anchor stands in the queue.
+        None => graph.delete_orphan(oid)?,
+        Some(anchor) if anchor > oid => graph.set_irregular(oid, false)?,
+        Some(_) => {}
     }
-    graph.put_row(oid, None)?;
+    if row.is_some() {
+        graph.put_row(oid, None)?;
+    }
     graph.delete_node(oid)
 }
 
-/// A condemned object of which only some references have been taken back. Nothing changes it any more.
-pub(super) type Begun = Option<(Oid, Arc<Node>)>;
+/// What is known of condemned objects beyond what the tables say. Nothing changes them any more.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
+pub(super) struct Deletion {
+    /// An object of which only some references have been taken back. It is not read again for each part:
+    /// it may be huge.
+    begun: Option<(Oid, Arc<Node>)>,
+    /// Those that have a row of referrers, as the guard saw it; `None` where that is not remembered. Most
+    /// have none, and need not be asked for it again.
+    pub(super) with_rows: Option<SpillSet>,
+}
 
-/// Deletes condemned objects, a part of them at a time; true when all are gone. What is `begun` is not
-/// read again for each part: it may be huge.
+impl Deletion {
+    /// What is known of members of which those `with_rows` have a row of referrers.
+    pub(super) fn of(with_rows: SpillSet) -> Deletion {
+        Deletion {
+            begun: None,
+            with_rows: Some(with_rows),
+        }
+    }
+
+    fn row(&mut self, graph: &mut dyn Graph, oid: Oid) -> Result<Option<Links>> {
+        let known = match &mut self.with_rows {
+            Some(with_rows) => with_rows.contains(oid)?,
+            None => true,
+        };
+        if known { graph.row(oid) } else { Ok(None) }
+    }
+}
+
+/// Deletes condemned objects, a part of them at a time; true when all are gone.
 pub(super) fn delete_condemned(
     graph: &mut dyn Graph,
     job: &mut JobState,
-    begun: &mut Begun,
+    known: &mut Deletion,
     meter: &mut Meter,
 ) -> Result<(bool, Deleted, u64)> {
     let (mut total, mut count) = (Deleted::default(), 0);
@@ -128,7 +188,7 @@ pub(super) fn delete_condemned(
         let mut rest = oids.iter().copied().filter(|oid| *oid >= next);
         let finished = loop {
             let Some(oid) = rest.next() else { break true };
-            if !delete_member(graph, oid, job, begun, meter, &mut total)? {
+            if !delete_member(graph, oid, job, known, meter, &mut total)? {
                 break false;
             }
             meter.deleted(1);
@@ -143,6 +203,7 @@ pub(super) fn delete_condemned(
     };
     if done {
         (job.condemned, job.left, job.next, job.next_refs) = (0, 0, Oid::ROOT, 0);
+        *known = Deletion::default();
         graph.acquit()?;
     }
     if *job != before {
@@ -156,14 +217,14 @@ fn delete_member(
     graph: &mut dyn Graph,
     oid: Oid,
     job: &mut JobState,
-    begun: &mut Begun,
+    known: &mut Deletion,
     meter: &mut Meter,
     total: &mut Deleted,
 ) -> Result<bool> {
     if !meter.more(graph) {
         return Ok(false);
     }
-    let node = match begun.take().filter(|(begun, _)| *begun == oid) {
+    let node = match known.begun.take().filter(|(begun, _)| *begun == oid) {
         Some((_, node)) => node,
         None => match graph.node(oid)? {
             Some(node) => node,
@@ -176,7 +237,7 @@ fn delete_member(
     let start = usize::try_from(job.next_refs).unwrap_or(usize::MAX);
     for target in node.refs.iter().skip(start) {
         if !meter.more(graph) {
-            *begun = Some((oid, node));
+            known.begun = Some((oid, node));
             return Ok(false);
         }
         job.next_refs += 1;
@@ -194,12 +255,13 @@ fn delete_member(
             }
         }
     }
-    if graph.row(oid)?.is_some_and(|links| links.more > 0) {
+    let row = known.row(graph, oid)?;
+    if row.as_ref().is_some_and(|links| links.more > 0) {
         // Not from the beginning each time: that would step over all that is deleted already.
         let mut from = Oid::ROOT;
         while let Some(referrer) = graph.next_more(oid, from)? {
             if !meter.more(graph) {
-                *begun = Some((oid, node));
+                known.begun = Some((oid, node));
                 return Ok(false);
             }
             graph.delete_more(oid, referrer)?;
@@ -207,6 +269,6 @@ fn delete_member(
         }
     }
     total.bytes += node.bytes;
-    delete_rows(graph, oid)?;
+    delete_rows(graph, oid, row.as_ref(), node.anchor)?;
     Ok(true)
 }

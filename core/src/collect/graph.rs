@@ -38,6 +38,10 @@ pub(crate) trait Graph {
     fn spent(&self) -> u64 {
         self.reads()
     }
+    /// Rows that are to be written or deleted so far, where what that takes is of interest.
+    fn rows_to_write(&self) -> u64 {
+        0
+    }
 
     fn node(&mut self, oid: Oid) -> Result<Option<Arc<Node>>>;
     /// Puts the anchor into the record, where that is being written anyway; else false.

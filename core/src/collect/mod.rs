@@ -11,15 +11,17 @@
 //!   remains closed under "who refers to me" is garbage, cyclic or not (module `search`).
 //! - Deletion rests on a local check alone: every referrer of every member is a member, and none is the
 //!   root or pinned (module `resolve`). Sets too large for one write are written down, condemned by one small
-//!   write, and deleted a part at a time (module `delete`).
+//!   write, and deleted a part at a time (modules `condemn` and `delete`).
 //!
 //! Kin: Ramalingam and Reps's incremental algorithms; TCRC (Ashwin and others, "Garbage Collection in
 //! Object Oriented Databases Using Transactional Cyclic Reference Counting", VLDB 1997); back tracing
 //! (Maheshwari and Liskov, "Collecting Cyclic Distributed Garbage by Back Tracing", PODC 1997).
 
+mod beneath;
 mod budget;
 pub(crate) mod bulk;
 mod climb;
+mod condemn;
 mod delete;
 mod frontier;
 pub(crate) mod graph;

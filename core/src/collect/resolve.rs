@@ -1,13 +1,16 @@
 //! The collector: works off the queue of orphans, within budgets.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::budget::{Budget, Counters, Meter};
+use super::budget::{Budget, Counters, Deadline, Meter};
 use super::climb::{Floor, Memo, Obstacles};
-use super::delete::{Begun, delete_all, delete_condemned, is_closed, weight};
-use super::graph::{Graph, inconsistent};
-use super::rows::{CONDEMNED_PART, JobState};
+use super::condemn::Draft;
+use super::delete::{Deletion, Guard, delete_all, delete_condemned, guard, weight};
+use super::graph::{Graph, Position, inconsistent};
+use super::rows::JobState;
 use super::search::{Scene, Search, Step};
+use super::spill::SpillSet;
 use crate::collect::Collected;
 use crate::error::Result;
 use crate::id::{Oid, SessionId};
@@ -19,6 +22,9 @@ mod image;
 /// Units of work that a commit does at least for a search that others began, so that the queue cannot
 /// grow without end.
 const PACE_MIN: u64 = 64;
+/// Rows that a slice writes at least, if it takes all of its time, and from which on a write tells what a row
+/// costs.
+const ROWS_MIN: u32 = 128;
 /// How often one search may find its outcome refuted before the tables are declared inconsistent.
 const REFUTED_MAX: u32 = 1000;
 
@@ -39,26 +45,20 @@ pub(crate) struct Collector {
     released: Vec<SessionId>,
     /// Whether there may be rows of drafts that nobody needs.
     pub(crate) leftovers: bool,
-    memo: Memo,
-    search: Option<Search>,
+    pub(super) memo: Memo,
+    pub(super) search: Option<Search>,
     /// Whether the search has seen more than one commit or slice.
     long: bool,
     refuted: u32,
-    draft: Option<Draft>,
-    begun: Begun,
+    pub(super) draft: Option<Draft>,
+    /// Members of the draft that have a row of referrers.
+    pub(super) with_rows: SpillSet,
+    pub(super) deletion: Deletion,
+    /// What writing a row has taken the engine of late.
+    row_cost: Duration,
     /// For the controls of the model check.
     #[cfg(test)]
     pub(super) sabotage: super::model::Sabotage,
-}
-
-/// The members of a large closed set on their way to being condemned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Draft {
-    job: u64,
-    next: Oid,
-    members: u64,
-    bytes: u64,
-    least: Option<Oid>,
 }
 
 /// Whether there is more to do.
@@ -106,7 +106,7 @@ impl Collector {
         self.memo.clear();
         self.search = None;
         self.draft = None;
-        self.begun = None;
+        self.deletion = Deletion::default();
         self.leftovers = true;
     }
 
@@ -206,22 +206,52 @@ impl Collector {
         let reads = if self.long { pace } else { budget.reads };
         let before = graph.reads();
         let share = Budget { reads, ..budget };
-        let (_, collected) = self.run(graph, share, pace)?;
+        let deadline = |time| Deadline::new(time, Duration::ZERO, graph);
+        let deadline = budget.time.map(deadline);
+        let (_, collected) = self.run_until(graph, share, pace, deadline)?;
         self.counters.reads.add(graph.reads() - before);
         Ok(collected)
     }
 
-    /// Works off what there is to do, within the budget; `pace` is the part of it that goes into deleting
-    /// what is condemned.
+    /// Works off what there is to do, within the budget, in whose time the result is to be written as well;
+    /// `pace` is the part of it that goes into deleting what is condemned.
     pub(crate) fn run(
         &mut self,
         graph: &mut dyn Graph,
         budget: Budget,
         pace: u64,
     ) -> Result<(Progress, Collected)> {
+        // However slow the engine is, a slice gets somewhere.
+        let row_cost = |time: Duration| self.row_cost.min(time / ROWS_MIN);
+        let deadline = |time| Deadline::new(time, row_cost(time), graph);
+        let deadline = budget.time.map(deadline);
+        self.run_until(graph, budget, pace, deadline)
+    }
+
+    /// Takes account of how long the engine took to write rows that were collected.
+    pub(crate) fn measured(&mut self, rows: u64, time: Duration) {
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        // In a few rows there is mostly what every write costs.
+        if rows >= ROWS_MIN {
+            let cost = time / rows;
+            self.row_cost = match self.row_cost {
+                Duration::ZERO => cost,
+                // A write that had to wait for something else says little.
+                before => (before * 3 + cost.min(before * 4)) / 4,
+            };
+        }
+    }
+
+    fn run_until(
+        &mut self,
+        graph: &mut dyn Graph,
+        budget: Budget,
+        pace: u64,
+        deadline: Option<Deadline>,
+    ) -> Result<(Progress, Collected)> {
         let before = (self.counters.deleted, self.counters.deleted_bytes);
-        let condemned = self.delete_condemned(graph, budget, pace);
-        let mut meter = Meter::new(budget, graph);
+        let condemned = self.delete_condemned(graph, budget, pace, deadline);
+        let mut meter = Meter::new(budget, deadline, graph);
         let searched = condemned.and_then(|done| {
             let searched = self.search_orphans(graph, budget, &mut meter)?;
             // What the search has condemned is deleted with what is left of the budget.
@@ -244,18 +274,23 @@ impl Collector {
         graph: &mut dyn Graph,
         budget: Budget,
         pace: u64,
+        deadline: Option<Deadline>,
     ) -> Result<bool> {
         if self.job.condemned == 0 {
             return Ok(true);
         }
+        // A search that is under way gets its part of the time.
+        let kept = budget.time.filter(|_| self.search.is_some());
+        let kept = kept.unwrap_or_default() / 2;
+        let deadline = deadline.map(|deadline| deadline.before(kept));
         let share = Budget {
             deletes: budget.deletes.min(pace),
             reads: pace,
             ..budget
         };
-        let mut meter = Meter::new(share, graph);
+        let mut meter = Meter::new(share, deadline, graph);
         let (done, deleted, count) =
-            delete_condemned(graph, &mut self.job, &mut self.begun, &mut meter)?;
+            delete_condemned(graph, &mut self.job, &mut self.deletion, &mut meter)?;
         self.counters.deleted += count;
         self.counters.deleted_bytes += deleted.bytes;
         // A search may be under way as well.
@@ -330,7 +365,7 @@ impl Collector {
         Ok(None)
     }
 
-    fn end_search(&mut self) {
+    pub(super) fn end_search(&mut self) {
         self.search = None;
         self.drop_draft();
         tracing::trace!(long = self.long, "a search for garbage ended");
@@ -346,7 +381,7 @@ impl Collector {
         let Some(search) = &mut self.search else {
             return Ok(true);
         };
-        if search.suspects.len() > budget.deletes {
+        if self.draft.is_some() || search.suspects.len() > budget.deletes {
             return self.condemn(graph, meter);
         }
         let (mut members, mut total, mut from) = (Vec::new(), 0u64, Oid::ROOT);
@@ -359,7 +394,7 @@ impl Collector {
             return self.condemn(graph, meter);
         }
         for oid in &members {
-            if !self.confirm(graph, *oid)? {
+            if self.confirm(graph, *oid, None, &mut |_| true)? != Guard::Closed {
                 return Ok(true);
             }
         }
@@ -375,16 +410,22 @@ impl Collector {
 
     /// Whether every referrer of a suspect is a suspect, and no pin holds it. Where it does not hold, the
     /// suspect is examined anew.
-    fn confirm(&mut self, graph: &mut dyn Graph, oid: Oid) -> Result<bool> {
+    pub(super) fn confirm(
+        &mut self,
+        graph: &mut dyn Graph,
+        oid: Oid,
+        begun: Option<Position>,
+        more: &mut dyn FnMut(&dyn Graph) -> bool,
+    ) -> Result<Guard> {
         let Some(search) = &mut self.search else {
-            return Ok(false);
+            return Ok(Guard::Open);
         };
         #[cfg(test)]
         if self.sabotage.no_confirm {
-            return Ok(true);
+            return Ok(Guard::Closed);
         }
-        let holds = is_closed(graph, oid, &mut search.suspects)?;
-        if !holds {
+        let found = guard(graph, oid, &mut search.suspects, begun, more)?;
+        if found == Guard::Open {
             self.refuted += 1;
             if self.refuted > REFUTED_MAX {
                 self.end_search();
@@ -397,100 +438,7 @@ impl Collector {
             self.counters.restarts += 1;
             self.drop_draft();
         }
-        Ok(holds)
-    }
-
-    /// OIDs in one row of a draft.
-    fn part_max(&self) -> usize {
-        #[cfg(test)]
-        if self.sabotage.small_parts {
-            return 1;
-        }
-        CONDEMNED_PART
-    }
-
-    /// Writes the members of a large set down, part by part, and condemns all of them at once.
-    fn condemn(&mut self, graph: &mut dyn Graph, meter: &mut Meter) -> Result<bool> {
-        if self.job.condemned != 0 {
-            // One at a time: the one before is deleted first.
-            return Ok(false);
-        }
-        let mut draft = match self.draft {
-            Some(draft) => draft,
-            None => {
-                self.job.last_job += 1;
-                graph.put_job(&self.job)?;
-                Draft {
-                    job: self.job.last_job,
-                    ..Draft::default()
-                }
-            }
-        };
-        loop {
-            let mut part = Vec::new();
-            let mut more = true;
-            while part.len() < self.part_max() && more {
-                let next = match &mut self.search {
-                    Some(search) => search.suspects.next_from(draft.next)?,
-                    None => None,
-                };
-                let Some(oid) = next else {
-                    more = false;
-                    break;
-                };
-                if !self.confirm(graph, oid)? {
-                    self.draft = None;
-                    self.leftovers = true;
-                    return Ok(true);
-                }
-                draft.bytes += graph.node(oid)?.map_or(0, |node| node.bytes);
-                draft.next = oid.next();
-                draft.least = draft.least.or(Some(oid));
-                part.push(oid);
-            }
-            draft.members += part.len() as u64;
-            if !part.is_empty() {
-                graph.put_condemned(draft.job, &part)?;
-            }
-            self.draft = Some(draft);
-            if !more {
-                break;
-            }
-            if !meter.more(graph) {
-                return Ok(false);
-            }
-        }
-        self.carry_out(graph, draft)
-    }
-
-    /// Condemns what the draft lists, by one small write.
-    fn carry_out(&mut self, graph: &mut dyn Graph, draft: Draft) -> Result<bool> {
-        let Some(search) = &mut self.search else {
-            return Ok(true);
-        };
-        let members = std::mem::take(&mut search.suspects);
-        let tid = graph.condemn(draft.job, members, draft.bytes)?;
-        self.job = JobState {
-            condemned: draft.job,
-            tid,
-            left: draft.members,
-            next: draft.least.unwrap_or_default(),
-            next_refs: 0,
-            ..self.job
-        };
-        graph.put_job(&self.job)?;
-        self.draft = None;
-        self.memo.clear();
-        self.counters.condemned += 1;
-        tracing::info!(
-            members = draft.members,
-            bytes = draft.bytes,
-            %tid,
-            "a large structure is garbage and gone; deleting it begins"
-        );
-        self.end_search();
-        // Deleting them is the next thing to be done.
-        Ok(false)
+        Ok(found)
     }
 
     /// Removes the pins of sessions that have ended; false where the budget ended.

@@ -10,9 +10,10 @@
 
 use std::sync::Arc;
 
+use super::beneath::Beneath;
 use super::budget::{Counters, Meter};
 use super::climb::{Climb, Floor, Memo, Obstacles, Verdict};
-use super::delete::{delete_all, is_closed, weight};
+use super::delete::{Guard, delete_all, guard, weight};
 use super::graph::{Graph, Node, Position, links, put_links, set_anchor};
 use super::rows::Links;
 use super::spill::{SpillQueue, SpillSet, Work};
@@ -23,7 +24,7 @@ use crate::id::Oid;
 #[path = "model/search_image.rs"]
 mod image;
 #[cfg(test)]
-pub(crate) use image::{take, take_oid};
+pub(crate) use image::{spill_set, take, take_oid};
 
 /// A search; see the [module](self).
 #[derive(Debug, Default)]
@@ -47,8 +48,19 @@ pub(crate) struct Search {
 enum Current {
     /// Looks for a referrer that is safe.
     Examine(Examination),
+    /// Takes over what hangs on an object that has become suspect.
+    Adopt(Adoption),
     /// Walks over the references of an object.
     Spread(Spread),
+}
+
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
+struct Adoption {
+    oid: Oid,
+    beneath: Beneath,
+    /// All below have been taken over.
+    next: Oid,
 }
 
 #[derive(Debug)]
@@ -72,8 +84,10 @@ struct Examination {
     again: bool,
     /// No referrer so far.
     alone: bool,
-    /// A referrer may still turn out to be safe.
+    /// A referrer may still turn out to be safe, and nothing would tell.
     undecided: bool,
+    /// What was found to hang on the object.
+    beneath: Beneath,
 }
 
 /// What a step of a search led to.
@@ -117,11 +131,39 @@ impl Scene<'_> {
 struct Open<'a> {
     suspects: &'a mut SpillSet,
     work: &'a mut Work,
+    target: Oid,
+    /// What hangs on the target, where that is wanted.
+    beneath: Option<&'a mut Beneath>,
 }
 
 impl Obstacles for Open<'_> {
     fn blocks(&mut self, oid: Oid) -> Result<bool> {
         Ok(self.suspects.contains(oid)? || self.work.contains(oid)?)
+    }
+
+    fn is_beneath(&mut self, oid: Oid) -> Result<bool> {
+        match &mut self.beneath {
+            Some(beneath) => beneath.contains(oid),
+            None => Ok(false),
+        }
+    }
+
+    /// Where only its anchor refers to an object, that alone can save it; and where all that it refers to
+    /// is in hand, nothing else hangs on it.
+    fn settles(&mut self, graph: &mut dyn Graph, oid: Oid, path: &mut SpillSet) -> Result<bool> {
+        if self.beneath.is_none() || graph.row(oid)?.is_some() {
+            return Ok(false);
+        }
+        let Some(node) = graph.node(oid)? else {
+            return Ok(false);
+        };
+        for to in node.refs.iter().copied() {
+            let beneath = to == self.target || path.contains(to)? || self.is_beneath(to)?;
+            if !beneath && !self.blocks(to)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -148,10 +190,20 @@ impl Search {
 
     /// A commit has written the object, or changed its referrers or pins. Says whether it was suspect.
     pub(super) fn touched(&mut self, oid: Oid) -> Result<bool> {
-        let current = match &self.current {
-            Some(Current::Examine(now)) if now.oid == oid => Some(false),
-            Some(Current::Spread(now)) if now.oid == oid => Some(now.saves),
-            _ => None,
+        let current = match &mut self.current {
+            Some(Current::Examine(now)) => {
+                now.beneath.unsettle(oid)?;
+                if let Some((_, climb)) = &mut now.climb {
+                    climb.unsettle(oid)?;
+                }
+                (now.oid == oid).then_some(false)
+            }
+            Some(Current::Adopt(now)) => {
+                now.beneath.unsettle(oid)?;
+                (now.oid == oid).then_some(false)
+            }
+            Some(Current::Spread(now)) => (now.oid == oid).then_some(now.saves),
+            None => None,
         };
         match current {
             Some(true) => self.saved.push(oid)?,
@@ -183,6 +235,7 @@ impl Search {
     pub(super) fn step(&mut self, scene: &mut Scene<'_>) -> Result<Step> {
         match self.current.take() {
             Some(Current::Examine(now)) => return self.examine(now, scene),
+            Some(Current::Adopt(now)) => return self.adopt(now, scene),
             Some(Current::Spread(now)) => return self.go_on_spreading(now, scene),
             None => {}
         }
@@ -233,6 +286,7 @@ impl Search {
             again,
             alone: true,
             undecided: false,
+            beneath: Beneath::default(),
         })))
     }
 
@@ -264,6 +318,8 @@ impl Search {
             let mut obstacles = Open {
                 suspects: &mut self.suspects,
                 work: &mut self.work,
+                target: now.oid,
+                beneath: (!now.again).then_some(&mut now.beneath),
             };
             let meter = &mut *scene.meter;
             let verdict = climb.run(
@@ -285,7 +341,13 @@ impl Search {
                     self.anchor(now.oid, links, referrer, scene)?;
                     return Ok(Step::Going);
                 }
-                Verdict::Unsafe => {
+                Verdict::Beneath if !now.again => {
+                    scene.counters.climbs.add(climb.length());
+                    // Where one of these is saved later, it will in turn save what it refers to.
+                    now.undecided |= !now.beneath.add(climb)?;
+                    continue;
+                }
+                Verdict::Beneath | Verdict::Unsafe => {
                     now.undecided |= !self.suspects.contains(referrer)?;
                 }
                 Verdict::Orphan(orphan) => {
@@ -295,12 +357,12 @@ impl Search {
             }
             scene.counters.climbs.add(climb.length());
         }
-        self.conclude(&now, scene)?;
+        self.conclude(now, scene)?;
         Ok(Step::Going)
     }
 
     /// No referrer is safe.
-    fn conclude(&mut self, now: &Examination, scene: &mut Scene<'_>) -> Result<()> {
+    fn conclude(&mut self, now: Examination, scene: &mut Scene<'_>) -> Result<()> {
         let oid = now.oid;
         if now.again {
             // What it waits for is still to be examined.
@@ -317,9 +379,18 @@ impl Search {
             if now.undecided {
                 self.recheck.insert(oid)?;
             }
-            return self.spread(oid, false, scene);
+            if now.beneath.is_empty() {
+                return self.spread(oid, false, scene);
+            }
+            self.current = Some(Current::Adopt(Adoption {
+                oid,
+                beneath: now.beneath,
+                next: Oid::ROOT,
+            }));
+            return Ok(());
         }
-        if !is_closed(scene.graph, oid, &mut SpillSet::default())? {
+        let nobody = &mut SpillSet::default();
+        if guard(scene.graph, oid, nobody, None, &mut |_| true)? != Guard::Closed {
             // The guard: what is deleted does not rest on what the search believes.
             return self.work.insert(oid);
         }
@@ -333,9 +404,33 @@ impl Search {
         Ok(())
     }
 
+    /// Takes over what hangs on an object that has become suspect: to be examined, unless nothing else need
+    /// be known of it.
+    fn adopt(&mut self, mut now: Adoption, scene: &mut Scene<'_>) -> Result<Step> {
+        while let Some(oid) = now.beneath.next_from(now.next)? {
+            if !scene.more() {
+                self.current = Some(Current::Adopt(now));
+                return Ok(Step::OutOfBudget);
+            }
+            now.next = oid.next();
+            if now.beneath.is_settled(oid)? && !self.work.contains(oid)? {
+                self.reach_down_to(oid, scene);
+                self.suspects.insert(oid)?;
+            } else {
+                self.add_work(oid, scene)?;
+            }
+        }
+        self.spread(now.oid, false, scene)?;
+        Ok(Step::Going)
+    }
+
+    fn reach_down_to(&mut self, oid: Oid, scene: &mut Scene<'_>) {
+        self.least = self.least.min(oid);
+        scene.lower_floor(oid);
+    }
+
     fn add_work(&mut self, orphan: Oid, scene: &mut Scene<'_>) -> Result<()> {
-        self.least = self.least.min(orphan);
-        scene.lower_floor(orphan);
+        self.reach_down_to(orphan, scene);
         if !self.suspects.contains(orphan)? {
             self.work.insert(orphan)?;
         }
@@ -384,8 +479,9 @@ impl Search {
                 return Ok(Step::OutOfBudget);
             }
             now.index += 1;
-            // The one is about suspects, the other about what is none yet.
-            if self.suspects.contains(target)? != now.saves {
+            // The one is about suspects, the other about what is not even going to be examined yet.
+            let suspect = self.suspects.contains(target)?;
+            if suspect != now.saves || (!now.saves && self.work.contains(target)?) {
                 continue;
             }
             let Some(links) = links(scene.graph, target)? else {

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::local::{LocalStore, Shared};
 use super::session::{SessionKind, Sessions};
 use super::writer::Writer;
+use crate::collect::graph::Graph as _;
 use crate::collect::rows::decode_orphan;
 use crate::collect::{Budget, Collected, Counters, Progress};
 use crate::engine::{Durability, Key, Table};
@@ -66,10 +67,11 @@ pub struct Pending {
 /// Orphans that are looked at for the oldest.
 const ORPHANS_LOOKED_AT: usize = 65_536;
 
-/// A slice of the background worker: commits wait for no longer than that.
+/// A slice of the background worker: commits wait for little longer than that. As many objects as are
+/// deleted at once are so without a look at the clock.
 const SLICE: Budget = Budget {
-    deletes: 8192,
-    reads: 32 << 10,
+    deletes: 2048,
+    reads: 16 << 10,
     time: Some(Duration::from_millis(4)),
 };
 /// A slice of a collection that somebody waits for.
@@ -119,7 +121,10 @@ impl Shared {
         };
         if !graph.is_empty() {
             let durability = self.offered_durability(wanted)?;
+            let rows = graph.rows_to_write();
+            let begin = Instant::now();
             self.write_graph(&mut writer, graph, durability)?;
+            writer.collector.measured(rows, begin.elapsed());
         }
         Ok(outcome)
     }

@@ -287,6 +287,10 @@ impl Graph for RowGraph<'_> {
         self.reads + self.bytes / BYTES_PER_READ
     }
 
+    fn rows_to_write(&self) -> u64 {
+        (self.rows.len() + self.objects.len()) as u64
+    }
+
     fn node(&mut self, oid: Oid) -> Result<Option<Arc<Node>>> {
         if matches!(self.objects.get(&oid), Some(Pending::Deleted)) {
             return Ok(None);
@@ -409,8 +413,11 @@ impl Graph for RowGraph<'_> {
     }
 
     fn next_more(&mut self, oid: Oid, from: Oid) -> Result<Option<Oid>> {
-        let found = self.next_second(Table::ReferrersMore, oid.0, from)?;
-        Ok(found.map(|(referrer, _)| referrer))
+        self.reads += 1;
+        let from = Key::pair(oid.0, from.0);
+        let found = self.rows.next_key(Table::ReferrersMore, from)?;
+        let found = found.filter(|key| key.first == oid.0);
+        Ok(found.map(|key| Oid(key.second)))
     }
 
     fn put_more(&mut self, oid: Oid, referrer: Oid) -> Result<()> {

@@ -1,9 +1,22 @@
 //! The rows that a group of commits is going to write, readable before they are written.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use crate::engine::{EngineSnapshot, Key, Op, Table};
 use crate::error::Result;
+
+/// Keys that are read ahead at most.
+const AHEAD_MAX: usize = 64;
+
+/// Keys that the engine has, read ahead for a walk.
+struct Ahead {
+    table: Table,
+    /// All keys of the engine from here on that are not in `keys` come after them.
+    from: Key,
+    keys: VecDeque<Key>,
+    /// So many were wanted; where the walk goes on, twice as many.
+    wanted: usize,
+}
 
 /// Pending rows over an engine snapshot: reading sees them first.
 pub(super) struct WriteSet {
@@ -11,6 +24,7 @@ pub(super) struct WriteSet {
     rows: BTreeMap<(Table, Key), Option<Vec<u8>>>,
     /// Pending rows of which the engine has none: when they are deleted again nothing is to be written.
     fresh: HashSet<(Table, Key)>,
+    ahead: Option<Ahead>,
 }
 
 impl WriteSet {
@@ -19,6 +33,7 @@ impl WriteSet {
             view: Some(view),
             rows: BTreeMap::new(),
             fresh: HashSet::new(),
+            ahead: None,
         }
     }
 
@@ -52,6 +67,10 @@ impl WriteSet {
         } else {
             self.rows.insert((table, key), None);
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -88,6 +107,61 @@ impl WriteSet {
             }
         }
         Ok(stored.or_else(|| pending.map(|(key, value)| (key, value.clone()))))
+    }
+
+    /// The first key of `table` from `from` on, for walks: engines open a cursor at some cost, so that from
+    /// the second step on more is read than is asked for.
+    pub(super) fn next_key(&mut self, table: Table, from: Key) -> Result<Option<Key>> {
+        let pending = self.next_pending(table, from).map(|(key, _)| key);
+        let (mut from, mut stored) = (from, None);
+        while let Some(key) = self.next_stored(table, from)? {
+            if !self.rows.contains_key(&(table, key)) {
+                stored = Some(key);
+                break;
+            }
+            match key.successor(table) {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        Ok(stored.into_iter().chain(pending).min())
+    }
+
+    fn next_stored(&mut self, table: Table, from: Key) -> Result<Option<Key>> {
+        let Some(view) = &self.view else {
+            return Ok(None);
+        };
+        let mut wanted = 1;
+        if let Some(ahead) = &mut self.ahead
+            && ahead.table == table
+            && ahead.from <= from
+        {
+            while ahead.keys.front().is_some_and(|key| *key < from) {
+                ahead.keys.pop_front();
+            }
+            if let Some(key) = ahead.keys.front() {
+                ahead.from = from;
+                return Ok(Some(*key));
+            }
+            if ahead.from.first == from.first {
+                wanted = (ahead.wanted * 2).min(AHEAD_MAX);
+            }
+        }
+        let mut keys = VecDeque::with_capacity(wanted);
+        let mut cursor = view.cursor(table, from)?;
+        while keys.len() < wanted
+            && let Some((key, _)) = cursor.next()?
+        {
+            keys.push_back(key);
+        }
+        let first = keys.front().copied();
+        self.ahead = Some(Ahead {
+            table,
+            from,
+            keys,
+            wanted,
+        });
+        Ok(first)
     }
 
     /// The engine snapshot underneath, without the pending rows.
@@ -172,6 +246,16 @@ mod tests {
         );
         rows.delete(table, stored);
         assert_eq!(rows.ops(), [Op::Delete { table, key: stored }]);
+
+        // A walk sees the same.
+        rows.put_new(table, other, b"new".to_vec());
+        assert_eq!(rows.next_key(table, Key::MIN).unwrap(), Some(other));
+        assert_eq!(rows.next_key(table, Key::from(10)).unwrap(), None);
+        rows.put(table, stored, b"new".to_vec());
+        assert_eq!(rows.next_key(table, Key::MIN).unwrap(), Some(stored));
+        rows.delete(table, other);
+        rows.delete(table, stored);
+        assert_eq!(rows.next_key(table, Key::MIN).unwrap(), None);
 
         // What is put again after it has gone is new once more.
         rows.put_new(table, other, b"new".to_vec());

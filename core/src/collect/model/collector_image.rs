@@ -1,10 +1,11 @@
 //! The collector's memory as a few bytes, and back, for the model check.
 
-use super::{Collector, Draft};
+use super::Collector;
 use crate::collect::climb::Memo;
+use crate::collect::condemn::Draft;
 use crate::collect::model::{Mask, Sabotage, mask, oids};
 use crate::collect::rows::JobState;
-use crate::collect::search::{Search, take, take_oid};
+use crate::collect::search::{Search, spill_set, take, take_oid};
 use crate::id::{Oid, SessionId};
 
 impl Collector {
@@ -24,8 +25,13 @@ impl Collector {
             assert_eq!(draft.bytes, draft.members);
             let least = draft.least.map_or(0, |oid| oid.0 as u8 + 1);
             let [job, next, members] = [draft.job, draft.next.0, draft.members];
+            assert_eq!(draft.begun, None, "a hub in the model");
             out.extend([job as u8, next as u8, members as u8, least]);
+            out.push(mask(self.with_rows.sorted()));
         }
+        let with_rows = &self.deletion.with_rows;
+        let known = with_rows.as_ref().map(|rows| mask(rows.sorted()));
+        out.extend([u8::from(known.is_some()), known.unwrap_or(0)]);
         assert!(!self.long || self.search.is_some(), "no search, and long");
         out.push(u8::from(self.search.is_some()));
         if let Some(search) = &mut self.search {
@@ -55,8 +61,13 @@ impl Collector {
                 members: members.into(),
                 bytes: members.into(),
                 least: take(input).checked_sub(1).map(|oid| Oid(oid.into())),
+                begun: None,
             });
+            collector.with_rows = spill_set(take(input));
         }
+        let known = take(input) == 1;
+        let with_rows = spill_set(take(input));
+        collector.deletion.with_rows = known.then_some(with_rows);
         if take(input) == 1 {
             collector.search = Some(Search::load(input));
             collector.long = true;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Current, Examination, Search, Spread};
+use super::{Adoption, Current, Examination, Search, Spread};
+use crate::collect::beneath::Beneath;
 use crate::collect::climb::Climb;
 use crate::collect::graph::{Node, Position};
 use crate::collect::model::{Mask, mask, oids};
@@ -13,6 +14,10 @@ pub(crate) fn spill_set(set: Mask) -> SpillSet {
     let mut spill = SpillSet::default();
     oids(set).for_each(|oid| assert!(spill.insert(oid).unwrap()));
     spill
+}
+
+fn spill_sets(input: &mut &[u8]) -> [SpillSet; 2] {
+    [(); 2].map(|()| spill_set(take(input)))
 }
 
 fn work(set: Mask) -> Work {
@@ -53,6 +58,11 @@ impl Search {
                 ]);
             }
             Some(Current::Examine(now)) => now.save(out),
+            Some(Current::Adopt(now)) => {
+                out.extend([3, now.oid.0 as u8]);
+                out.extend(now.beneath.sorted().map(mask));
+                out.push(now.next.0 as u8);
+            }
         }
     }
 
@@ -80,7 +90,12 @@ impl Search {
                 index: take(input).into(),
                 saves: take(input) == 1,
             })),
-            _ => Some(Current::Examine(Examination::load(input))),
+            2 => Some(Current::Examine(Examination::load(input))),
+            _ => Some(Current::Adopt(Adoption {
+                oid: take_oid(input),
+                beneath: Beneath::of(spill_sets(input)),
+                next: take_oid(input),
+            })),
         };
         search
     }
@@ -95,11 +110,14 @@ impl Search {
                 all |= mask([now.oid]) | mask(now.node.refs.iter().copied());
             }
             Some(Current::Examine(now)) => {
-                all |= mask([now.oid]);
+                all |= mask([now.oid]) | now.beneath.sorted().map(mask)[0];
                 if let Some((referrer, climb)) = &mut now.climb {
-                    let (_, at, path) = climb.parts();
+                    let (_, at, [path, _]) = climb.parts();
                     all |= mask([*referrer, at]) | mask(path);
                 }
+            }
+            Some(Current::Adopt(now)) => {
+                all |= mask([now.oid]) | now.beneath.sorted().map(mask)[0];
             }
         }
         all
@@ -114,10 +132,12 @@ impl Examination {
         out.extend([2, self.oid.0 as u8, left as u8]);
         let flags = [self.again, self.alone, self.undecided, self.climb.is_some()];
         out.extend(flags.map(u8::from));
+        out.extend(self.beneath.sorted().map(mask));
         if let Some((referrer, climb)) = &mut self.climb {
-            let (target, at, path) = climb.parts();
+            let (target, at, passed) = climb.parts();
             assert_eq!(target, self.oid);
-            out.extend([referrer.0 as u8, at.0 as u8, mask(path)]);
+            out.extend([referrer.0 as u8, at.0 as u8]);
+            out.extend(passed.map(mask));
         }
     }
 
@@ -126,9 +146,10 @@ impl Examination {
         let left = take(input).into();
         let mut flag = || take(input) == 1;
         let (again, alone, undecided, climbs) = (flag(), flag(), flag(), flag());
+        let beneath = Beneath::of(spill_sets(input));
         let climb = climbs.then(|| {
             let (referrer, at) = (take_oid(input), take_oid(input));
-            (referrer, Climb::of(oid, at, spill_set(take(input))))
+            (referrer, Climb::of(oid, at, spill_sets(input)))
         });
         Examination {
             oid,
@@ -137,6 +158,7 @@ impl Examination {
             again,
             alone,
             undecided,
+            beneath,
         }
     }
 }
