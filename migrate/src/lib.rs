@@ -5,6 +5,8 @@
 mod channel;
 mod destination;
 pub mod durus;
+mod input;
+mod offsets;
 mod pipeline;
 mod source;
 mod verify;

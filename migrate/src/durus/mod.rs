@@ -9,7 +9,6 @@
 //! own offsets and lengths is checked before it is used, and a damaged byte within data passes.
 
 mod index;
-mod input;
 mod pickle;
 mod reader;
 mod record;

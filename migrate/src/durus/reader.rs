@@ -5,9 +5,10 @@ use std::path::Path;
 use durum_core::{ErrorKind, Oid, Result, ResultExt};
 
 use super::index::{Found, Index};
-use super::input::{Input, Window};
 use super::record::{read_entry, read_object};
-use super::{DurusObject, Format, scan_dfs20, scan_shelf};
+use super::{DurusObject, Format, READ, scan_dfs20, scan_shelf};
+use crate::input::{Input, Window};
+use crate::offsets::OffsetCursor;
 
 /// An open Durus file.
 ///
@@ -46,7 +47,12 @@ impl DurusFile {
         memory_bytes: usize,
     ) -> Result<DurusFile> {
         let path = path.as_ref();
-        let input = Input::open(path)?;
+        let input = Input::open(path, READ)?;
+        if !input.lock() {
+            return Err(input
+                .fail(ErrorKind::InUse, "a Durus program has it open")
+                .hint("Stop that program, or read through its server: `durus+tcp://HOST:PORT`."));
+        }
         let format = detect(&input)?;
         let mut found = Found::new(scratch, memory_bytes);
         let (map, whole_end) = match format {
@@ -72,7 +78,7 @@ impl DurusFile {
 
     /// The number of objects, garbage included.
     pub fn object_count(&self) -> u64 {
-        self.index.objects
+        self.index.offsets.objects()
     }
 
     /// The size of the data of all objects in their latest versions, in bytes.
@@ -100,7 +106,7 @@ impl DurusFile {
     /// # Errors
     /// `Io` when the index cannot be read.
     pub fn objects_from(&self, oid: Oid) -> Result<Objects<'_>> {
-        Ok(Objects::new(self, self.index.position(oid)?))
+        Ok(Objects::new(self, self.index.offsets.position(oid)?))
     }
 
     /// One object, or `None` where there is none of this OID.
@@ -108,12 +114,9 @@ impl DurusFile {
     /// # Errors
     /// `Io` or `Damaged` when it cannot be read, `Unreadable` when it references an OID from 2^63 on.
     pub fn load(&self, oid: Oid) -> Result<Option<DurusObject>> {
-        let pairs = self.index.pairs(self.index.position(oid)?, 1)?;
-        match pairs.first() {
-            Some((found, at)) if *found == oid.0 => {
-                self.read(&mut Window::new(&self.input), oid, *at).map(Some)
-            }
-            _ => Ok(None),
+        match self.index.offsets.find(oid)? {
+            Some(at) => self.read(&mut Window::new(&self.input), oid, at).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -133,9 +136,7 @@ impl DurusFile {
 pub struct Objects<'f> {
     file: &'f DurusFile,
     window: Window<'f>,
-    /// The next pairs of the index, in reverse.
-    pairs: Vec<(u64, u64)>,
-    position: u64,
+    offsets: OffsetCursor<'f>,
     failed: bool,
 }
 
@@ -144,19 +145,13 @@ impl<'f> Objects<'f> {
         Objects {
             file,
             window: Window::new(&file.input),
-            pairs: Vec::new(),
-            position,
+            offsets: file.index.offsets.cursor(position),
             failed: false,
         }
     }
 
     fn step(&mut self) -> Result<Option<DurusObject>> {
-        if self.pairs.is_empty() {
-            self.pairs = self.file.index.pairs(self.position, PAIRS_AT_ONCE)?;
-            self.position += self.pairs.len() as u64;
-            self.pairs.reverse();
-        }
-        match self.pairs.pop() {
+        match self.offsets.next()? {
             Some((oid, at)) => self.file.read(&mut self.window, Oid(oid), at).map(Some),
             None => Ok(None),
         }
@@ -199,9 +194,6 @@ fn detect(input: &Input) -> Result<Format> {
 
 /// How much of a file is looked at to tell its format.
 const START_BYTES: u64 = 16;
-
-/// How many pairs of the index are read at once.
-const PAIRS_AT_ONCE: u64 = 4096;
 
 /// The memory for sorting, where none is given.
 const SORT_BYTES: usize = 16 << 20;

@@ -2,8 +2,9 @@
 
 use durum_core::{Error, ErrorKind, Oid, Result};
 
-use super::input::Window;
 use super::{DurusObject, Format, WRITE};
+use crate::input::Window;
+use crate::offsets::BEYOND;
 
 /// Where the parts of an entry lie in the file. All offsets are known to be inside the file.
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +168,3 @@ const RECORD_HEAD_BYTES: u64 = 12;
 
 /// Larger objects are read past the window.
 const WINDOW_BYTES_MAX: usize = 64 << 10;
-
-/// What is said of OIDs that no store can hold.
-pub(super) const BEYOND: &str = "which is 2^63 or more: more than a store's OIDs reach";

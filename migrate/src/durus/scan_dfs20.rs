@@ -8,8 +8,8 @@ use durum_core::Result;
 
 use super::Format;
 use super::index::Found;
-use super::input::{Input, Window};
 use super::record::{Malformed, read_entry};
+use crate::input::{Input, Window};
 
 /// Passes all entries to `found`; gives the end of the last whole transaction.
 pub(super) fn scan(input: &Input, found: &mut Found) -> Result<u64> {

@@ -13,8 +13,8 @@ use durum_core::Result;
 
 use super::Format;
 use super::index::{Found, OffsetMap};
-use super::input::{Input, Window};
 use super::record::{Checked, Entry, Malformed, read_entry};
+use crate::input::{Input, Window};
 
 /// Passes all entries to `found`; gives the map, and the end of the last whole transaction.
 pub(super) fn scan(input: &Input, found: &mut Found) -> Result<(OffsetMap, u64)> {
