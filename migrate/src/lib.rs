@@ -7,6 +7,7 @@ mod destination;
 pub mod durus;
 mod input;
 mod offsets;
+mod pickle;
 mod pipeline;
 mod source;
 mod verify;
