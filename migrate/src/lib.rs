@@ -11,5 +11,6 @@ mod pickle;
 mod pipeline;
 mod source;
 mod verify;
+pub mod zodb;
 
 pub use pipeline::{MigrateOptions, Outcome, Progress, Verify, migrate};
