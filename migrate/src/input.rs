@@ -40,6 +40,10 @@ impl Input {
         lock_shared(&self.file)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The size of the file when it was opened, in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.len

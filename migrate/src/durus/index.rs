@@ -7,8 +7,7 @@ use std::path::Path;
 use durum_core::external_sort::{PairSorter, SortedPairs};
 use durum_core::{Error, ErrorKind, Oid, Result};
 
-use super::Format;
-use super::record::{Entry, read_entry};
+use super::record::{Entry, Layout, read_entry};
 use crate::input::{Input, Window};
 use crate::offsets::{BEYOND, OffsetIndex, OffsetsWriter};
 
@@ -119,7 +118,7 @@ impl Index {
     /// Builds the index of what was found before `whole_end`.
     pub(super) fn build(
         input: &Input,
-        format: Format,
+        layout: Layout,
         found: Found,
         map: Option<OffsetMap>,
         whole_end: u64,
@@ -128,7 +127,7 @@ impl Index {
         let mut builder = Builder {
             out: OffsetsWriter::create(scratch)?,
             data_bytes: found.data_bytes,
-            format,
+            layout,
             window: Window::new(input),
             check: map.map(|map| MapCheck {
                 map,
@@ -148,7 +147,7 @@ impl Index {
 struct Builder<'i> {
     out: OffsetsWriter,
     data_bytes: u64,
-    format: Format,
+    layout: Layout,
     window: Window<'i>,
     check: Option<MapCheck<'i>>,
 }
@@ -198,7 +197,7 @@ impl Builder<'_> {
     /// Takes the superseded version at `at` out of the total.
     fn superseded(&mut self, at: u64) -> Result<()> {
         let input = self.window.input();
-        match read_entry(&mut self.window, self.format, at, input.len())? {
+        match read_entry(&mut self.window, self.layout, at, input.len())? {
             Ok(entry) => {
                 self.data_bytes = self.data_bytes.saturating_sub(entry.data_bytes.into());
                 Ok(())
