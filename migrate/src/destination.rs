@@ -6,7 +6,7 @@ use durum_core::config::{DurusFormat, Location};
 use durum_core::engine::Registry;
 use durum_core::record::{Codecs, Payload};
 use durum_core::store::StagedStore;
-use durum_core::{ErrorKind, Oid, Result, Tid};
+use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use crate::channel::Channel;
 use crate::durus::{DurusFile, DurusObject, DurusWriter, Format};
@@ -22,6 +22,14 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
+    /// Refuses what is never written, which need not wait for the source.
+    pub(crate) fn check(location: &Location) -> Result<()> {
+        match location {
+            Location::ZodbFile { .. } => Err(not_written(location)),
+            _ => Ok(()),
+        }
+    }
+
     /// Begins the destination.
     pub(crate) fn create(registry: &Registry, location: &Location) -> Result<Destination> {
         let created = match location {
@@ -32,9 +40,11 @@ impl Destination {
                 let format = match format {
                     DurusFormat::Shelf => Format::Shelf,
                     DurusFormat::Dfs20 => Format::Dfs20,
+                    DurusFormat::Sqlite => Format::Sqlite,
                 };
                 DurusWriter::create(path, format).map(Destination::Durus)
             }
+            Location::ZodbFile { .. } => return Err(not_written(location)),
             Location::Server { .. } => return Err(no_server(location)),
         };
         created.map_err(|error| match error.kind() {
@@ -122,6 +132,14 @@ impl Copy<'_> {
         }
         Ok(())
     }
+}
+
+fn not_written(location: &Location) -> Error {
+    Error::new(ErrorKind::Usage, "migrate")
+        .because(format!(
+            "ZODB's files are read, and not written ({location})"
+        ))
+        .hint("Name a store or a Durus file as the destination.")
 }
 
 fn verify_file(path: &Path, verifier: &mut Verifier<'_>) -> Result<()> {

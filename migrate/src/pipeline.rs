@@ -10,6 +10,7 @@ use crate::channel::Channel;
 use crate::destination::{Copy, Destination};
 use crate::source::Source;
 use crate::verify::{Seen, Verifier};
+use crate::zodb::LeftOut;
 
 /// How a copy is verified before it appears.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,12 +52,14 @@ pub struct Outcome {
     pub bytes: u64,
     /// The digest of both sides, where they were verified by it.
     pub digest: Option<Digest>,
-    /// Bytes of a torn write at the end of a Durus file, which belong to no whole transaction and
+    /// Bytes of a torn write at the end of a foreign file, which belong to no whole transaction and
     /// were left out.
     pub torn_bytes: u64,
     /// References to objects that do not exist, copied as they are; counted where the copy was
     /// verified by its digest.
     pub dangling: u64,
+    /// What a ZODB file has that is not copied.
+    pub left_out: LeftOut,
 }
 
 /// Is told how far a migration has come, on the thread that called [`migrate`].
@@ -90,7 +93,7 @@ pub(crate) struct Copied {
 /// # Errors
 /// `NotFound`, `Unreadable`, `InUse`, `Damaged` of the source; `Exists` and `ReadOnly` of the
 /// destination; `TooLarge`, `Full`; `Mismatch` where verification fails; `Usage` where both are the
-/// same.
+/// same, or the destination is of a kind that is only read.
 pub fn migrate(
     registry: &Registry,
     source: &Location,
@@ -98,6 +101,7 @@ pub fn migrate(
     options: &MigrateOptions,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
+    Destination::check(destination)?;
     let source = Source::open(registry, source)?;
     let mut destination = Destination::create(registry, destination)?;
     progress.begin("copy", Some(source.objects()?));
@@ -138,5 +142,6 @@ pub fn migrate(
         digest: expected,
         torn_bytes: source.torn_bytes(),
         dangling: verifier.dangling,
+        left_out: source.left_out(),
     })
 }

@@ -1,5 +1,7 @@
 //! Where objects come from.
 
+use std::sync::OnceLock;
+
 use durum_core::config::Location;
 use durum_core::digest::Digest;
 use durum_core::engine::Registry;
@@ -9,6 +11,7 @@ use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use crate::channel::Channel;
 use crate::durus::{DurusFile, DurusObject};
+use crate::zodb::{LeftOut, ZodbFile};
 
 /// Objects travel in parcels of about this many bytes: few enough switches between threads.
 const PARCEL_BYTES: usize = 256 << 10;
@@ -23,6 +26,11 @@ pub(crate) enum Source {
         snapshot: Box<dyn Snapshot>,
     },
     Durus(DurusFile),
+    Zodb {
+        file: ZodbFile,
+        /// Known once all objects were sent.
+        left_out: OnceLock<LeftOut>,
+    },
 }
 
 /// An object on its way.
@@ -30,7 +38,7 @@ pub(crate) enum Source {
 pub(crate) enum Item {
     /// A record as it is stored, verified already.
     Stored(Oid, Vec<u8>),
-    /// An object of a Durus file.
+    /// An object of a foreign file.
     Durus(DurusObject),
 }
 
@@ -46,7 +54,7 @@ impl Item {
                 let refs: Vec<Oid> = record.refs().collect();
                 take(*oid, record.tid, &refs, record.payload())
             }
-            // Durus files have no commit numbers: all is of the first.
+            // Durus files have no commit numbers, and ZODB's are times: all is of the first.
             Item::Durus(object) => take(
                 object.oid,
                 Tid(1),
@@ -66,6 +74,10 @@ impl Source {
                 Ok(Source::Store { store, snapshot })
             }
             Location::DurusFile { path, .. } => Ok(Source::Durus(DurusFile::open(path)?)),
+            Location::ZodbFile { path } => Ok(Source::Zodb {
+                file: ZodbFile::open(path)?,
+                left_out: OnceLock::new(),
+            }),
             Location::Server { .. } => Err(no_server(location)),
         }
     }
@@ -75,6 +87,7 @@ impl Source {
         match self {
             Source::Store { store, .. } => Ok(store.stats()?.objects),
             Source::Durus(file) => Ok(file.object_count()),
+            Source::Zodb { file, .. } => Ok(file.object_count()),
         }
     }
 
@@ -82,7 +95,7 @@ impl Source {
     pub(crate) fn marks(&self) -> Result<(Tid, Oid)> {
         match self {
             Source::Store { store, snapshot } => Ok((snapshot.tid(), store.stats()?.high_water)),
-            Source::Durus(_) => Ok((Tid(1), Oid::ROOT)),
+            Source::Durus(_) | Source::Zodb { .. } => Ok((Tid(1), Oid::ROOT)),
         }
     }
 
@@ -91,14 +104,23 @@ impl Source {
         match self {
             Source::Store { .. } => 0,
             Source::Durus(file) => file.torn_bytes(),
+            Source::Zodb { file, .. } => file.torn_bytes(),
         }
     }
 
-    /// Knows the dictionaries that the records need; for Durus files there are none.
+    /// What a ZODB file has that is not copied, once all its objects were sent.
+    pub(crate) fn left_out(&self) -> LeftOut {
+        match self {
+            Source::Zodb { left_out, .. } => left_out.get().copied().unwrap_or_default(),
+            Source::Store { .. } | Source::Durus(_) => LeftOut::default(),
+        }
+    }
+
+    /// Knows the dictionaries that the records need; for foreign files there are none.
     pub(crate) fn codecs<'a>(&'a self, none: &'a Codecs) -> &'a Codecs {
         match self {
             Source::Store { snapshot, .. } => snapshot.codecs(),
-            Source::Durus(_) => none,
+            Source::Durus(_) | Source::Zodb { .. } => none,
         }
     }
 
@@ -132,17 +154,12 @@ impl Source {
                     }
                 }
             }
-            Source::Durus(file) => {
-                for object in file.objects() {
-                    let object = object?;
-                    if digest {
-                        sum.add(object.oid, object.refs.iter().copied(), &object.data);
-                    }
-                    let bytes = object.data.len() + object.refs.len() * 8;
-                    if !parcel.add(Item::Durus(object), bytes) {
-                        break;
-                    }
-                }
+            Source::Durus(file) => parcel.add_all(file.objects(), digest.then_some(&mut sum))?,
+            Source::Zodb { file, left_out } => {
+                let mut objects = file.objects();
+                parcel.add_all(&mut objects, digest.then_some(&mut sum))?;
+                // It is empty: all is sent once.
+                let _ = left_out.set(objects.left_out());
             }
         }
         parcel.send();
@@ -157,6 +174,25 @@ struct Parcel<'a> {
 }
 
 impl Parcel<'_> {
+    /// Adds the objects of a foreign file, and to their digest if it is wanted.
+    fn add_all(
+        &mut self,
+        objects: impl Iterator<Item = Result<DurusObject>>,
+        mut sum: Option<&mut Digest>,
+    ) -> Result<()> {
+        for object in objects {
+            let object = object?;
+            if let Some(sum) = &mut sum {
+                sum.add(object.oid, object.refs.iter().copied(), &object.data);
+            }
+            let bytes = object.data.len() + object.refs.len() * 8;
+            if !self.add(Item::Durus(object), bytes) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, item: Item, bytes: usize) -> bool {
         self.items.push(item);
         self.bytes += bytes + OBJECT_OVERHEAD;

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 use durum_core::Oid;
-use durum_migrate::durus::{Dfs20Writer, DurusFile, DurusObject, ShelfWriter};
+use durum_migrate::durus::{Dfs20Writer, DurusFile, DurusObject, ShelfWriter, SqliteWriter};
 
 /// At 16 bytes each in memory, so many would show.
 const OBJECTS: u64 = 3_000_000;
@@ -38,15 +38,19 @@ fn three_million_objects_fit_in_little_memory() {
     let paths = [
         directory.path().join("shelf"),
         directory.path().join("dfs20"),
+        directory.path().join("sqlite"),
     ];
     let mut shelf = ShelfWriter::create(&paths[0]).unwrap();
     let mut dfs20 = Dfs20Writer::create(&paths[1]).unwrap();
+    let mut sqlite = SqliteWriter::create(&paths[2]).unwrap();
     for number in 0..OBJECTS {
         shelf.push(&object(number)).unwrap();
         dfs20.push(&object(number)).unwrap();
+        sqlite.push(&object(number)).unwrap();
     }
     shelf.finish().unwrap();
     dfs20.finish().unwrap();
+    sqlite.finish().unwrap();
     for path in &paths {
         let file = DurusFile::open_with(path, Some(directory.path()), 8 << 20).unwrap();
         assert_eq!(file.object_count(), OBJECTS);

@@ -14,3 +14,4 @@ mod output;
 #[cfg(unix)]
 mod permissions;
 mod tour;
+mod zodb;

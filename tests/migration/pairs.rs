@@ -217,7 +217,11 @@ fn durus_files_of_both_formats_on_the_way() {
     }
     crate::sample::import(&registry, &source, &objects);
     let expected = digest(&open(&registry, &source));
-    for (format, magic) in [("shelf", &b"SHELF-1\n"[..]), ("dfs20", b"DFS20\0")] {
+    for (format, magic) in [
+        ("shelf", &b"SHELF-1\n"[..]),
+        ("dfs20", b"DFS20\0"),
+        ("sqlite", b"SQLite format 3\0"),
+    ] {
         let file = path(format);
         let durus = format!("durus:{file}?format={format}");
         let outcome = run(&registry, &source, &durus, Verify::Digest).unwrap();

@@ -1,6 +1,5 @@
 """What the scripts here share: opening a file of any format with the original Durus 4.3."""
 
-import hashlib
 import struct
 
 from durus.file_storage import FileStorage
@@ -55,9 +54,3 @@ def objects(storage):
         oid = number(bytes(oid))
         refs = {number(ref) for ref in split_oids(refs)}
         yield oid, sorted(refs - {oid}), bytes(data)
-
-
-def object_hash(oid, refs, data):
-    """One object's part of the digest, as a number."""
-    head = struct.pack(f">QI{len(refs)}Q", oid, len(refs), *refs)
-    return int.from_bytes(hashlib.sha256(head + data).digest(), "big")

@@ -31,8 +31,9 @@ impl SqliteFile {
     /// Opens a file whose first bytes are SQLite's. `input` is closed before SQLite opens the file: to
     /// close it later would take away SQLite's own locks.
     pub(super) fn open(input: Input) -> Result<SqliteFile> {
-        let version = Window::new(&input).number(WRITE_VERSION_AT, 1)?;
-        if version == Some(WITH_LOG) {
+        // To be read and to be written: either makes SQLite put files beside the database.
+        let versions = Window::new(&input).get(VERSIONS_AT, 2)?.map(<[u8]>::to_vec);
+        if versions.is_some_and(|versions| versions.contains(&WITH_LOG)) {
             let path = input.path().display();
             return Err(input
                 .fail(ErrorKind::Unreadable, "it is an SQLite database with a write-ahead log")
@@ -236,7 +237,7 @@ fn failed(error: rusqlite::Error) -> Error {
 }
 
 /// Where a database says whether it has a write-ahead log.
-const WRITE_VERSION_AT: u64 = 18;
+const VERSIONS_AT: u64 = 18;
 
 /// What it says there if it has.
-const WITH_LOG: u64 = 2;
+const WITH_LOG: u8 = 2;

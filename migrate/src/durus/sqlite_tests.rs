@@ -237,4 +237,5 @@ fn no_damage_does_harm() {
     for end in (0..bytes.len()).step_by(512) {
         assert!(!check(&bytes[..end]), "{end}");
     }
+    assert_eq!(scratch.files().len(), 1, "nothing was put beside it");
 }
