@@ -5,12 +5,14 @@
 // Clippy knows test functions, but not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use durum_core::{ErrorKind, Oid, Result};
 use durum_migrate::durus::DurusObject;
 use durum_migrate::zodb::{LeftOut, ZodbFile};
-use durum_testkit::{run_python, zodb_python};
+use durum_testkit::{python_script, run_python, zodb_python};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -124,6 +126,31 @@ fn a_transaction_that_was_not_finished_is_torn() {
     assert!(file.torn_bytes() > 60, "{}", file.torn_bytes());
     assert_eq!(file.load(Oid(9000)).unwrap(), None);
     assert!(ours(&path).0 == bench.original(&path).0);
+}
+
+#[test]
+fn a_storage_is_open_here_or_there() {
+    let Some(bench) = Bench::new() else { return };
+    let path = bench.sample(&["--small"]);
+    let mut holder = Command::new(&bench.python)
+        .arg(python_script("zodb_hold.py"))
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut out = BufReader::new(holder.stdout.take().unwrap());
+    out.read_line(&mut said).unwrap();
+    assert_eq!(said, "open\n");
+    assert_eq!(ZodbFile::open(&path).unwrap_err().kind(), ErrorKind::InUse);
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+
+    let file = ZodbFile::open(&path).unwrap();
+    assert_eq!(bench.run("zodb_hold.py", &path, &[]), "locked\n");
+    drop(file);
+    assert_eq!(bench.run("zodb_hold.py", &path, &[]), "open\n");
 }
 
 /// Every byte of a file damaged in turn, and every length that a file can be cut to: an error, a torn

@@ -195,7 +195,7 @@ fn empty_stores_and_stores_in_memory() {
 
 /// Through files of both formats of Durus, and garbage, which is data like any other.
 #[test]
-fn durus_files_of_both_formats_on_the_way() {
+fn durus_files_of_all_formats_on_the_way() {
     let mut draw = Rng::with_seed(seed());
     let directory = tempfile::tempdir().unwrap();
     let registry = registry_with(Flaw::None);
