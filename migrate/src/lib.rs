@@ -9,6 +9,8 @@ mod input;
 mod offsets;
 mod pickle;
 mod pipeline;
+#[cfg(test)]
+mod scratch;
 mod source;
 mod verify;
 pub mod zodb;

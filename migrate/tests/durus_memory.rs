@@ -7,6 +7,7 @@
 
 use durum_core::Oid;
 use durum_migrate::durus::{Dfs20Writer, DurusFile, DurusObject, ShelfWriter, SqliteWriter};
+use durum_testkit::peak_kib;
 
 /// At 16 bytes each in memory, so many would show.
 const OBJECTS: u64 = 3_000_000;
@@ -20,16 +21,6 @@ fn object(number: u64) -> DurusObject {
         refs: vec![Oid(number * 7 % OBJECTS * 2 + 1)],
         data: number.to_be_bytes().to_vec(),
     }
-}
-
-/// The peak memory of this process, in KiB, as the kernel counts it.
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 #[test]

@@ -5,6 +5,8 @@
 // Clippy knows test functions, but not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod kit;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,34 +14,19 @@ use std::process::{Command, Stdio};
 use durum_core::{ErrorKind, Oid, Result};
 use durum_migrate::durus::DurusObject;
 use durum_migrate::zodb::{LeftOut, ZodbFile};
-use durum_testkit::{python_script, run_python, zodb_python};
+use durum_testkit::{python_script, zodb_python};
 use serde_json::Value;
-use tempfile::TempDir;
 
-struct Bench {
-    python: PathBuf,
-    directory: TempDir,
+use crate::kit::{Bench, parse_object};
+
+fn bench() -> Option<Bench> {
+    Bench::new(zodb_python())
 }
 
 impl Bench {
-    fn new() -> Option<Bench> {
-        let python = zodb_python()?;
-        let directory = tempfile::tempdir().unwrap();
-        Some(Bench { python, directory })
-    }
-
-    fn run(&self, script: &str, file: &Path, options: &[&str]) -> String {
-        let mut arguments = vec![file.to_str().unwrap()];
-        arguments.extend(options);
-        run_python(&self.python, script, &arguments)
-    }
-
     /// A sample of `zodb_sample.py`.
     fn sample(&self, options: &[&str]) -> PathBuf {
-        let path = self
-            .directory
-            .path()
-            .join(format!("Data{}.fs", options.concat()));
+        let path = self.path(&format!("Data{}.fs", options.concat()));
         self.run("zodb_sample.py", &path, options);
         path
     }
@@ -56,19 +43,6 @@ impl Bench {
     }
 }
 
-fn parse_object(value: &Value) -> DurusObject {
-    let refs = value[1].as_array().unwrap();
-    let hex = value[2].as_str().unwrap();
-    let bytes = (0..hex.len()).step_by(2);
-    DurusObject {
-        oid: Oid(value[0].as_u64().unwrap()),
-        refs: refs.iter().map(|oid| Oid(oid.as_u64().unwrap())).collect(),
-        data: bytes
-            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-            .collect(),
-    }
-}
-
 fn ours(path: &Path) -> (Vec<DurusObject>, LeftOut) {
     let file = ZodbFile::open(path).unwrap();
     let mut objects = file.objects();
@@ -79,7 +53,7 @@ fn ours(path: &Path) -> (Vec<DurusObject>, LeftOut) {
 
 #[test]
 fn files_are_read_as_zodb_reads_them() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     for options in [&[][..], &["--pack"], &["--pack", "--more"], &["--small"]] {
         let path = bench.sample(options);
         let before = std::fs::read(&path).unwrap();
@@ -120,7 +94,7 @@ fn reachable(objects: &[DurusObject]) -> usize {
 
 #[test]
 fn a_transaction_that_was_not_finished_is_torn() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let path = bench.sample(&["--unfinished"]);
     let file = ZodbFile::open(&path).unwrap();
     assert!(file.torn_bytes() > 60, "{}", file.torn_bytes());
@@ -130,7 +104,7 @@ fn a_transaction_that_was_not_finished_is_torn() {
 
 #[test]
 fn a_storage_is_open_here_or_there() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let path = bench.sample(&["--small"]);
     let mut holder = Command::new(&bench.python)
         .arg(python_script("zodb_hold.py"))
@@ -157,12 +131,12 @@ fn a_storage_is_open_here_or_there() {
 /// end, other data, or no difference.
 #[test]
 fn a_damaged_file_is_an_error_or_nearly_the_same() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let path = bench.sample(&["--small"]);
     let bytes = std::fs::read(&path).unwrap();
     assert!(bytes.len() < 4000, "{}", bytes.len());
     let (expected, _) = ours(&path);
-    let damaged = bench.directory.path().join("damaged.fs");
+    let damaged = bench.path("damaged.fs");
     let read = |bytes: &[u8]| -> Result<(Vec<DurusObject>, u64)> {
         std::fs::write(&damaged, bytes).unwrap();
         let file = ZodbFile::open(&damaged)?;

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use durum_core::Oid;
 use durum_migrate::zodb::ZodbFile;
+use durum_testkit::peak_kib;
 
 /// At 16 bytes each in memory, so many would show.
 const OBJECTS: u64 = 2_000_000;
@@ -62,16 +63,6 @@ fn write(path: &Path) {
         out.write_all(&length.to_be_bytes()).unwrap();
     }
     out.flush().unwrap();
-}
-
-/// The peak memory of this process, in KiB, as the kernel counts it.
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 #[test]

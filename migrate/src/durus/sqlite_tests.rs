@@ -5,24 +5,11 @@ use std::path::{Path, PathBuf};
 
 use durum_core::{ErrorKind, Oid, Result};
 use rusqlite::Connection;
-use tempfile::TempDir;
 
 use super::{DurusFile, DurusObject, DurusWriter, Format};
-
-struct Scratch {
-    directory: TempDir,
-}
+use crate::scratch::Scratch;
 
 impl Scratch {
-    fn new() -> Scratch {
-        let directory = tempfile::tempdir().unwrap();
-        Scratch { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
     /// A database of some objects.
     fn database(&self, name: &str, count: u64) -> PathBuf {
         let path = self.path(name);

@@ -1,11 +1,11 @@
 //! Files built by hand, byte by byte, from the description of the formats.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use durum_core::{ErrorKind, Oid, Result};
-use tempfile::TempDir;
 
 use super::{DurusFile, DurusObject, DurusWriter, Format};
+use crate::scratch::Scratch;
 
 fn object(oid: u64, refs: &[u64], data: &[u8]) -> DurusObject {
     DurusObject {
@@ -85,20 +85,7 @@ fn expected() -> Vec<DurusObject> {
     ]
 }
 
-struct Scratch {
-    directory: TempDir,
-}
-
 impl Scratch {
-    fn new() -> Scratch {
-        let directory = tempfile::tempdir().unwrap();
-        Scratch { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
     fn open(&self, bytes: &[u8]) -> Result<DurusFile> {
         let path = self.path("bytes");
         std::fs::write(&path, bytes).unwrap();

@@ -1,7 +1,7 @@
 //! Python's pickles, as far as copying objects needs them.
 //!
-//! [`PersistentIds`] finds the references in a pickle without building the objects. No published crate
-//! does: `serde-pickle` and `pickled` refuse the opcodes for persistent ids.
+//! [`PersistentIds`] finds the references in a pickle without building the objects. The crates that read
+//! pickles, `serde-pickle` and `pickled`, refuse the opcodes for persistent ids.
 //!
 //! The format is that of the standard library's `pickletools`, protocols 0 to 5.
 

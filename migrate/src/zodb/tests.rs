@@ -1,13 +1,11 @@
 //! Files built by hand, byte by byte, from the description of the format.
 
-use std::path::PathBuf;
-
 use durum_core::{ErrorKind, Oid, Result};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::{LeftOut, ZodbFile};
 use crate::durus::DurusObject;
+use crate::scratch::Scratch;
 
 /// A file that is put together, with the offset of each object's last record.
 struct Builder {
@@ -111,31 +109,18 @@ fn object(oid: u64, refs: &[u64], data: &[u8]) -> DurusObject {
     }
 }
 
-struct Scratch {
-    directory: TempDir,
-}
-
 impl Scratch {
-    fn new() -> Scratch {
-        let directory = tempfile::tempdir().unwrap();
-        Scratch { directory }
+    fn zodb(&self, bytes: &[u8]) -> Result<ZodbFile> {
+        std::fs::write(self.path("Data.fs"), bytes).unwrap();
+        ZodbFile::open_with(self.path("Data.fs"), Some(self.directory.path()), 0)
     }
 
-    fn path(&self) -> PathBuf {
-        self.directory.path().join("Data.fs")
+    fn zodb_objects(&self, bytes: &[u8]) -> Result<Vec<DurusObject>> {
+        self.zodb(bytes)?.objects().collect()
     }
 
-    fn open(&self, bytes: &[u8]) -> Result<ZodbFile> {
-        std::fs::write(self.path(), bytes).unwrap();
-        ZodbFile::open_with(self.path(), Some(self.directory.path()), 0)
-    }
-
-    fn read(&self, bytes: &[u8]) -> Result<Vec<DurusObject>> {
-        self.open(bytes)?.objects().collect()
-    }
-
-    fn fails(&self, bytes: &[u8], kind: ErrorKind, said: &str) {
-        let error = self.read(bytes).unwrap_err();
+    fn zodb_fails(&self, bytes: &[u8], kind: ErrorKind, said: &str) {
+        let error = self.zodb_objects(bytes).unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(said), "{error}");
     }
@@ -212,7 +197,7 @@ fn the_current_revisions_are_read_in_order() {
     let expected = &states.last().unwrap().1;
     for magic in [b"FS30", b"FS21"] {
         sample.bytes[..4].copy_from_slice(magic);
-        let file = scratch.open(&sample.bytes).unwrap();
+        let file = scratch.zodb(&sample.bytes).unwrap();
         assert_eq!((file.object_count(), file.torn_bytes()), (3, 0));
         assert_eq!(file.file_bytes(), sample.bytes.len() as u64);
         let read: Vec<_> = file.objects().map(Result::unwrap).collect();
@@ -222,7 +207,7 @@ fn the_current_revisions_are_read_in_order() {
         assert_eq!(file.load(Oid(2)).unwrap().as_ref(), expected.last());
         assert_eq!(file.load(Oid(5)).unwrap(), None);
     }
-    assert_eq!(scratch.read(b"FS30").unwrap(), []);
+    assert_eq!(scratch.zodb_objects(b"FS30").unwrap(), []);
 }
 
 #[test]
@@ -231,13 +216,13 @@ fn a_file_cut_anywhere_is_torn() {
     let (sample, states) = sample();
     for end in 4..=sample.bytes.len() {
         let (whole_end, expected) = states.iter().rfind(|(at, _)| *at <= end).unwrap();
-        let file = scratch.open(&sample.bytes[..end]).unwrap();
+        let file = scratch.zodb(&sample.bytes[..end]).unwrap();
         assert_eq!(file.torn_bytes(), (end - whole_end) as u64, "{end}");
         let read: Vec<_> = file.objects().map(Result::unwrap).collect();
         assert_eq!(&read, expected, "{end}");
     }
     for end in 0..4 {
-        scratch.fails(&sample.bytes[..end], ErrorKind::Unreadable, "");
+        scratch.zodb_fails(&sample.bytes[..end], ErrorKind::Unreadable, "");
     }
 }
 
@@ -256,7 +241,7 @@ fn every_damaged_byte_is_noticed_or_makes_no_difference() {
             let mut bytes = sample.bytes.clone();
             bytes[at] ^= change;
             let soft = sample.soft.iter().any(|range| range.contains(&at));
-            match scratch.open(&bytes).and_then(|file| {
+            match scratch.zodb(&bytes).and_then(|file| {
                 let objects: Vec<_> = file.objects().collect::<Result<_>>()?;
                 Ok((objects, file.torn_bytes()))
             }) {
@@ -276,7 +261,7 @@ fn every_damaged_byte_is_noticed_or_makes_no_difference() {
                     // The same with a torn end, which leaves nothing whole behind the damage where
                     // that is late.
                     if !soft && at >= 4 && change != 1 {
-                        let torn = scratch.read(&bytes[..bytes.len() - 3]);
+                        let torn = scratch.zodb_objects(&bytes[..bytes.len() - 3]);
                         assert!(torn.is_err() || at >= *late_at, "{at} {change:#x}");
                     }
                 }
@@ -295,12 +280,12 @@ fn what_is_wrong_is_named() {
         (b"FS20 and so on", "FS20"),
         (b"SHELF-1\n", "SHEL"),
     ] {
-        scratch.fails(bytes, ErrorKind::Unreadable, said);
+        scratch.zodb_fails(bytes, ErrorKind::Unreadable, said);
     }
     let fails = |records: &[(u64, &[u8])], kind, said: &str| {
         let mut file = Builder::new();
         file.plain(records);
-        scratch.fails(&file.bytes, kind, said);
+        scratch.zodb_fails(&file.bytes, kind, said);
     };
     let good = data(&[]);
     fails(&[(1 << 63, &good)], ErrorKind::Unreadable, "2^63");
@@ -315,7 +300,7 @@ fn what_is_wrong_is_named() {
     file.plain(&[(1, &good)]);
     let other = file.plain(&[(2, &good)]);
     file.transaction(b' ', [b""; 3], &[(1, Body::Back(other[0]))]);
-    scratch.fails(&file.bytes, ErrorKind::Damaged, "no record of object 1");
+    scratch.zodb_fails(&file.bytes, ErrorKind::Damaged, "no record of object 1");
 }
 
 #[test]
@@ -340,7 +325,7 @@ fn other_references_are_counted() {
         (0, &[b"cmodule\nClass\n.".to_vec(), state.concat()].concat()),
         (1, b"\x80\x03cZODB.blob\nBlob\nq\x00.N."),
     ]);
-    let file = scratch.open(&file.bytes).unwrap();
+    let file = scratch.zodb(&file.bytes).unwrap();
     let mut objects = file.objects();
     assert_eq!(objects.next().unwrap().unwrap().refs, [Oid(7)]);
     objects.by_ref().for_each(|object| drop(object.unwrap()));
@@ -356,12 +341,12 @@ fn other_references_are_counted() {
 fn a_storage_in_use_is_left_alone() {
     let scratch = Scratch::new();
     let (sample, _) = sample();
-    let lock_path = scratch.directory.path().join("Data.fs.lock");
+    let lock_path = scratch.path("Data.fs.lock");
     let lock = std::fs::File::create(&lock_path).unwrap();
     lock.lock().unwrap();
-    scratch.fails(&sample.bytes, ErrorKind::InUse, "open with ZODB");
+    scratch.zodb_fails(&sample.bytes, ErrorKind::InUse, "open with ZODB");
     lock.unlock().unwrap();
-    let open = scratch.open(&sample.bytes).unwrap();
+    let open = scratch.zodb(&sample.bytes).unwrap();
     assert!(lock.try_lock().is_err());
     drop(open);
     lock.try_lock().unwrap();
@@ -383,15 +368,11 @@ fn references_are_those_that_were_pickled() {
         .collect();
     let mut file = Builder::new();
     for (oid, line) in lines.iter().enumerate() {
-        let hex = line[0].as_str().unwrap();
-        let bytes = (0..hex.len()).step_by(2);
-        let bytes: Vec<u8> = bytes
-            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-            .collect();
+        let bytes = durum_testkit::unhex(line[0].as_str().unwrap());
         file.plain(&[(oid as u64, &bytes)]);
     }
     let scratch = Scratch::new();
-    let file = scratch.open(&file.bytes).unwrap();
+    let file = scratch.zodb(&file.bytes).unwrap();
     let (mut objects, mut before) = (file.objects(), LeftOut::default());
     for (oid, line) in lines.iter().enumerate() {
         let object = objects.next().unwrap().unwrap();

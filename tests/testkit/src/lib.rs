@@ -109,6 +109,29 @@ pub fn run_python<A: AsRef<OsStr>>(python: &Path, script: &str, arguments: &[A])
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The bytes that hexadecimal digits stand for, as the scripts print data.
+///
+/// # Panics
+/// When they are none.
+pub fn unhex(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    pairs
+        .map(|pair| byte(pair).unwrap_or_else(|| panic!("{digits} are no hexadecimal digits")))
+        .collect()
+}
+
+/// The peak memory of this process, in KiB, as the kernel counts it.
+///
+/// # Panics
+/// Where the kernel does not say.
+pub fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+        .unwrap_or_else(|| panic!("no peak memory in /proc/self/status"))
+}
+
 /// The seed of a random test: `DURUM_TEST_SEED`, or else a new one. It is printed, so that the output
 /// of a failed test names it.
 ///
