@@ -59,6 +59,17 @@ fn strings_of_all_opcodes() {
         );
     }
     assert_eq!(ids(b"P\x00\x01234567\n."), Ok(vec![eight]));
+    // As Python 2 wrote OIDs, whatever their bytes.
+    for string in [
+        short(SHORT_BINSTRING, &OID),
+        sized(BINSTRING, 4, &OID),
+        b"S'\\x00\\x01\\x02\\x03\\xfc\\xfd\\xfe\\xff'\n".to_vec(),
+    ] {
+        let bytes = [&string[..], b"q\x01(h\x01ctQ."].concat();
+        assert!(ids(&bytes).is_err(), "the class has no name");
+        let bytes = [&string[..], b"q\x01(h\x01cm\nC\ntQ."].concat();
+        assert_eq!(ids(&bytes), Ok(vec![PersistentId::Tuple(EIGHT)]));
+    }
     let other = [
         sized(BYTEARRAY8, 8, text),
         sized(BINUNICODE, 4, &OID),
