@@ -6,7 +6,7 @@ use durum_core::config::{DurusFormat, Location, StoreSettings};
 use durum_core::engine::Registry;
 use durum_core::record::{Codec, Codecs};
 use durum_core::store::{Importer, StagedStore, Store as _};
-use durum_core::{ErrorKind, Oid, Result, Tid};
+use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use crate::durus::{DurusFile, DurusObject, DurusWriter, Format};
 use crate::note::Note;
@@ -23,6 +23,14 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
+    /// Refuses what is never written, which need not wait for the source.
+    pub(crate) fn check(location: &Location) -> Result<()> {
+        match location {
+            Location::ZodbFile { .. } => Err(not_written(location)),
+            _ => Ok(()),
+        }
+    }
+
     /// Begins the destination, or takes up one that was left, with its last note.
     pub(crate) fn open(
         registry: &Registry,
@@ -54,9 +62,11 @@ impl Destination {
                 let format = match format {
                     DurusFormat::Shelf => Format::Shelf,
                     DurusFormat::Dfs20 => Format::Dfs20,
+                    DurusFormat::Sqlite => Format::Sqlite,
                 };
                 DurusWriter::create(path, format).map(Destination::Durus)
             }
+            Location::ZodbFile { .. } => return Err(not_written(location)),
             Location::Server { .. } => return Err(no_server(location)),
         };
         Ok((opened.map_err(at_fault)?, None))
@@ -85,7 +95,7 @@ impl Destination {
                 Ok(()) => staged.publish().map(drop).map_err(Failed::at_end),
                 Err(error) => Err(Failed {
                     error,
-                    destination: Some(Destination::Store(staged)),
+                    destination: Some(Box::new(Destination::Store(staged))),
                 }),
             },
             Destination::Durus(writer) => writer
@@ -108,7 +118,7 @@ impl Destination {
 }
 
 /// Whatever keeps a destination from being made, it is the destination that is at fault.
-fn at_fault(error: durum_core::Error) -> durum_core::Error {
+fn at_fault(error: Error) -> Error {
     match error.kind() {
         ErrorKind::InUse => error.with_kind(ErrorKind::Exists),
         ErrorKind::NotFound | ErrorKind::Unreadable => error.with_kind(ErrorKind::ReadOnly),
@@ -133,12 +143,12 @@ fn take_up(
 /// Why a destination did not appear, and what there is of it.
 #[derive(Debug)]
 pub(crate) struct Failed {
-    pub(crate) error: durum_core::Error,
-    pub(crate) destination: Option<Destination>,
+    pub(crate) error: Error,
+    pub(crate) destination: Option<Box<Destination>>,
 }
 
 impl Failed {
-    fn at_end(error: durum_core::Error) -> Failed {
+    fn at_end(error: Error) -> Failed {
         Failed {
             error,
             destination: None,
@@ -200,6 +210,14 @@ impl Writer<'_> {
             Writer::Durus(..) => Ok(None),
         }
     }
+}
+
+fn not_written(location: &Location) -> Error {
+    Error::new(ErrorKind::Usage, "migrate")
+        .because(format!(
+            "ZODB's files are read, and not written ({location})"
+        ))
+        .hint("Name a store or a Durus file as the destination.")
 }
 
 fn verify_file(path: &Path, verifier: &mut Verifier<'_>) -> Result<()> {

@@ -5,17 +5,23 @@
 mod channel;
 mod destination;
 pub mod durus;
+mod input;
 mod note;
+mod offsets;
 mod options;
 mod parcel;
+mod pickle;
 mod pipeline;
 mod plan;
 mod rate;
 mod rejects;
 mod reuse;
+#[cfg(test)]
+mod scratch;
 mod source;
 mod verify;
 mod walk;
+pub mod zodb;
 
 pub use options::{MigrateOptions, OnError, Verify};
 pub use pipeline::{Difference, Outcome, Progress, migrate};

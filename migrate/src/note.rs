@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use durum_core::digest::Digest;
-use durum_core::{Error, ErrorKind, Result};
+use durum_core::{Error, ErrorKind, Oid, Result};
+
+use crate::zodb::LeftOut;
 
 const MAGIC: &str = "durum migration 1";
 
@@ -17,6 +19,8 @@ const MAGIC: &str = "durum migration 1";
 /// objects = 1000
 /// bytes = 123456
 /// rejects = 0
+/// weak references, references to other databases, blobs = 0 0 0
+/// next = 1207
 /// sum = 64 hexadecimal digits
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +37,13 @@ pub(crate) struct Note {
     pub(crate) bytes: u64,
     /// Objects that were left out.
     pub(crate) rejects: u64,
+    /// What of a ZODB file was left out.
+    pub(crate) left_out: LeftOut,
+    /// The OID to go on from.
+    pub(crate) next: Oid,
 }
+
+const LEFT_OUT: &str = "weak references, references to other databases, blobs";
 
 impl Note {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -42,6 +52,13 @@ impl Note {
             "{MAGIC}\nsource = {}\ncodec = {}\ndigest = {digest}\nobjects = {}\nbytes = {}\nrejects = {}\n",
             self.source, self.codec, self.objects, self.bytes, self.rejects
         );
+        let LeftOut {
+            weak,
+            cross_database,
+            blobs,
+        } = self.left_out;
+        let _ = writeln!(text, "{LEFT_OUT} = {weak} {cross_database} {blobs}");
+        let _ = writeln!(text, "next = {}", self.next.0);
         if let Some(sum) = &self.digest {
             let _ = writeln!(text, "sum = {sum}");
         }
@@ -71,6 +88,15 @@ impl Note {
         let objects = value("objects")?.parse().ok()?;
         let bytes = value("bytes")?.parse().ok()?;
         let rejects = value("rejects")?.parse().ok()?;
+        let mut numbers = value(LEFT_OUT)?
+            .split(' ')
+            .map(|number| number.parse().ok());
+        let left_out = LeftOut {
+            weak: numbers.next()??,
+            cross_database: numbers.next()??,
+            blobs: numbers.next()??,
+        };
+        let next = Oid(value("next")?.parse().ok()?);
         let digest = match digests {
             true => Some(Digest::parse(value("sum")?, objects)?),
             false => None,
@@ -82,6 +108,8 @@ impl Note {
             objects,
             bytes,
             rejects,
+            left_out,
+            next,
         })
     }
 
@@ -113,8 +141,6 @@ impl Note {
 
 #[cfg(test)]
 mod tests {
-    use durum_core::Oid;
-
     use super::*;
 
     #[test]
@@ -128,6 +154,12 @@ mod tests {
             objects: 1,
             bytes: 2,
             rejects: 3,
+            left_out: LeftOut {
+                weak: 4,
+                cross_database: 5,
+                blobs: 6,
+            },
+            next: Oid(8),
         };
         let bytes = note.encode();
         assert_eq!(Note::decode(&bytes).unwrap(), note);

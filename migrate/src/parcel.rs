@@ -8,6 +8,7 @@ use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use crate::durus::DurusObject;
 use crate::reuse::Reuse;
+use crate::zodb::LeftOut;
 
 /// Parcels have about this many bytes: few enough switches between threads, and a batch of the
 /// destination each.
@@ -25,6 +26,7 @@ pub(crate) struct Parcel {
     objects: Vec<DurusObject>,
     /// What could not be read at all.
     rejects: Vec<Reject>,
+    left_out: LeftOut,
     bytes: usize,
 }
 
@@ -36,7 +38,9 @@ impl Parcel {
         self.bytes += bytes.len() + OBJECT_OVERHEAD;
     }
 
-    pub(crate) fn add_object(&mut self, object: DurusObject) {
+    /// Adds an object, and what of it is not copied.
+    pub(crate) fn add_object(&mut self, object: DurusObject, left_out: LeftOut) {
+        self.left_out += left_out;
         self.bytes += object.data.len() + object.refs.len() * 8 + OBJECT_OVERHEAD;
         self.objects.push(object);
     }
@@ -71,6 +75,7 @@ impl Reuse for Parcel {
         self.stored.clear();
         self.objects.clear();
         self.rejects.clear();
+        self.left_out = LeftOut::default();
         self.bytes = 0;
     }
 
@@ -100,6 +105,10 @@ pub(crate) struct Prepared {
     pub(crate) digest: Digest,
     /// Bytes of their data.
     pub(crate) data_bytes: u64,
+    /// What of them is not copied.
+    pub(crate) left_out: LeftOut,
+    /// The OID after the last one of these, whatever became of it.
+    pub(crate) next: Oid,
 }
 
 #[derive(Debug)]
@@ -119,6 +128,8 @@ impl Reuse for Prepared {
         self.rejects.clear();
         self.digest = Digest::default();
         self.data_bytes = 0;
+        self.left_out = LeftOut::default();
+        self.next = Oid::ROOT;
     }
 
     fn capacity(&self) -> usize {
@@ -172,6 +183,12 @@ impl Preparer<'_> {
     /// `Damaged` names the first object that cannot be read, where these are not left out.
     pub(crate) fn prepare(&self, parcel: &mut Parcel, mut out: Prepared) -> Result<Prepared> {
         out.rejects.append(&mut parcel.rejects);
+        out.left_out = parcel.left_out;
+        let stored = parcel.stored.last().map(|(oid, _)| *oid);
+        let object = parcel.objects.last().map(|object| object.oid);
+        let rejected = out.rejects.last().map(|reject| reject.oid);
+        let last = stored.max(object).max(rejected);
+        out.next = last.map_or(Oid::ROOT, Oid::next);
         let (mut data, mut buffer) = (Vec::new(), Vec::new());
         for (oid, range) in parcel.stored.drain(..) {
             let bytes = parcel.arena.get(range).unwrap_or_default();

@@ -18,6 +18,7 @@ use crate::rejects::Rejects;
 use crate::reuse::Spare;
 use crate::source::Source;
 use crate::verify::{Seen, Verifier};
+use crate::zodb::LeftOut;
 
 /// What a migration did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct Outcome {
     pub bytes: u64,
     /// The digest of both sides, where they were verified by it.
     pub digest: Option<Digest>,
-    /// Bytes of a torn write at the end of a Durus file, which belong to no whole transaction and
+    /// Bytes of a torn write at the end of a foreign file, which belong to no whole transaction and
     /// were left out.
     pub torn_bytes: u64,
     /// References to objects that do not exist, copied as they are; of a Durus file as the destination
@@ -38,6 +39,8 @@ pub struct Outcome {
     pub resumed: bool,
     /// Objects that were left out since they could not be read.
     pub rejects: u64,
+    /// What a ZODB file has that is not copied.
+    pub left_out: LeftOut,
 }
 
 /// Is told how far a migration has come, on the thread that called [`migrate`].
@@ -83,7 +86,8 @@ impl Progress for () {
 /// `NotFound`, `Unreadable`, `InUse`, `Damaged` of the source; `Exists` and `ReadOnly` of the
 /// destination; `TooLarge`, `Full`; `Interrupted` where it was stopped; `Mismatch` where verification
 /// fails, after which nothing is left of the destination; `Usage` where both are the same, or where
-/// something has changed since the migration that is to be resumed.
+/// something has changed since the migration that is to be resumed, or the destination is of a kind that
+/// is only read.
 pub fn migrate(
     registry: &Registry,
     source: &Location,
@@ -91,6 +95,7 @@ pub fn migrate(
     options: &MigrateOptions,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
+    Destination::check(destination)?;
     let watch = StopWatch::start(options);
     let rejects = Rejects::new(&options.on_error)?;
     let source = Source::open(registry, source)?;
@@ -144,7 +149,8 @@ pub fn migrate(
         dangling,
     };
     let published = target.publish(&mut verifier);
-    published.map_err(|Failed { error, destination }| stopped(error, destination, true))?;
+    published
+        .map_err(|Failed { error, destination }| stopped(error, destination.map(|it| *it), true))?;
     Ok(Outcome {
         objects: note.objects,
         bytes: note.bytes,
@@ -153,6 +159,7 @@ pub fn migrate(
         dangling: verifier.dangling.unwrap_or_default(),
         resumed,
         rejects: note.rejects,
+        left_out: note.left_out,
     })
 }
 
@@ -236,7 +243,7 @@ impl Copy<'_> {
                 if importer.objects() != note.objects {
                     return Ok(Copied::Unusable);
                 }
-                let from = importer.last().map_or(Oid::ROOT, Oid::next);
+                let from = note.next;
                 let preparer = Preparer {
                     destination: staged.store().codecs(),
                     ..preparer
@@ -324,6 +331,8 @@ impl Copy<'_> {
             let prepared = prepared?;
             self.rejects.write(&prepared.rejects)?;
             note.rejects += prepared.rejects.len() as u64;
+            note.left_out += prepared.left_out;
+            note.next = prepared.next;
             note.objects += prepared.objects();
             note.bytes += prepared.data_bytes;
             if let Some(digest) = &mut note.digest {

@@ -6,6 +6,7 @@ use durum_core::config::Location;
 use durum_core::engine::Registry;
 use durum_core::{Error, ErrorKind, Result};
 
+use crate::destination::Destination;
 use crate::note::Note;
 use crate::options::MigrateOptions;
 use crate::source::{Source, no_server};
@@ -93,6 +94,7 @@ fn look(
             }
             Ok((directory(path), 0))
         }
+        Location::ZodbFile { .. } => Destination::check(destination).map(|()| (None, 0)),
         Location::Server { .. } => Err(no_server(destination)),
     }
 }

@@ -6,10 +6,11 @@ use durum_core::record::Codecs;
 use durum_core::store::{LocalStore, Snapshot, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
-use crate::durus::DurusFile;
+use crate::durus::{DurusFile, DurusObject};
 use crate::parcel::Parcel;
 use crate::reuse::Spare;
 use crate::walk::Walk;
+use crate::zodb::{LeftOut, ZodbFile};
 
 /// An opened source.
 #[derive(Debug)]
@@ -19,7 +20,11 @@ pub(crate) enum Source {
         snapshot: Box<dyn Snapshot>,
     },
     Durus(DurusFile),
+    Zodb(ZodbFile),
 }
+
+/// Takes a parcel; false where nobody wants more.
+pub(crate) type Send<'a> = dyn FnMut(Parcel) -> bool + 'a;
 
 impl Source {
     pub(crate) fn open(registry: &Registry, location: &Location) -> Result<Source> {
@@ -30,6 +35,7 @@ impl Source {
                 Ok(Source::Store { store, snapshot })
             }
             Location::DurusFile { path, .. } => Ok(Source::Durus(DurusFile::open(path)?)),
+            Location::ZodbFile { path } => Ok(Source::Zodb(ZodbFile::open(path)?)),
             Location::Server { .. } => Err(no_server(location)),
         }
     }
@@ -39,14 +45,16 @@ impl Source {
         match self {
             Source::Store { store, .. } => Ok(store.stats()?.objects),
             Source::Durus(file) => Ok(file.object_count()),
+            Source::Zodb(file) => Ok(file.object_count()),
         }
     }
 
-    /// Bytes of all objects as they are stored.
+    /// Bytes of all objects as they are stored, about.
     pub(crate) fn bytes(&self) -> Result<u64> {
         match self {
             Source::Store { store, .. } => Ok(store.stats()?.live_bytes),
             Source::Durus(file) => Ok(file.data_bytes()),
+            Source::Zodb(file) => Ok(file.file_bytes()),
         }
     }
 
@@ -54,7 +62,7 @@ impl Source {
     pub(crate) fn marks(&self) -> Result<(Tid, Oid)> {
         match self {
             Source::Store { store, snapshot } => Ok((snapshot.tid(), store.stats()?.high_water)),
-            Source::Durus(_) => Ok((Tid(1), Oid::ROOT)),
+            Source::Durus(_) | Source::Zodb(_) => Ok((Tid(1), Oid::ROOT)),
         }
     }
 
@@ -63,14 +71,15 @@ impl Source {
         match self {
             Source::Store { .. } => 0,
             Source::Durus(file) => file.torn_bytes(),
+            Source::Zodb(file) => file.torn_bytes(),
         }
     }
 
-    /// Knows the dictionaries that the records need; for Durus files there are none.
+    /// Knows the dictionaries that the records need; for foreign files there are none.
     pub(crate) fn codecs<'a>(&'a self, none: &'a Codecs) -> &'a Codecs {
         match self {
             Source::Store { snapshot, .. } => snapshot.codecs(),
-            Source::Durus(_) => none,
+            Source::Durus(_) | Source::Zodb(_) => none,
         }
     }
 
@@ -81,6 +90,7 @@ impl Source {
                 Ok(format!("store {} at commit {}", store.id(), snapshot.tid()))
             }
             Source::Durus(file) => file.description(),
+            Source::Zodb(file) => file.description(),
         }
     }
 
@@ -89,6 +99,7 @@ impl Source {
         match self {
             Source::Store { snapshot, .. } => Walk::of_snapshot(&**snapshot, skips),
             Source::Durus(file) => Walk::of_durus(file, skips),
+            Source::Zodb(file) => Walk::of_zodb(file, skips),
         }
     }
 
@@ -103,18 +114,17 @@ impl Source {
         from: Oid,
         skips: bool,
         spare: &Spare<Parcel>,
-        send: &mut dyn FnMut(Parcel) -> bool,
+        send: &mut Send<'_>,
     ) -> Result<bool> {
         let mut parcel = spare.take();
         let mut from = Some(from).filter(|oid| oid.is_valid());
         while let Some(start) = from.take() {
-            let read = match self {
-                Source::Store { snapshot, .. } => {
-                    read_store(&**snapshot, start, &mut parcel, (spare, send))
-                }
-                Source::Durus(file) => read_durus(file, start, &mut parcel, (spare, send)),
+            let mut reading = Reading {
+                parcel: &mut parcel,
+                spare,
+                send: &mut *send,
             };
-            match read {
+            match self.read_some(start, &mut reading) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
                 Err(error) => {
@@ -131,37 +141,64 @@ impl Source {
         }
         Ok(parcel.is_empty() || send(parcel))
     }
-}
 
-fn read_store(
-    snapshot: &dyn Snapshot,
-    from: Oid,
-    parcel: &mut Parcel,
-    (spare, send): (&Spare<Parcel>, &mut dyn FnMut(Parcel) -> bool),
-) -> Result<bool> {
-    let mut scan = snapshot.scan_stored(from)?;
-    while let Some((oid, bytes)) = scan.next()? {
-        parcel.add_stored(oid, bytes);
-        if parcel.is_full() && !send(std::mem::replace(parcel, spare.take())) {
-            return Ok(false);
+    fn read_some(&self, from: Oid, reading: &mut Reading<'_, '_>) -> Result<bool> {
+        match self {
+            Source::Store { snapshot, .. } => {
+                let mut scan = snapshot.scan_stored(from)?;
+                while let Some((oid, bytes)) = scan.next()? {
+                    reading.parcel.add_stored(oid, bytes);
+                    if !reading.go_on() {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Source::Durus(file) => {
+                for object in file.objects_from(from)? {
+                    if !reading.add(object?, LeftOut::default()) {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Source::Zodb(file) => {
+                let (mut objects, mut before) = (file.objects_from(from)?, LeftOut::default());
+                while let Some(object) = objects.next() {
+                    let object = object?;
+                    let after = objects.left_out();
+                    if !reading.add(object, after - before) {
+                        return Ok(false);
+                    }
+                    before = after;
+                }
+                Ok(true)
+            }
         }
     }
-    Ok(true)
 }
 
-fn read_durus(
-    file: &DurusFile,
-    from: Oid,
-    parcel: &mut Parcel,
-    (spare, send): (&Spare<Parcel>, &mut dyn FnMut(Parcel) -> bool),
-) -> Result<bool> {
-    for object in file.objects_from(from)? {
-        parcel.add_object(object?);
-        if parcel.is_full() && !send(std::mem::replace(parcel, spare.take())) {
-            return Ok(false);
-        }
+/// A parcel that is being filled.
+struct Reading<'a, 's> {
+    parcel: &'a mut Parcel,
+    spare: &'a Spare<Parcel>,
+    send: &'a mut Send<'s>,
+}
+
+impl Reading<'_, '_> {
+    fn add(&mut self, object: DurusObject, left_out: LeftOut) -> bool {
+        self.parcel.add_object(object, left_out);
+        self.go_on()
     }
-    Ok(true)
+
+    /// Sends the parcel when it is full; false where nobody wants more.
+    fn go_on(&mut self) -> bool {
+        if !self.parcel.is_full() {
+            return true;
+        }
+        let full = std::mem::replace(self.parcel, self.spare.take());
+        (self.send)(full)
+    }
 }
 
 pub(crate) fn no_server(location: &Location) -> Error {

@@ -4,9 +4,10 @@ use durum_core::record::Record;
 use durum_core::store::{ScanStored, Snapshot};
 use durum_core::{Error, ErrorKind, Oid, Result};
 
-use crate::durus::{DurusFile, DurusObject, Objects};
+use crate::durus::{self, DurusFile, DurusObject};
+use crate::zodb::{self, ZodbFile};
 
-/// The objects of a store or a Durus file.
+/// The objects of a store or a foreign file.
 pub(crate) struct Walk<'a> {
     from: From<'a>,
     /// Whether objects that cannot be read are passed over.
@@ -21,7 +22,11 @@ enum From<'a> {
     },
     Durus {
         file: &'a DurusFile,
-        objects: Objects<'a>,
+        objects: durus::Objects<'a>,
+    },
+    Zodb {
+        file: &'a ZodbFile,
+        objects: zodb::Objects<'a>,
     },
 }
 
@@ -39,6 +44,15 @@ impl<'a> Walk<'a> {
         let objects = file.objects_from(Oid::ROOT)?;
         Ok(Walk {
             from: From::Durus { file, objects },
+            skips,
+            last: None,
+        })
+    }
+
+    pub(crate) fn of_zodb(file: &'a ZodbFile, skips: bool) -> Result<Walk<'a>> {
+        let objects = file.objects_from(Oid::ROOT)?;
+        Ok(Walk {
+            from: From::Zodb { file, objects },
             skips,
             last: None,
         })
@@ -75,13 +89,8 @@ impl<'a> Walk<'a> {
                 record.read_data(snapshot.codecs(), &mut object.data)?;
                 Ok(true)
             }
-            From::Durus { objects, .. } => match objects.next() {
-                Some(next) => {
-                    *object = next?;
-                    Ok(true)
-                }
-                None => Ok(false),
-            },
+            From::Durus { objects, .. } => put(objects.next(), object),
+            From::Zodb { objects, .. } => put(objects.next(), object),
         }
     }
 
@@ -96,11 +105,22 @@ impl<'a> Walk<'a> {
                 match &mut self.from {
                     From::Store { snapshot, scan } => *scan = snapshot.scan_stored(from)?,
                     From::Durus { file, objects } => *objects = file.objects_from(from)?,
+                    From::Zodb { file, objects } => *objects = file.objects_from(from)?,
                 }
                 self.last = Some(oid);
                 Ok(())
             }
             _ => Err(error),
         }
+    }
+}
+
+fn put(next: Option<Result<DurusObject>>, object: &mut DurusObject) -> Result<bool> {
+    match next {
+        Some(next) => {
+            *object = next?;
+            Ok(true)
+        }
+        None => Ok(false),
     }
 }

@@ -5,39 +5,28 @@
 // Clippy knows test functions, but not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod kit;
+
 use std::path::{Path, PathBuf};
 
 use durum_core::Oid;
 use durum_migrate::durus::{DurusFile, DurusObject, DurusWriter, Format};
-use durum_testkit::{durus_python, run_python};
+use durum_testkit::durus_python;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
+use crate::kit::{Bench, parse_object};
+
+/// The formats that Durus opens again without harm: of an SQLite database it hands out the largest OID
+/// once more.
 const FORMATS: [Format; 2] = [Format::Shelf, Format::Dfs20];
+const ALL_FORMATS: [Format; 3] = [Format::Shelf, Format::Dfs20, Format::Sqlite];
 
-struct Bench {
-    python: PathBuf,
-    directory: TempDir,
+fn bench() -> Option<Bench> {
+    Bench::new(durus_python())
 }
 
 impl Bench {
-    fn new() -> Option<Bench> {
-        let python = durus_python()?;
-        let directory = tempfile::tempdir().unwrap();
-        Some(Bench { python, directory })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn run(&self, script: &str, file: &Path, options: &[&str]) -> String {
-        let mut arguments = vec![file.to_str().unwrap()];
-        arguments.extend(options);
-        run_python(&self.python, script, &arguments)
-    }
-
     fn json(&self, script: &str, file: &Path) -> Value {
         serde_json::from_str(&self.run(script, file, &[])).unwrap()
     }
@@ -53,21 +42,8 @@ impl Bench {
     /// What the original Durus finds in a file.
     fn original(&self, file: &Path) -> Vec<DurusObject> {
         let dump = self.run("dump_objects.py", file, &[]);
-        dump.lines().map(parse_object).collect()
-    }
-}
-
-fn parse_object(line: &str) -> DurusObject {
-    let value: Value = serde_json::from_str(line).unwrap();
-    let refs = value[1].as_array().unwrap();
-    let hex = value[2].as_str().unwrap();
-    let bytes = (0..hex.len()).step_by(2);
-    DurusObject {
-        oid: Oid(value[0].as_u64().unwrap()),
-        refs: refs.iter().map(|oid| Oid(oid.as_u64().unwrap())).collect(),
-        data: bytes
-            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-            .collect(),
+        let parse = |line| parse_object(&serde_json::from_str(line).unwrap());
+        dump.lines().map(parse).collect()
     }
 }
 
@@ -111,8 +87,8 @@ fn digest(objects: &[DurusObject]) -> String {
 
 #[test]
 fn files_of_the_original_are_read_as_it_reads_them() {
-    let Some(bench) = Bench::new() else { return };
-    for format in FORMATS {
+    let Some(bench) = bench() else { return };
+    for format in ALL_FORMATS {
         for options in [&[][..], &["--more"], &["--pack"], &["--pack", "--more"]] {
             let path = bench.sample(format, options);
             let objects = ours(&path);
@@ -128,7 +104,7 @@ fn files_of_the_original_are_read_as_it_reads_them() {
 /// A pack leaves holes, and a commit after it fills some.
 #[test]
 fn the_samples_have_holes_and_superseded_versions() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let packed = ours(&bench.sample(Format::Shelf, &["--pack"]));
     let holes = packed.last().unwrap().oid.0 + 1 - packed.len() as u64;
     assert!(holes > 50, "{holes}");
@@ -138,16 +114,19 @@ fn the_samples_have_holes_and_superseded_versions() {
 
 #[test]
 fn files_of_ours_are_read_walked_and_changed_by_the_original() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let source = bench.sample(Format::Shelf, &["--pack"]);
     let objects = ours(&source);
     let walked = bench.json("walk.py", &source);
     assert_eq!(walked["objects"], objects.len());
-    for format in FORMATS {
+    for format in ALL_FORMATS {
         let path = bench.path(&format!("ours.{}", format.name()));
         write(format, &path, &objects);
         assert!(bench.original(&path) == objects, "{format:?}");
         assert_eq!(bench.json("walk.py", &path), walked);
+        if !FORMATS.contains(&format) {
+            continue;
+        }
 
         let changed = bench.json("change.py", &path);
         let now = ours(&path);
@@ -164,7 +143,7 @@ fn files_of_ours_are_read_walked_and_changed_by_the_original() {
 /// Every hole of a map is handed out once, and then the OIDs beyond the map.
 #[test]
 fn holes_of_our_maps_are_all_used_up() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let root = ours(&bench.sample(Format::Shelf, &[])).swap_remove(0);
     let lone = |oid: u64| DurusObject {
         oid: Oid(oid),
@@ -195,7 +174,7 @@ fn change_empty_root(bench: &Bench, path: &Path) -> Vec<u64> {
 
 #[test]
 fn an_empty_file_of_ours_is_an_empty_database() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     for format in FORMATS {
         let path = bench.path(&format!("empty.{}", format.name()));
         write(format, &path, &[]);
@@ -208,7 +187,7 @@ fn an_empty_file_of_ours_is_an_empty_database() {
 
 #[test]
 fn large_oids_and_offsets_survive_the_index() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let oids = [
         0,
         127,
@@ -225,14 +204,16 @@ fn large_oids_and_offsets_survive_the_index() {
         refs: vec![Oid(oid ^ 1)],
         data: vec![0xee; 40],
     });
-    let path = bench.path("large.dfs20");
-    write(Format::Dfs20, &path, &objects);
-    assert_eq!(bench.original(&path), objects);
+    for format in [Format::Dfs20, Format::Sqlite] {
+        let path = bench.path(&format!("large.{}", format.name()));
+        write(format, &path, &objects);
+        assert_eq!(bench.original(&path), objects);
+    }
 }
 
 #[test]
 fn a_graph_of_twenty_thousand_objects_goes_there_and_back() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let path = bench.path("graph.shelf");
     bench.run(
         "make_graph.py",
@@ -243,7 +224,7 @@ fn a_graph_of_twenty_thousand_objects_goes_there_and_back() {
     assert_eq!(objects.len(), 20_000);
     let said = bench.json("durus_digest.py", &path);
     assert_eq!(said["digest"], digest(&objects));
-    for format in FORMATS {
+    for format in ALL_FORMATS {
         let copy = bench.path(&format!("copy.{}", format.name()));
         write(format, &copy, &objects);
         assert_eq!(bench.json("durus_digest.py", &copy), said);
@@ -254,7 +235,7 @@ fn a_graph_of_twenty_thousand_objects_goes_there_and_back() {
 /// Our reader stops where the original's repair cuts.
 #[test]
 fn an_original_that_is_killed_in_a_commit_loses_that_commit() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     for format in FORMATS {
         for writes in ["1", "3", "4", "30"] {
             let path = bench.path(&format!("torn{writes}.{}", format.name()));
@@ -283,7 +264,7 @@ fn the_sample_has_the_digest_that_the_original_computes() {
     assert_eq!(objects.len(), 3961);
     let computed = "0de8e4d0b8fcf2d4c1948e9d7aa982dba1d2354f16309d0f491844d9765d61f6";
     assert_eq!(digest(&objects), computed);
-    if let Some(bench) = Bench::new() {
+    if let Some(bench) = bench() {
         assert_eq!(bench.json("durus_digest.py", &path)["digest"], computed);
         assert_eq!(bench.json("walk.py", &path)["objects"], 3961);
     }

@@ -6,7 +6,8 @@
 #![allow(clippy::unwrap_used)]
 
 use durum_core::Oid;
-use durum_migrate::durus::{Dfs20Writer, DurusFile, DurusObject, ShelfWriter};
+use durum_migrate::durus::{Dfs20Writer, DurusFile, DurusObject, ShelfWriter, SqliteWriter};
+use durum_testkit::peak_kib;
 
 /// At 16 bytes each in memory, so many would show.
 const OBJECTS: u64 = 3_000_000;
@@ -22,31 +23,25 @@ fn object(number: u64) -> DurusObject {
     }
 }
 
-/// The peak memory of this process, in KiB, as the kernel counts it.
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 #[test]
 fn three_million_objects_fit_in_little_memory() {
     let directory = tempfile::tempdir().unwrap();
     let paths = [
         directory.path().join("shelf"),
         directory.path().join("dfs20"),
+        directory.path().join("sqlite"),
     ];
     let mut shelf = ShelfWriter::create(&paths[0]).unwrap();
     let mut dfs20 = Dfs20Writer::create(&paths[1]).unwrap();
+    let mut sqlite = SqliteWriter::create(&paths[2]).unwrap();
     for number in 0..OBJECTS {
         shelf.push(&object(number)).unwrap();
         dfs20.push(&object(number)).unwrap();
+        sqlite.push(&object(number)).unwrap();
     }
     shelf.finish().unwrap();
     dfs20.finish().unwrap();
+    sqlite.finish().unwrap();
     for path in &paths {
         let file = DurusFile::open_with(path, Some(directory.path()), 8 << 20).unwrap();
         assert_eq!(file.object_count(), OBJECTS);

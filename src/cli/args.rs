@@ -17,8 +17,8 @@ use durum_migrate::MigrateOptions;
     version,
     arg_required_else_help = true,
     after_help = "URLs: lmdb:PATH, sqlite:PATH, sled:PATH, file:PATH (see `durum engines`), memory:, \
-                  durus:PATH for a Durus file; options as ?compression=zstd&durability=process. \
-                  Without a URL the store of durum.toml is used.\n\n\
+                  durus:PATH for a Durus file, zodb:PATH for a FileStorage of ZODB; options as \
+                  ?compression=zstd&durability=process. Without a URL the store of durum.toml is used.\n\n\
                   Exit codes: 0 done, 1 other failure, 2 usage or configuration, 3 source missing or \
                   unreadable, 4 destination exists or cannot be written, 5 busy or full (try again), \
                   6 mismatch or findings, 7 source damaged, 8 interrupted, 9 finished with rejects."
@@ -122,10 +122,11 @@ pub(crate) struct GcArgs {
                         that does not open as a store, until it is resumed or DST is written anew."
 )]
 pub(crate) struct MigrateArgs {
-    /// Where to copy from: a store or a Durus file (durus:PATH)
+    /// Where to copy from: a store, a Durus file (durus:PATH), or a FileStorage of ZODB (zodb:PATH)
     #[arg(value_name = "SRC")]
     pub(crate) source: String,
-    /// Where to copy to; nothing may be there yet
+    /// Where to copy to, a store or a Durus file (durus:PATH?format=shelf|dfs20|sqlite); nothing may
+    /// be there yet
     #[arg(value_name = "DST")]
     pub(crate) destination: String,
     /// How to verify the copy before it appears

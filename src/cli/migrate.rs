@@ -7,6 +7,7 @@ use durum_core::config::Location;
 use durum_core::record::Codec;
 use durum_core::units::format_size;
 use durum_core::{Error, ErrorKind};
+use durum_migrate::zodb::LeftOut;
 use durum_migrate::{MigrateOptions, OnError, Outcome as Migrated, Verify};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -57,6 +58,9 @@ pub(crate) fn run(context: &Context, args: &MigrateArgs) -> Outcome {
         "torn_bytes": migrated.torn_bytes,
         "dangling": migrated.dangling,
         "rejects": migrated.rejects,
+        "weak_references": migrated.left_out.weak,
+        "cross_database_references": migrated.left_out.cross_database,
+        "blobs": migrated.left_out.blobs,
     });
     context.print(&object, || text(&destination, &migrated, args, time))?;
     Ok(if migrated.rejects > 0 { REJECTS } else { DONE })
@@ -160,7 +164,7 @@ fn verify(how: VerifyArg) -> Verify {
 fn failure(error: Error, source: &Location) -> Failure {
     let path: Option<&Path> = match source {
         Location::Store(settings) => Some(&settings.path),
-        Location::DurusFile { path, .. } => Some(path),
+        Location::DurusFile { path, .. } | Location::ZodbFile { path } => Some(path),
         Location::Server { .. } => None,
     };
     if error.kind() == ErrorKind::ReadOnly && error.path().is_some() && error.path() == path {
@@ -201,5 +205,33 @@ fn text(destination: &Location, migrated: &Migrated, args: &MigrateArgs, time: D
             "Copied as they are: {dangling} to objects that do not exist.\n"
         ));
     }
+    out.push_str(&left_out(migrated.left_out));
+    out
+}
+
+/// What ZODB knows and a store does not.
+fn left_out(left_out: LeftOut) -> String {
+    let mut out = String::new();
+    let mut say = |count, noun, what| {
+        if count > 0 {
+            let counted = output::count(count, noun);
+            out.push_str(&format!("{what}: {counted}.\n"));
+        }
+    };
+    say(
+        left_out.weak,
+        "weak reference",
+        "In the data only, and keeping nothing alive",
+    );
+    say(
+        left_out.cross_database,
+        "reference",
+        "In the data only, leading into other databases",
+    );
+    say(
+        left_out.blobs,
+        "blob",
+        "Not copied, being files of their own",
+    );
     out
 }

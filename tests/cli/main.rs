@@ -15,3 +15,4 @@ mod output;
 #[cfg(unix)]
 mod permissions;
 mod tour;
+mod zodb;

@@ -14,6 +14,8 @@ fn the_sample_goes_through_every_engine_and_back() {
     let files = [
         "durus:back.durus".to_owned(),
         "durus:old.durus?format=dfs20".to_owned(),
+        "durus:lite.durus?format=sqlite".to_owned(),
+        "durus:again.durus".to_owned(),
     ];
     for to in stops.chain(files) {
         let done = home.json(&["migrate", &from, &to]);

@@ -195,7 +195,7 @@ fn empty_stores_and_stores_in_memory() {
 
 /// Through files of both formats of Durus, and garbage, which is data like any other.
 #[test]
-fn durus_files_of_both_formats_on_the_way() {
+fn durus_files_of_all_formats_on_the_way() {
     let mut draw = Rng::with_seed(seed());
     let directory = tempfile::tempdir().unwrap();
     let registry = registry_with(Flaw::None);
@@ -217,7 +217,11 @@ fn durus_files_of_both_formats_on_the_way() {
     }
     crate::sample::import(&registry, &source, &objects);
     let expected = digest(&open(&registry, &source));
-    for (format, magic) in [("shelf", &b"SHELF-1\n"[..]), ("dfs20", b"DFS20\0")] {
+    for (format, magic) in [
+        ("shelf", &b"SHELF-1\n"[..]),
+        ("dfs20", b"DFS20\0"),
+        ("sqlite", b"SQLite format 3\0"),
+    ] {
         let file = path(format);
         let durus = format!("durus:{file}?format={format}");
         let outcome = run(&registry, &source, &durus, Verify::Digest).unwrap();

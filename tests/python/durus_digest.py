@@ -10,7 +10,8 @@ data), over all objects in the file, garbage included; numbers are big-endian.
 import json
 import sys
 
-from durus_common import object_hash, objects, open_storage
+from durus_common import objects, open_storage
+from object_digest import object_hash
 
 
 def digest(path):

@@ -1,6 +1,6 @@
 """Makes a small Durus file with everything that a reader has to cope with, by the original Durus.
 
-    python make_sample.py FILE --format shelf|dfs20 [--pack] [--more]
+    python make_sample.py FILE --format shelf|dfs20|sqlite [--pack] [--more]
 
 Several commits; objects that are overwritten, some many times; objects that become garbage; an empty
 state, a plain (not compressed) one, a large one; cycles and an object that references itself. --pack

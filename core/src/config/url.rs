@@ -1,4 +1,4 @@
-//! URLs: a store, a Durus file or a storage server in one word.
+//! URLs: a store, a foreign file or a storage server in one word.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +16,8 @@ pub enum DurusFormat {
     Shelf,
     /// `DFS20`, standard up to Durus 3.7.
     Dfs20,
+    /// A database of SQLite, which came with Durus 4.
+    Sqlite,
 }
 
 /// What a URL names.
@@ -30,6 +32,11 @@ pub enum Location {
         /// The format to write.
         format: DurusFormat,
     },
+    /// A FileStorage file of ZODB, `zodb:PATH`, to read from.
+    ZodbFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// A running storage server, `durus+tcp://HOST:PORT`.
     Server {
         /// Host and port.
@@ -38,6 +45,7 @@ pub enum Location {
 }
 
 const DURUS: &str = "durus";
+const ZODB: &str = "zodb";
 const SERVER: &str = "durus+tcp";
 const DOING: &str = "read the URL";
 
@@ -67,6 +75,7 @@ impl Location {
         let pairs: Vec<(String, String)> = pairs.collect::<Result<_>>()?;
         match scheme {
             DURUS => durus_file(url, path, &pairs),
+            ZODB => zodb_file(url, path, &pairs),
             SERVER => server(url, path, &pairs),
             engine if engines.contains(&engine) => store(url, engine, path, pairs),
             _ => Err(Error::new(ErrorKind::Usage, DOING)
@@ -83,13 +92,15 @@ impl fmt::Display for Location {
         match self {
             Location::Store(settings) => out.write_str(&settings.url()),
             Location::DurusFile { path, .. } => write!(out, "{DURUS}:{}", path.display()),
+            Location::ZodbFile { path } => write!(out, "{ZODB}:{}", path.display()),
             Location::Server { address } => write!(out, "{SERVER}://{address}"),
         }
     }
 }
 
 fn schemes<'a>(engines: &[&'a str]) -> Vec<&'a str> {
-    engines.iter().copied().chain([DURUS, SERVER]).collect()
+    let others = [DURUS, ZODB, SERVER];
+    engines.iter().copied().chain(others).collect()
 }
 
 fn split_scheme(url: &str) -> Option<(&str, &str)> {
@@ -137,10 +148,11 @@ fn durus_file(url: &str, path: &str, pairs: &[(String, String)]) -> Result<Locat
         format = match (key.as_str(), value.as_str()) {
             ("format", "shelf") => DurusFormat::Shelf,
             ("format", "dfs20") => DurusFormat::Dfs20,
+            ("format", "sqlite") => DurusFormat::Sqlite,
             ("format", _) => {
                 return Err(Error::new(ErrorKind::Usage, DOING)
                     .because(format!("`{value}` is not a format of Durus files"))
-                    .hint(suggest(value, &["shelf", "dfs20"], "formats")));
+                    .hint(suggest(value, &["shelf", "dfs20", "sqlite"], "formats")));
             }
             _ => return Err(unknown_option(key, &["format"])),
         };
@@ -149,6 +161,18 @@ fn durus_file(url: &str, path: &str, pairs: &[(String, String)]) -> Result<Locat
         path: decode(path)?.into(),
         format,
     })
+}
+
+fn zodb_file(url: &str, path: &str, pairs: &[(String, String)]) -> Result<Location> {
+    if path.is_empty() {
+        return Err(missing_path(url));
+    }
+    match pairs.first() {
+        Some((key, _)) => Err(unknown_option(key, &[])),
+        None => Ok(Location::ZodbFile {
+            path: decode(path)?.into(),
+        }),
+    }
 }
 
 fn server(url: &str, rest: &str, pairs: &[(String, String)]) -> Result<Location> {
@@ -234,7 +258,11 @@ mod tests {
     }
 
     #[test]
-    fn durus_files_and_servers() {
+    fn foreign_files_and_servers() {
+        let zodb = Location::parse("zodb:var/Data.fs", ENGINES).unwrap();
+        let path = "var/Data.fs".into();
+        assert_eq!(zodb, Location::ZodbFile { path });
+        assert_eq!(zodb.to_string(), "zodb:var/Data.fs");
         assert_eq!(
             Location::parse("durus:old.durus?format=dfs20", ENGINES).unwrap(),
             Location::DurusFile {
@@ -263,6 +291,9 @@ mod tests {
             ("durus:x?format=shel", "Did you mean `shelf`?"),
             ("durus:x?fromat=shelf", "Did you mean `format`?"),
             ("durus+tcp://localhost", "HOST:PORT"),
+            ("zodb:", "no path"),
+            ("zodb:Data.fs?format=fs30", "no option `format`"),
+            ("zdob:Data.fs", "Did you mean `zodb`?"),
             ("lmdb:%ff", "UTF-8"),
         ] {
             let error = Location::parse(url, ENGINES).unwrap_err();

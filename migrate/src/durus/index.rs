@@ -1,19 +1,15 @@
 //! What the sequential pass finds, and the index that comes of it.
 //!
-//! The index is a file without a name: the latest offset of each object, ascending by OID, 16 bytes
-//! an object. It serves scans from any OID and single loads, in constant memory.
+//! The index holds the latest offset of each object.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use durum_core::external_sort::{PairSorter, SortedPairs};
 use durum_core::{Error, ErrorKind, Oid, Result};
 
-use super::Format;
-use super::input::{Input, Window};
-use super::record::{BEYOND, Entry, read_entry};
+use super::record::{Entry, Layout, read_entry};
+use crate::input::{Input, Window};
+use crate::offsets::{BEYOND, OffsetIndex, OffsetsWriter};
 
 /// Collects the entries of a file while it is read.
 #[derive(Debug)]
@@ -113,10 +109,8 @@ impl MapCheck<'_> {
 /// The offsets of the latest versions, on disk.
 #[derive(Debug)]
 pub(super) struct Index {
-    file: File,
-    /// The number of objects.
-    pub(super) objects: u64,
-    /// The size of their data.
+    pub(super) offsets: OffsetIndex,
+    /// The size of the objects' data.
     pub(super) data_bytes: u64,
 }
 
@@ -124,21 +118,16 @@ impl Index {
     /// Builds the index of what was found before `whole_end`.
     pub(super) fn build(
         input: &Input,
-        format: Format,
+        layout: Layout,
         found: Found,
         map: Option<OffsetMap>,
         whole_end: u64,
         scratch: Option<&Path>,
     ) -> Result<Index> {
-        let file = match scratch {
-            Some(directory) => tempfile::tempfile_in(directory),
-            None => tempfile::tempfile(),
-        };
         let mut builder = Builder {
-            out: BufWriter::new(file.map_err(|error| Error::io(error, SCRATCH))?),
-            objects: 0,
+            out: OffsetsWriter::create(scratch)?,
             data_bytes: found.data_bytes,
-            format,
+            layout,
             window: Window::new(input),
             check: map.map(|map| MapCheck {
                 map,
@@ -147,48 +136,18 @@ impl Index {
             }),
         };
         builder.add_all(found.offsets.finish()?, whole_end)?;
-        let file = builder.out.into_inner();
         Ok(Index {
-            file: file.map_err(|error| Error::io(error.into_error(), SCRATCH))?,
-            objects: builder.objects,
+            offsets: builder.out.finish()?,
             data_bytes: builder.data_bytes,
         })
-    }
-
-    /// The place in the index of the first object whose OID is `oid` or larger.
-    pub(super) fn position(&self, oid: Oid) -> Result<u64> {
-        let (mut low, mut high) = (0, self.objects);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.pairs(middle, 1)?.first() {
-                Some((found, _)) if *found < oid.0 => low = middle + 1,
-                _ => high = middle,
-            }
-        }
-        Ok(low)
-    }
-
-    /// Up to `count` pairs of OID and offset from a place on.
-    pub(super) fn pairs(&self, position: u64, count: u64) -> Result<Vec<(u64, u64)>> {
-        let count = count.min(self.objects.saturating_sub(position));
-        let mut bytes = vec![0; count as usize * PAIR_BYTES];
-        self.file
-            .read_exact_at(&mut bytes, position * PAIR_BYTES as u64)
-            .map_err(|error| Error::io(error, SCRATCH))?;
-        let numbers = bytes.as_chunks::<8>().0.as_chunks::<2>().0;
-        let pairs = numbers.iter();
-        Ok(pairs
-            .map(|[oid, at]| (u64::from_be_bytes(*oid), u64::from_be_bytes(*at)))
-            .collect())
     }
 }
 
 #[derive(Debug)]
 struct Builder<'i> {
-    out: BufWriter<File>,
-    objects: u64,
+    out: OffsetsWriter,
     data_bytes: u64,
-    format: Format,
+    layout: Layout,
     window: Window<'i>,
     check: Option<MapCheck<'i>>,
 }
@@ -232,17 +191,13 @@ impl Builder<'_> {
         if let (Some(check), Some(mapped)) = (&mut self.check, mapped) {
             check.object(oid, mapped)?;
         }
-        self.objects += 1;
-        let numbers = [oid.to_be_bytes(), at.to_be_bytes()];
-        self.out
-            .write_all(numbers.as_flattened())
-            .map_err(|error| Error::io(error, SCRATCH))
+        self.out.push(oid, at)
     }
 
     /// Takes the superseded version at `at` out of the total.
     fn superseded(&mut self, at: u64) -> Result<()> {
         let input = self.window.input();
-        match read_entry(&mut self.window, self.format, at, input.len())? {
+        match read_entry(&mut self.window, self.layout, at, input.len())? {
             Ok(entry) => {
                 self.data_bytes = self.data_bytes.saturating_sub(entry.data_bytes.into());
                 Ok(())
@@ -251,8 +206,3 @@ impl Builder<'_> {
         }
     }
 }
-
-/// The size of a pair of numbers in the index.
-const PAIR_BYTES: usize = 16;
-
-const SCRATCH: &str = "keep the index of a Durus file in a temporary file";

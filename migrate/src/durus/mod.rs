@@ -1,31 +1,39 @@
 //! Files of the original Durus, read and written in memory that does not grow with them.
 //!
-//! Durus has two file formats of its own, told apart by their first bytes: **Shelf** and
-//! **FileStorage2**; [`Format`] describes them. [`DurusFile`] reads either, [`ShelfWriter`] and
-//! [`Dfs20Writer`] write one each, [`DurusWriter`] either. All was checked against Durus 4.3 under Python 3.11.
+//! Durus has two file formats of its own, **Shelf** and **FileStorage2**, and keeps objects in
+//! **SQLite** databases; they are told apart by their first bytes, and [`Format`] describes them.
+//! [`DurusFile`] reads any, [`ShelfWriter`], [`Dfs20Writer`] and [`SqliteWriter`] write one each,
+//! [`DurusWriter`] any. All was checked against Durus 4.3 under Python 3.11.
 //!
-//! A record, in both formats: OID (8 bytes), data length (4 bytes), data, references (8 bytes each);
+//! A record, in both formats of its own: OID (8 bytes), data length (4 bytes), data, references (8 bytes each);
 //! all numbers big-endian. Durus never syncs a Shelf and has no checksums, so what a file says of its
 //! own offsets and lengths is checked before it is used, and a damaged byte within data passes.
 
 mod index;
-mod input;
+mod partial;
 mod pickle;
+mod read_sqlite;
 mod reader;
 mod record;
 mod scan_dfs20;
 mod scan_shelf;
+mod scanned;
+mod sqlite;
 mod staged;
 mod write_dfs20;
 mod write_shelf;
+mod write_sqlite;
 mod writer;
 
+#[cfg(test)]
+mod sqlite_tests;
 #[cfg(test)]
 mod tests;
 
 pub use reader::{DurusFile, Objects};
 pub use write_dfs20::Dfs20Writer;
 pub use write_shelf::ShelfWriter;
+pub use write_sqlite::SqliteWriter;
 pub use writer::DurusWriter;
 
 use durum_core::Oid;
@@ -42,9 +50,6 @@ pub struct DurusObject {
 }
 
 /// The file formats of Durus.
-///
-/// Durus 4 also keeps objects in SQLite databases (one table of OIDs, data and references). That is
-/// not read here yet: it would be a third variant, with a source of entries in place of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -58,22 +63,27 @@ pub enum Format {
     /// Transactions, an index as a compressed pickle, more transactions. Lengths have 4 bytes. Durus
     /// reads the whole index into memory when it opens the file.
     Dfs20,
+    /// A database of SQLite, of `durus.sqlite_storage`, which came with Durus 4.
+    ///
+    /// One table, `objects`, of OIDs, data and references.
+    Sqlite,
 }
 
 impl Format {
+    const ALL: [Format; 3] = [Format::Shelf, Format::Dfs20, Format::Sqlite];
+
     /// The name in URLs: `durus:PATH?format=NAME`.
     pub fn name(self) -> &'static str {
         match self {
             Format::Shelf => "shelf",
             Format::Dfs20 => "dfs20",
+            Format::Sqlite => "sqlite",
         }
     }
 
     /// The format of this name.
     pub fn from_name(name: &str) -> Option<Format> {
-        [Format::Shelf, Format::Dfs20]
-            .into_iter()
-            .find(|format| format.name() == name)
+        Format::ALL.into_iter().find(|format| format.name() == name)
     }
 
     /// The bytes that a file of this format begins with.
@@ -81,12 +91,13 @@ impl Format {
         match self {
             Format::Shelf => b"SHELF-1\n",
             Format::Dfs20 => b"DFS20\0",
+            Format::Sqlite => b"SQLite format 3\0",
         }
     }
 
     /// The format of a file that begins with `start`.
     fn detect(start: &[u8]) -> Option<Format> {
-        [Format::Shelf, Format::Dfs20]
+        Format::ALL
             .into_iter()
             .find(|format| start.starts_with(format.magic()))
     }

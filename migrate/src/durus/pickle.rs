@@ -3,10 +3,14 @@
 //! Durus unpickles the index of a FileStorage2 file with the default settings. The keys have to come
 //! out as byte strings under Python 3 (and as plain strings under Python 2), which protocol 2 has no
 //! opcode for: Python itself writes a call of `_codecs.encode(text, 'latin1')` instead, and so does
-//! this. A Python 2 string would be decoded as ASCII and fail on bytes from 0x80 on. Opcodes are those
-//! of the standard library's `pickletools`.
+//! this. A Python 2 string would be decoded as ASCII and fail on bytes from 0x80 on.
 
 use std::io::{self, Write};
+
+use crate::pickle::opcode::{
+    BINGET, BININT, BINPUT, BINUNICODE, EMPTY_DICT, LONG1, MARK, POP, PROTO, REDUCE, SETITEMS,
+    STOP, TUPLE2,
+};
 
 /// Writes the pickle of {OID as 8 bytes: offset}.
 #[derive(Debug)]
@@ -70,20 +74,6 @@ impl<W: Write> OffsetsPickle<W> {
         self.out.write_all(&[0])
     }
 }
-
-const PROTO: u8 = 0x80;
-const BINPUT: u8 = b'q';
-const BINGET: u8 = b'h';
-const BINUNICODE: u8 = b'X';
-const POP: u8 = b'0';
-const EMPTY_DICT: u8 = b'}';
-const MARK: u8 = b'(';
-const TUPLE2: u8 = 0x86;
-const REDUCE: u8 = b'R';
-const BININT: u8 = b'J';
-const LONG1: u8 = 0x8a;
-const SETITEMS: u8 = b'u';
-const STOP: u8 = b'.';
 
 /// How many items are on the unpickler's stack at most.
 const BATCH: u32 = 1000;

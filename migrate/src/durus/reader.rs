@@ -1,42 +1,48 @@
-//! Reading Durus files.
+//! Reading Durus files of any format.
 
 use std::path::Path;
 
-use durum_core::{ErrorKind, Oid, Result, ResultExt};
+use durum_core::{Error, ErrorKind, Oid, Result};
 
-use super::index::{Found, Index};
-use super::input::{Input, Window};
-use super::record::{read_entry, read_object};
-use super::{DurusObject, Format, scan_dfs20, scan_shelf};
+use super::read_sqlite::{SqliteFile, SqliteObjects};
+use super::record::Layout;
+use super::scanned::{ScannedFile, ScannedObjects};
+use super::{DurusObject, Format, READ};
+use crate::input::{Input, Window};
 
 /// An open Durus file.
 ///
-/// Opening reads the file once, in order, and keeps where the latest version of each object lies in a
-/// temporary file; the objects are then read by ascending OID. Of several versions the last counts.
-/// Bytes after the last whole transaction are a torn write: they are not read, and counted by
-/// [`torn_bytes`](DurusFile::torn_bytes). While open, the file is locked against Durus writers.
+/// A Shelf or FileStorage2 file is read once when it is opened, in order; where the latest version of
+/// each object lies is kept in a temporary file, and the objects are then read by ascending OID. Of
+/// several versions the last counts. Bytes after the last whole transaction are a torn write: they are
+/// not read, and counted by [`torn_bytes`](DurusFile::torn_bytes). An SQLite database is read through
+/// SQLite, in one of its transactions. While open, the file is locked against Durus writers.
 #[derive(Debug)]
 pub struct DurusFile {
-    input: Input,
-    format: Format,
-    index: Index,
-    whole_end: u64,
+    file: AnyFile,
+}
+
+#[derive(Debug)]
+enum AnyFile {
+    Scanned(ScannedFile),
+    Sqlite(SqliteFile),
 }
 
 impl DurusFile {
-    /// Opens a file of either format, with 16 MiB for sorting and the system's directory for
-    /// temporary files.
+    /// Opens a file of any format, with 16 MiB for sorting and the system's directory for temporary
+    /// files.
     ///
     /// # Errors
-    /// `NotFound`; `Unreadable` for no permission, something other than a Durus file, or OIDs from
-    /// 2^63 on; `InUse` while a Durus program writes to it; `Damaged` for offsets and lengths that do
-    /// not fit together before the torn end; `Full` when the temporary files do not fit.
+    /// `NotFound`; `Unreadable` for no permission, something other than a Durus file, OIDs from 2^63
+    /// on, or an SQLite database that cannot be read without writing to it; `InUse` while a Durus
+    /// program writes to it; `Damaged` for offsets and lengths that do not fit together before the torn
+    /// end, and what SQLite finds; `Full` when the temporary files do not fit.
     pub fn open(path: impl AsRef<Path>) -> Result<DurusFile> {
         DurusFile::open_with(path, None, SORT_BYTES)
     }
 
     /// Opens a file, with temporary files in `scratch` and `memory_bytes` bytes for sorting. The
-    /// temporary files take 16 to 48 bytes for each version of an object.
+    /// temporary files take 16 to 48 bytes for each version of an object; an SQLite database needs none.
     ///
     /// # Errors
     /// As [`open`](DurusFile::open).
@@ -45,44 +51,51 @@ impl DurusFile {
         scratch: Option<&Path>,
         memory_bytes: usize,
     ) -> Result<DurusFile> {
-        let path = path.as_ref();
-        let input = Input::open(path)?;
-        let format = detect(&input)?;
-        let mut found = Found::new(scratch, memory_bytes);
-        let (map, whole_end) = match format {
-            Format::Shelf => {
-                let (map, end) = scan_shelf::scan(&input, &mut found)?;
-                (Some(map), end)
+        let input = Input::open(path.as_ref(), READ)?;
+        let layout = match detect(&input)? {
+            Format::Shelf => Layout::Shelf,
+            Format::Dfs20 => Layout::Dfs20,
+            Format::Sqlite => {
+                let file = AnyFile::Sqlite(SqliteFile::open(input)?);
+                return Ok(DurusFile { file });
             }
-            Format::Dfs20 => (None, scan_dfs20::scan(&input, &mut found)?),
         };
-        let index = Index::build(&input, format, found, map, whole_end, scratch).at_path(path)?;
+        let file = ScannedFile::open(input, layout, scratch, memory_bytes)?;
         Ok(DurusFile {
-            input,
-            format,
-            index,
-            whole_end,
+            file: AnyFile::Scanned(file),
         })
     }
 
     /// The file's format.
     pub fn format(&self) -> Format {
-        self.format
+        match &self.file {
+            AnyFile::Scanned(file) => file.format(),
+            AnyFile::Sqlite(_) => Format::Sqlite,
+        }
     }
 
     /// The number of objects, garbage included.
     pub fn object_count(&self) -> u64 {
-        self.index.objects
+        match &self.file {
+            AnyFile::Scanned(file) => file.object_count(),
+            AnyFile::Sqlite(file) => file.object_count(),
+        }
     }
 
     /// The size of the data of all objects in their latest versions, in bytes.
     pub fn data_bytes(&self) -> u64 {
-        self.index.data_bytes
+        match &self.file {
+            AnyFile::Scanned(file) => file.data_bytes(),
+            AnyFile::Sqlite(file) => file.data_bytes(),
+        }
     }
 
     /// The size of the file, in bytes.
     pub fn file_bytes(&self) -> u64 {
-        self.input.len()
+        match &self.file {
+            AnyFile::Scanned(file) => file.file_bytes(),
+            AnyFile::Sqlite(file) => file.file_bytes(),
+        }
     }
 
     /// Which file this is, and in which state: its path, length and the time of its last change.
@@ -90,17 +103,28 @@ impl DurusFile {
     /// # Errors
     /// `Io` where the system does not say.
     pub(crate) fn description(&self) -> Result<String> {
-        self.input.description()
+        match &self.file {
+            AnyFile::Scanned(file) => file.description(),
+            AnyFile::Sqlite(file) => file.description(),
+        }
     }
 
-    /// How many bytes lie after the last whole transaction: what a torn write left.
+    /// How many bytes lie after the last whole transaction: what a torn write left. SQLite leaves none.
     pub fn torn_bytes(&self) -> u64 {
-        self.input.len() - self.whole_end
+        match &self.file {
+            AnyFile::Scanned(file) => file.torn_bytes(),
+            AnyFile::Sqlite(_) => 0,
+        }
     }
 
     /// All objects, by ascending OID.
     pub fn objects(&self) -> Objects<'_> {
-        Objects::new(self, 0)
+        match self.objects_from(Oid::ROOT) {
+            Ok(objects) => objects,
+            Err(error) => Objects {
+                state: State::Failed(Some(error)),
+            },
+        }
     }
 
     /// The objects from an OID on, by ascending OID.
@@ -108,7 +132,12 @@ impl DurusFile {
     /// # Errors
     /// `Io` when the index cannot be read.
     pub fn objects_from(&self, oid: Oid) -> Result<Objects<'_>> {
-        Ok(Objects::new(self, self.index.position(oid)?))
+        Ok(Objects {
+            state: match &self.file {
+                AnyFile::Scanned(file) => State::Scanned(file.objects_from(oid)?),
+                AnyFile::Sqlite(file) => State::Sqlite(file.objects_from(oid)),
+            },
+        })
     }
 
     /// One object, or `None` where there is none of this OID.
@@ -116,22 +145,9 @@ impl DurusFile {
     /// # Errors
     /// `Io` or `Damaged` when it cannot be read, `Unreadable` when it references an OID from 2^63 on.
     pub fn load(&self, oid: Oid) -> Result<Option<DurusObject>> {
-        let pairs = self.index.pairs(self.index.position(oid)?, 1)?;
-        match pairs.first() {
-            Some((found, at)) if *found == oid.0 => {
-                self.read(&mut Window::new(&self.input), oid, *at).map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn read(&self, window: &mut Window<'_>, oid: Oid, at: u64) -> Result<DurusObject> {
-        match read_entry(window, self.format, at, self.whole_end)? {
-            Ok(entry) if entry.oid == oid.0 => read_object(window, &entry),
-            Ok(_) => Err(self
-                .input
-                .damaged(at, "the file was changed while it was read")),
-            Err(broken) => Err(self.input.damaged(broken.at, broken.why)),
+        match &self.file {
+            AnyFile::Scanned(file) => file.load(oid),
+            AnyFile::Sqlite(file) => file.load(oid),
         }
     }
 }
@@ -139,47 +155,29 @@ impl DurusFile {
 /// The objects of a [`DurusFile`], ascending. After an error there are no more.
 #[derive(Debug)]
 pub struct Objects<'f> {
-    file: &'f DurusFile,
-    window: Window<'f>,
-    /// The next pairs of the index, in reverse.
-    pairs: Vec<(u64, u64)>,
-    position: u64,
-    failed: bool,
+    state: State<'f>,
 }
 
-impl<'f> Objects<'f> {
-    fn new(file: &'f DurusFile, position: u64) -> Objects<'f> {
-        Objects {
-            file,
-            window: Window::new(&file.input),
-            pairs: Vec::new(),
-            position,
-            failed: false,
-        }
-    }
-
-    fn step(&mut self) -> Result<Option<DurusObject>> {
-        if self.pairs.is_empty() {
-            self.pairs = self.file.index.pairs(self.position, PAIRS_AT_ONCE)?;
-            self.position += self.pairs.len() as u64;
-            self.pairs.reverse();
-        }
-        match self.pairs.pop() {
-            Some((oid, at)) => self.file.read(&mut self.window, Oid(oid), at).map(Some),
-            None => Ok(None),
-        }
-    }
+#[derive(Debug)]
+enum State<'f> {
+    Scanned(ScannedObjects<'f>),
+    Sqlite(SqliteObjects<'f>),
+    /// With the error until it was given.
+    Failed(Option<Error>),
 }
 
 impl Iterator for Objects<'_> {
     type Item = Result<DurusObject>;
 
     fn next(&mut self) -> Option<Result<DurusObject>> {
-        if self.failed {
-            return None;
+        let step = match &mut self.state {
+            State::Scanned(objects) => objects.next(),
+            State::Sqlite(objects) => objects.next(),
+            State::Failed(error) => return error.take().map(Err),
+        };
+        if step.is_err() {
+            self.state = State::Failed(None);
         }
-        let step = self.step();
-        self.failed = step.is_err();
         step.transpose()
     }
 }
@@ -194,12 +192,11 @@ fn detect(input: &Input) -> Result<Format> {
     }
     let why = if start.is_empty() {
         "the file is empty".to_owned()
-    } else if start.starts_with(b"SQLite format 3\0") {
-        "it is an SQLite database, and Durus's SQLite storage is not supported".to_owned()
     } else {
         let shown = start.escape_ascii();
         format!(
-            "it is not a Durus file: it begins with \"{shown}\", not \"SHELF-1\\n\" or \"DFS20\\0\""
+            "it is not a Durus file: it begins with \"{shown}\", not \"SHELF-1\\n\", \"DFS20\\0\" or \
+             \"SQLite format 3\\0\""
         )
     };
     Err(input.fail(ErrorKind::Unreadable, why))
@@ -207,9 +204,6 @@ fn detect(input: &Input) -> Result<Format> {
 
 /// How much of a file is looked at to tell its format.
 const START_BYTES: u64 = 16;
-
-/// How many pairs of the index are read at once.
-const PAIRS_AT_ONCE: u64 = 4096;
 
 /// The memory for sorting, where none is given.
 const SORT_BYTES: usize = 16 << 20;

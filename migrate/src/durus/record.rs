@@ -2,8 +2,9 @@
 
 use durum_core::{Error, ErrorKind, Oid, Result};
 
-use super::input::Window;
-use super::{DurusObject, Format, WRITE};
+use super::{DurusObject, WRITE};
+use crate::input::Window;
+use crate::offsets::BEYOND;
 
 /// Where the parts of an entry lie in the file. All offsets are known to be inside the file.
 #[derive(Clone, Copy, Debug)]
@@ -33,23 +34,30 @@ impl Malformed {
     }
 }
 
+/// The formats that have entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    Shelf,
+    Dfs20,
+}
+
 /// How many bytes the length of an entry has.
-pub(super) fn length_bytes(format: Format) -> u64 {
-    match format {
-        Format::Shelf => 8,
-        Format::Dfs20 => 4,
+fn length_bytes(layout: Layout) -> u64 {
+    match layout {
+        Layout::Shelf => 8,
+        Layout::Dfs20 => 4,
     }
 }
 
 /// Reads where the parts of the entry at `at` lie, all before `limit`.
 pub(super) fn read_entry(
     window: &mut Window<'_>,
-    format: Format,
+    layout: Layout,
     at: u64,
     limit: u64,
 ) -> Result<Checked<Entry>> {
     let limit = limit.min(window.input().len());
-    let width = length_bytes(format);
+    let width = length_bytes(layout);
     let Some(length) = window.number(at, width as usize)? else {
         return Ok(Malformed::new(at, "the length of an entry is cut off"));
     };
@@ -60,7 +68,7 @@ pub(super) fn read_entry(
     };
     let mut head = start;
     let mut entry_oid = None;
-    if format == Format::Shelf {
+    if layout == Layout::Shelf {
         entry_oid = window.number(head, 8)?;
         head += 8;
     }
@@ -167,6 +175,3 @@ const RECORD_HEAD_BYTES: u64 = 12;
 
 /// Larger objects are read past the window.
 const WINDOW_BYTES_MAX: usize = 64 << 10;
-
-/// What is said of OIDs that no store can hold.
-pub(super) const BEYOND: &str = "which is 2^63 or more: more than a store's OIDs reach";

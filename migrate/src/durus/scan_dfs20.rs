@@ -8,8 +8,8 @@ use durum_core::Result;
 
 use super::Format;
 use super::index::Found;
-use super::input::{Input, Window};
-use super::record::{Malformed, read_entry};
+use super::record::{Layout, Malformed, read_entry};
+use crate::input::{Input, Window};
 
 /// Passes all entries to `found`; gives the end of the last whole transaction.
 pub(super) fn scan(input: &Input, found: &mut Found) -> Result<u64> {
@@ -65,7 +65,7 @@ fn transactions(
             found.whole_transaction();
             continue;
         }
-        match read_entry(window, Format::Dfs20, at, limit)? {
+        match read_entry(window, Layout::Dfs20, at, limit)? {
             Ok(entry) => {
                 found.entry(at, &entry)?;
                 at = entry.end;
@@ -88,7 +88,7 @@ fn whole_follows(window: &mut Window<'_>, mut at: u64) -> Result<bool> {
         if length == 0 && entries > 0 {
             return Ok(true);
         }
-        if read_entry(window, Format::Dfs20, at, limit)?.is_ok() {
+        if read_entry(window, Layout::Dfs20, at, limit)?.is_ok() {
             entries += 1;
         } else {
             entries = 0;

@@ -13,8 +13,8 @@ use durum_core::Result;
 
 use super::Format;
 use super::index::{Found, OffsetMap};
-use super::input::{Input, Window};
-use super::record::{Checked, Entry, Malformed, read_entry};
+use super::record::{Checked, Entry, Layout, Malformed, read_entry};
+use crate::input::{Input, Window};
 
 /// Passes all entries to `found`; gives the map, and the end of the last whole transaction.
 pub(super) fn scan(input: &Input, found: &mut Found) -> Result<(OffsetMap, u64)> {
@@ -98,7 +98,7 @@ fn entries(
     sink: &mut dyn FnMut(u64, &Entry) -> Result<()>,
 ) -> Result<Checked<()>> {
     while at < end {
-        match read_entry(window, Format::Shelf, at, end)? {
+        match read_entry(window, Layout::Shelf, at, end)? {
             Ok(entry) => {
                 sink(at, &entry)?;
                 at = entry.end;

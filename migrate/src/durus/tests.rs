@@ -1,11 +1,11 @@
 //! Files built by hand, byte by byte, from the description of the formats.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use durum_core::{ErrorKind, Oid, Result};
-use tempfile::TempDir;
 
-use super::{Dfs20Writer, DurusFile, DurusObject, DurusWriter, Format, ShelfWriter};
+use super::{DurusFile, DurusObject, DurusWriter, Format};
+use crate::scratch::Scratch;
 
 fn object(oid: u64, refs: &[u64], data: &[u8]) -> DurusObject {
     DurusObject {
@@ -85,20 +85,7 @@ fn expected() -> Vec<DurusObject> {
     ]
 }
 
-struct Scratch {
-    directory: TempDir,
-}
-
 impl Scratch {
-    fn new() -> Scratch {
-        let directory = tempfile::tempdir().unwrap();
-        Scratch { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
     fn open(&self, bytes: &[u8]) -> Result<DurusFile> {
         let path = self.path("bytes");
         std::fs::write(&path, bytes).unwrap();
@@ -151,7 +138,6 @@ fn what_is_no_durus_file_is_unreadable() {
     for (bytes, said) in [
         (&b""[..], "empty"),
         (b"PK\x03\x04 and so on and on", "PK\\x03\\x04"),
-        (b"SQLite format 3\0...", "SQLite"),
         (b"SHELF-2\n", "SHELF-2"),
     ] {
         let error = scratch.open(bytes).unwrap_err();
@@ -366,7 +352,7 @@ fn write(format: Format, path: &Path, objects: &[DurusObject]) -> Result<u64> {
     Ok(written.file_bytes)
 }
 
-const FORMATS: [Format; 2] = [Format::Shelf, Format::Dfs20];
+const FORMATS: [Format; 3] = Format::ALL;
 
 #[test]
 fn what_is_written_is_read_again() {
@@ -421,15 +407,15 @@ fn a_destination_that_exists_is_left_alone() {
         );
 
         let late = scratch.path(&format!("late-{}", format.name()));
-        let mut shelf = ShelfWriter::create(&late).unwrap();
-        shelf.push(&object(0, &[], b"")).unwrap();
+        let mut writer = DurusWriter::create(&late, format).unwrap();
+        writer.push(&object(0, &[], b"")).unwrap();
         std::fs::write(&late, "mine").unwrap();
-        assert_eq!(shelf.finish().unwrap_err().kind(), ErrorKind::Exists);
+        assert_eq!(writer.finish().unwrap_err().kind(), ErrorKind::Exists);
         for path in [path, late] {
             assert_eq!(std::fs::read(path).unwrap(), b"mine");
         }
     }
-    assert_eq!(scratch.names().len(), 4, "{:?}", scratch.names());
+    assert_eq!(scratch.names().len(), 6, "{:?}", scratch.names());
     let nowhere = scratch.path("missing/file");
     assert_eq!(
         write(Format::Shelf, &nowhere, &[]).unwrap_err().kind(),
@@ -440,39 +426,35 @@ fn a_destination_that_exists_is_left_alone() {
 #[test]
 fn an_unfinished_file_leaves_nothing() {
     let scratch = Scratch::new();
-    let mut shelf = ShelfWriter::create(scratch.path("shelf")).unwrap();
-    let mut dfs20 = Dfs20Writer::create(scratch.path("dfs20")).unwrap();
-    shelf.push(&object(1, &[], b"x")).unwrap();
-    dfs20.push(&object(1, &[], b"x")).unwrap();
-    assert_eq!(scratch.names().len(), 2);
-    assert!(!scratch.path("shelf").exists());
-    assert_eq!(
-        shelf.push(&object(1, &[], b"x")).unwrap_err().kind(),
-        ErrorKind::Usage
-    );
-    assert_eq!(
-        dfs20.push(&object(0, &[], b"x")).unwrap_err().kind(),
-        ErrorKind::Usage
-    );
-    drop((shelf, dfs20));
-    assert_eq!(scratch.names(), [""; 0]);
+    for format in FORMATS {
+        let path = scratch.path("unfinished");
+        let mut writer = DurusWriter::create(&path, format).unwrap();
+        writer.push(&object(1, &[], b"x")).unwrap();
+        assert_eq!(scratch.names().len(), 1);
+        assert!(!path.exists());
+        for oid in [0, 1, 1 << 63] {
+            let error = writer.push(&object(oid, &[], b"x")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage);
+        }
+        drop(writer);
+        assert_eq!(scratch.names(), [""; 0], "{format:?}");
+    }
 }
 
 #[test]
-fn sparse_oids_go_into_the_other_format() {
+fn sparse_oids_go_into_the_other_formats() {
     let scratch = Scratch::new();
     let sparse = [object(0, &[1 << 40], b"x"), object(1 << 40, &[0], b"y")];
     let error = write(Format::Shelf, &scratch.path("shelf"), &sparse).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("?format=dfs20"), "{error}");
-    let path = scratch.path("dfs20");
-    write(Format::Dfs20, &path, &sparse).unwrap();
-    let read: Vec<_> = DurusFile::open(&path)
-        .unwrap()
-        .objects()
-        .map(Result::unwrap)
-        .collect();
-    assert_eq!(read, sparse);
+    for format in [Format::Dfs20, Format::Sqlite] {
+        let path = scratch.path(format.name());
+        write(format, &path, &sparse).unwrap();
+        let file = DurusFile::open(&path).unwrap();
+        let read: Vec<_> = file.objects().map(Result::unwrap).collect();
+        assert_eq!(read, sparse);
+    }
 }
 
 /// The words of the map have just the width that its largest one needs.

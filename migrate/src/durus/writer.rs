@@ -4,9 +4,10 @@ use std::path::Path;
 
 use durum_core::Result;
 
-use super::{Dfs20Writer, DurusObject, Format, ShelfWriter, Written};
+use super::{Dfs20Writer, DurusObject, Format, ShelfWriter, SqliteWriter, Written};
 
-/// Writes a Durus file of any format; see [`ShelfWriter`] and [`Dfs20Writer`].
+/// Writes a Durus file of any format; see [`ShelfWriter`], [`Dfs20Writer`] and
+/// [`SqliteWriter`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DurusWriter {
@@ -14,6 +15,8 @@ pub enum DurusWriter {
     Shelf(ShelfWriter),
     /// Writes a FileStorage2 file.
     Dfs20(Dfs20Writer),
+    /// Writes an SQLite database.
+    Sqlite(SqliteWriter),
 }
 
 impl DurusWriter {
@@ -25,17 +28,19 @@ impl DurusWriter {
         match format {
             Format::Shelf => ShelfWriter::create(path).map(DurusWriter::Shelf),
             Format::Dfs20 => Dfs20Writer::create(path).map(DurusWriter::Dfs20),
+            Format::Sqlite => SqliteWriter::create(path).map(DurusWriter::Sqlite),
         }
     }
 
     /// Adds an object; they have to come by ascending OID.
     ///
     /// # Errors
-    /// As [`ShelfWriter::push`] and [`Dfs20Writer::push`].
+    /// As [`ShelfWriter::push`], [`Dfs20Writer::push`] and [`SqliteWriter::push`].
     pub fn push(&mut self, object: &DurusObject) -> Result<()> {
         match self {
             DurusWriter::Shelf(writer) => writer.push(object),
             DurusWriter::Dfs20(writer) => writer.push(object),
+            DurusWriter::Sqlite(writer) => writer.push(object),
         }
     }
 
@@ -47,6 +52,7 @@ impl DurusWriter {
         match self {
             DurusWriter::Shelf(writer) => writer.finish(),
             DurusWriter::Dfs20(writer) => writer.finish(),
+            DurusWriter::Sqlite(writer) => writer.finish(),
         }
     }
 
@@ -58,6 +64,7 @@ impl DurusWriter {
         match self {
             DurusWriter::Shelf(writer) => writer.finish_verified(verify),
             DurusWriter::Dfs20(writer) => writer.finish_verified(verify),
+            DurusWriter::Sqlite(writer) => writer.finish_verified(verify),
         }
     }
 }

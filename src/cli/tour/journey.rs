@@ -133,7 +133,7 @@ fn copy(context: &Context, from: &Location, to: &Location, name: &str) -> Result
                 .engine
                 .disk_bytes
         }
-        Location::DurusFile { path, .. } => size(path)?,
+        Location::DurusFile { path, .. } | Location::ZodbFile { path } => size(path)?,
         Location::Server { .. } => 0,
     };
     let digest = done.digest.unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What the tests of several crates share.
 //!
-//! - Some tests need a program that is not everywhere, such as Python with the original Durus. Where
-//!   it is absent they say so in one line and pass, unless the environment variable `DURUM_REQUIRE`
+//! - Some tests need a program that is not everywhere, such as Python with the original Durus or with
+//!   ZODB. Where it is absent they say so in one line and pass, unless the environment variable `DURUM_REQUIRE`
 //!   names the program (several are separated by commas): then they fail. CI requires all.
 //! - Random tests draw their [`seed`] here, so that a failure can be repeated.
 
@@ -15,8 +15,36 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The name under which `DURUM_REQUIRE` asks for the tests with the original Durus.
-pub const DURUS: &str = "durus";
+/// A Python package that tests run, each in a virtual environment of its own.
+struct Package {
+    /// The name under which `DURUM_REQUIRE` asks for it.
+    name: &'static str,
+    /// What `pip` installs: the releases that formats and protocols were checked against.
+    requirements: &'static [&'static str],
+    /// Fails in an interpreter that does not have them.
+    check: &'static str,
+    found: OnceLock<Result<PathBuf, String>>,
+}
+
+static DURUS: Package = Package {
+    name: "durus",
+    requirements: &["Durus==4.3"],
+    check: "import durus, durus.file_storage; assert durus.__version__ == '4.3'",
+    found: OnceLock::new(),
+};
+
+static ZODB: Package = Package {
+    name: "zodb",
+    requirements: &[
+        "ZODB==6.4",
+        "BTrees==6.5",
+        "persistent==6.9",
+        "transaction==5.1",
+        "zodbpickle==4.5",
+    ],
+    check: "import ZODB, importlib.metadata as m; assert m.version('ZODB') == '6.4'",
+    found: OnceLock::new(),
+};
 
 /// A Python interpreter that can import the original Durus 4.3, or `None` where there is none: the
 /// reason is then on standard error.
@@ -27,14 +55,15 @@ pub const DURUS: &str = "durus";
 /// # Panics
 /// When there is none and `DURUM_REQUIRE` contains `durus`.
 pub fn durus_python() -> Option<PathBuf> {
-    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match FOUND.get_or_init(prepare_durus) {
-        Ok(python) => Some(python.clone()),
-        Err(reason) => {
-            left_out(DURUS, reason);
-            None
-        }
-    }
+    DURUS.python()
+}
+
+/// A Python interpreter that can import ZODB 6.4, as [`durus_python`].
+///
+/// # Panics
+/// When there is none and `DURUM_REQUIRE` contains `zodb`.
+pub fn zodb_python() -> Option<PathBuf> {
+    ZODB.python()
 }
 
 /// Says in one line that a test is left out for want of `program`.
@@ -80,6 +109,29 @@ pub fn run_python<A: AsRef<OsStr>>(python: &Path, script: &str, arguments: &[A])
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// The bytes that hexadecimal digits stand for, as the scripts print data.
+///
+/// # Panics
+/// When they are none.
+pub fn unhex(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    pairs
+        .map(|pair| byte(pair).unwrap_or_else(|| panic!("{digits} are no hexadecimal digits")))
+        .collect()
+}
+
+/// The peak memory of this process, in KiB, as the kernel counts it.
+///
+/// # Panics
+/// Where the kernel does not say.
+pub fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+        .unwrap_or_else(|| panic!("no peak memory in /proc/self/status"))
+}
+
 /// The seed of a random test: `DURUM_TEST_SEED`, or else a new one. It is printed, so that the output
 /// of a failed test names it.
 ///
@@ -98,39 +150,46 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// Finds or makes the virtual environment; one process at a time.
-fn prepare_durus() -> Result<PathBuf, String> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace().join("target"), PathBuf::from);
-    std::fs::create_dir_all(&target).map_err(|error| error.to_string())?;
-    let lock = File::create(target.join("durus-venv.lock")).map_err(|error| error.to_string())?;
-    lock.lock().map_err(|error| error.to_string())?;
-
-    let environment = target.join("durus-venv");
-    let python = environment.join("bin/python");
-    if imports_durus(&python).is_ok() {
-        return Ok(python);
+impl Package {
+    fn python(&self) -> Option<PathBuf> {
+        match self.found.get_or_init(|| self.prepare()) {
+            Ok(python) => Some(python.clone()),
+            Err(reason) => {
+                left_out(self.name, reason);
+                None
+            }
+        }
     }
-    run(Command::new("python3")
-        .args(["-m", "venv", "--clear"])
-        .arg(&environment))?;
-    run(Command::new(&python)
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ])
-        .arg(REQUIREMENT))?;
-    imports_durus(&python)?;
-    Ok(python)
-}
 
-/// Whether an interpreter exists and has the right Durus.
-fn imports_durus(python: &Path) -> Result<(), String> {
-    let check = "import durus, durus.file_storage; assert durus.__version__ == '4.3'";
-    run(Command::new(python).args(["-c", check])).map(drop)
+    /// Finds or makes the virtual environment; one process at a time.
+    fn prepare(&self) -> Result<PathBuf, String> {
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| workspace().join("target"), PathBuf::from);
+        std::fs::create_dir_all(&target).map_err(|error| error.to_string())?;
+        let lock = target.join(format!("{}-venv.lock", self.name));
+        let lock = File::create(lock).map_err(|error| error.to_string())?;
+        lock.lock().map_err(|error| error.to_string())?;
+
+        let environment = target.join(format!("{}-venv", self.name));
+        let python = environment.join("bin/python");
+        if self.is_in(&python).is_ok() {
+            return Ok(python);
+        }
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&environment))?;
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet"])
+            .arg("--disable-pip-version-check")
+            .args(self.requirements))?;
+        self.is_in(&python)?;
+        Ok(python)
+    }
+
+    /// Whether an interpreter exists and has the right releases.
+    fn is_in(&self, python: &Path) -> Result<(), String> {
+        run(Command::new(python).args(["-c", self.check])).map(drop)
+    }
 }
 
 fn run(command: &mut Command) -> Result<Output, String> {
@@ -146,6 +205,3 @@ fn run(command: &mut Command) -> Result<Output, String> {
         String::from_utf8_lossy(&output.stderr).trim()
     ))
 }
-
-/// What `pip` installs: the release that the formats and the protocol were checked against.
-const REQUIREMENT: &str = "Durus==4.3";

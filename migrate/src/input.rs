@@ -7,52 +7,48 @@ use std::path::{Path, PathBuf};
 
 use durum_core::{Error, ErrorKind, IoResultExt, Result};
 
-use super::READ;
-
 /// An open file whose size is known.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(crate) struct Input {
     file: File,
     path: PathBuf,
     len: u64,
+    doing: &'static str,
 }
 
 impl Input {
-    /// Opens a file for reading and takes the lock that Durus takes, shared.
-    pub(super) fn open(path: &Path) -> Result<Input> {
+    /// Opens a file for reading; `doing` is for errors.
+    pub(crate) fn open(path: &Path, doing: &'static str) -> Result<Input> {
         // Asked before opening: to open a named pipe is to wait for a writer.
-        if !std::fs::metadata(path).during(READ, path)?.is_file() {
-            return Err(Error::new(ErrorKind::Unreadable, READ)
+        if !std::fs::metadata(path).during(doing, path)?.is_file() {
+            return Err(Error::new(ErrorKind::Unreadable, doing)
                 .with_path(path)
                 .because("it is not a file"));
         }
-        let file = File::open(path).during(READ, path)?;
-        let metadata = file.metadata().during(READ, path)?;
-        match file.try_lock_shared() {
-            // A file system without locks cannot tell; Durus itself would not start there.
-            Ok(()) | Err(TryLockError::Error(_)) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::new(ErrorKind::InUse, READ)
-                    .with_path(path)
-                    .because("a Durus program has it open")
-                    .hint(
-                        "Stop that program, or read through its server: `durus+tcp://HOST:PORT`.",
-                    ));
-            }
-        }
+        let file = File::open(path).during(doing, path)?;
+        let metadata = file.metadata().during(doing, path)?;
         Ok(Input {
             file,
             path: path.to_path_buf(),
             len: metadata.len(),
+            doing,
         })
     }
 
-    /// The size of the file when it was opened, in bytes.
+    /// Takes a shared lock on the file; false where a writer holds it.
+    pub(crate) fn lock(&self) -> bool {
+        lock_shared(&self.file)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The file's path, length and the time of its last change.
-    pub(super) fn description(&self) -> Result<String> {
+    pub(crate) fn description(&self) -> Result<String> {
         use std::os::unix::fs::MetadataExt as _;
-        let path = std::fs::canonicalize(&self.path).during(READ, &self.path)?;
-        let metadata = self.file.metadata().during(READ, &self.path)?;
+        let path = std::fs::canonicalize(&self.path).during(self.doing, &self.path)?;
+        let metadata = self.file.metadata().during(self.doing, &self.path)?;
         Ok(format!(
             "file {:?} of {} bytes, changed at {}.{:09}",
             path,
@@ -62,41 +58,50 @@ impl Input {
         ))
     }
 
-    pub(super) fn len(&self) -> u64 {
+    /// The size of the file when it was opened, in bytes.
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
     /// Fills `buffer` from `at`.
-    pub(super) fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<()> {
+    pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<()> {
         match self.file.read_exact_at(buffer, at) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.damaged(at, "the file has become shorter while it was read"))
             }
-            result => result.during(READ, &self.path),
+            result => result.during(self.doing, &self.path),
         }
     }
 
     /// Damage at an offset of this file.
-    pub(super) fn damaged(&self, at: u64, what: impl std::fmt::Display) -> Error {
-        Error::damaged(READ, format!("at byte {at}: {what}")).with_path(&self.path)
+    pub(crate) fn damaged(&self, at: u64, what: impl std::fmt::Display) -> Error {
+        Error::damaged(self.doing, format!("at byte {at}: {what}")).with_path(&self.path)
     }
 
     /// Another failure to read this file.
-    pub(super) fn fail(&self, kind: ErrorKind, why: impl Into<String>) -> Error {
-        Error::new(kind, READ).with_path(&self.path).because(why)
+    pub(crate) fn fail(&self, kind: ErrorKind, why: impl Into<String>) -> Error {
+        Error::new(kind, self.doing)
+            .with_path(&self.path)
+            .because(why)
     }
+}
+
+/// Takes a shared lock; false where somebody holds an exclusive one.
+pub(crate) fn lock_shared(file: &File) -> bool {
+    // A file system without locks cannot tell; the original programs would not start there.
+    !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// A part of a file in memory, moved as needed: quick for reading onwards, and modest for jumping.
 #[derive(Debug)]
-pub(super) struct Window<'i> {
+pub(crate) struct Window<'i> {
     input: &'i Input,
     bytes: Vec<u8>,
     start: u64,
 }
 
 impl<'i> Window<'i> {
-    pub(super) fn new(input: &'i Input) -> Window<'i> {
+    pub(crate) fn new(input: &'i Input) -> Window<'i> {
         Window {
             input,
             bytes: Vec::new(),
@@ -104,12 +109,12 @@ impl<'i> Window<'i> {
         }
     }
 
-    pub(super) fn input(&self) -> &'i Input {
+    pub(crate) fn input(&self) -> &'i Input {
         self.input
     }
 
     /// The big-endian number in the `width` bytes (8 at most) at `at`; `None` past the file's end.
-    pub(super) fn number(&mut self, at: u64, width: usize) -> Result<Option<u64>> {
+    pub(crate) fn number(&mut self, at: u64, width: usize) -> Result<Option<u64>> {
         let bytes = self.get(at, width)?;
         Ok(bytes.map(|bytes| {
             bytes
@@ -119,7 +124,7 @@ impl<'i> Window<'i> {
     }
 
     /// The `len` bytes at `at`; `None` where the file ends before.
-    pub(super) fn get(&mut self, at: u64, len: usize) -> Result<Option<&[u8]>> {
+    pub(crate) fn get(&mut self, at: u64, len: usize) -> Result<Option<&[u8]>> {
         let end = at.checked_add(len as u64);
         if end.is_none_or(|end| end > self.input.len) {
             return Ok(None);
