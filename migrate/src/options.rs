@@ -46,6 +46,8 @@ pub struct MigrateOptions {
     pub rate: Option<u64>,
     /// The migration stops after this time, as if it was interrupted.
     pub time_max: Option<Duration>,
+    /// What the root does not reach is left out.
+    pub reachable_only: bool,
     /// Goes on with a migration that was cut off, if there is one. Without this it begins anew, and what
     /// the earlier one left is removed.
     pub resume: bool,
@@ -90,6 +92,7 @@ impl Default for MigrateOptions {
             threads: cores.saturating_sub(1).clamp(1, 8),
             rate: None,
             time_max: None,
+            reachable_only: false,
             resume: false,
             stop: Arc::default(),
         }

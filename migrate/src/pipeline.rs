@@ -98,7 +98,11 @@ pub fn migrate(
     Destination::check(destination)?;
     let watch = StopWatch::start(options);
     let rejects = Rejects::new(&options.on_error)?;
-    let source = Source::open(registry, source)?;
+    let mut source = Source::open(registry, source)?;
+    if options.reachable_only {
+        progress.begin("walk", None);
+        source.only_reachable(options.sort_bytes())?;
+    }
     let (mut target, left) = Destination::open(registry, destination, options)?;
     let copy = Copy {
         source: &source,

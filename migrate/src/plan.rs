@@ -45,7 +45,10 @@ pub fn plan(
     destination: &Location,
     options: &MigrateOptions,
 ) -> Result<Plan> {
-    let source = Source::open(registry, source)?;
+    let mut source = Source::open(registry, source)?;
+    if options.reachable_only {
+        source.only_reachable(options.sort_bytes())?;
+    }
     let (objects, bytes) = (source.objects()?, source.bytes()?);
     let (path, done) = look(registry, destination, options)?;
     let needed = bytes + bytes / 5 + objects * 64;

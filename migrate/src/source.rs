@@ -1,5 +1,8 @@
 //! Where objects come from.
 
+use std::sync::{Mutex, PoisonError};
+
+use durum_core::collect::{OidSet, reach_with};
 use durum_core::config::Location;
 use durum_core::engine::Registry;
 use durum_core::record::Codecs;
@@ -14,7 +17,14 @@ use crate::zodb::{LeftOut, ZodbFile};
 
 /// An opened source.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(crate) struct Source {
+    files: Files,
+    /// What the root reaches, where nothing else is wanted.
+    only: Option<Mutex<OidSet>>,
+}
+
+#[derive(Debug)]
+enum Files {
     Store {
         store: LocalStore,
         snapshot: Box<dyn Snapshot>,
@@ -28,79 +38,118 @@ pub(crate) type Send<'a> = dyn FnMut(Parcel) -> bool + 'a;
 
 impl Source {
     pub(crate) fn open(registry: &Registry, location: &Location) -> Result<Source> {
-        match location {
+        let files = match location {
             Location::Store(settings) => {
                 let store = registry.open(&settings.clone().without_collection())?;
                 let snapshot = store.snapshot()?;
-                Ok(Source::Store { store, snapshot })
+                Files::Store { store, snapshot }
             }
-            Location::DurusFile { path, .. } => Ok(Source::Durus(DurusFile::open(path)?)),
-            Location::ZodbFile { path } => Ok(Source::Zodb(ZodbFile::open(path)?)),
-            Location::Server { .. } => Err(no_server(location)),
+            Location::DurusFile { path, .. } => Files::Durus(DurusFile::open(path)?),
+            Location::ZodbFile { path } => Files::Zodb(ZodbFile::open(path)?),
+            Location::Server { .. } => return Err(no_server(location)),
+        };
+        Ok(Source { files, only: None })
+    }
+
+    /// Leaves out what the root does not reach, by walking from it first. The sets of OIDs take up to
+    /// `memory_bytes` each.
+    ///
+    /// # Errors
+    /// Those of reading; `Damaged` where an object on the way cannot be read, since what hangs on it is
+    /// not known then.
+    pub(crate) fn only_reachable(&mut self, memory_bytes: usize) -> Result<()> {
+        let (reached, _) = reach_with(memory_bytes, &mut |oid, refs| match &self.files {
+            Files::Store { snapshot, .. } => snapshot.load_with(oid, &mut |record| {
+                refs.extend(record.refs());
+                Ok(())
+            }),
+            Files::Durus(file) => Ok(take_refs(file.load(oid)?, refs)),
+            Files::Zodb(file) => Ok(take_refs(file.load(oid)?, refs)),
+        })?;
+        self.only = Some(Mutex::new(reached));
+        Ok(())
+    }
+
+    /// Whether the object is one of those to be copied.
+    pub(crate) fn wants(&self, oid: Oid) -> Result<bool> {
+        match &self.only {
+            None => Ok(true),
+            Some(only) => only
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(oid),
         }
     }
 
-    /// How many objects there are.
+    /// How many objects there are to be copied.
     pub(crate) fn objects(&self) -> Result<u64> {
-        match self {
-            Source::Store { store, .. } => Ok(store.stats()?.objects),
-            Source::Durus(file) => Ok(file.object_count()),
-            Source::Zodb(file) => Ok(file.object_count()),
+        if let Some(only) = &self.only {
+            return Ok(only.lock().unwrap_or_else(PoisonError::into_inner).len());
+        }
+        match &self.files {
+            Files::Store { store, .. } => Ok(store.stats()?.objects),
+            Files::Durus(file) => Ok(file.object_count()),
+            Files::Zodb(file) => Ok(file.object_count()),
         }
     }
 
     /// Bytes of all objects as they are stored, about.
     pub(crate) fn bytes(&self) -> Result<u64> {
-        match self {
-            Source::Store { store, .. } => Ok(store.stats()?.live_bytes),
-            Source::Durus(file) => Ok(file.data_bytes()),
-            Source::Zodb(file) => Ok(file.file_bytes()),
+        match &self.files {
+            Files::Store { store, .. } => Ok(store.stats()?.live_bytes),
+            Files::Durus(file) => Ok(file.data_bytes()),
+            Files::Zodb(file) => Ok(file.file_bytes()),
         }
     }
 
     /// The last commit, and the OID from which on none was handed out, as far as they are known.
     pub(crate) fn marks(&self) -> Result<(Tid, Oid)> {
-        match self {
-            Source::Store { store, snapshot } => Ok((snapshot.tid(), store.stats()?.high_water)),
-            Source::Durus(_) | Source::Zodb(_) => Ok((Tid(1), Oid::ROOT)),
+        match &self.files {
+            Files::Store { store, snapshot } => Ok((snapshot.tid(), store.stats()?.high_water)),
+            Files::Durus(_) | Files::Zodb(_) => Ok((Tid(1), Oid::ROOT)),
         }
     }
 
     /// The bytes of a torn write at the end that are left out.
     pub(crate) fn torn_bytes(&self) -> u64 {
-        match self {
-            Source::Store { .. } => 0,
-            Source::Durus(file) => file.torn_bytes(),
-            Source::Zodb(file) => file.torn_bytes(),
+        match &self.files {
+            Files::Store { .. } => 0,
+            Files::Durus(file) => file.torn_bytes(),
+            Files::Zodb(file) => file.torn_bytes(),
         }
     }
 
     /// Knows the dictionaries that the records need; for foreign files there are none.
     pub(crate) fn codecs<'a>(&'a self, none: &'a Codecs) -> &'a Codecs {
-        match self {
-            Source::Store { snapshot, .. } => snapshot.codecs(),
-            Source::Durus(_) | Source::Zodb(_) => none,
+        match &self.files {
+            Files::Store { snapshot, .. } => snapshot.codecs(),
+            Files::Durus(_) | Files::Zodb(_) => none,
         }
     }
 
     /// What it is and in which state, by which a migration that is resumed knows it again.
     pub(crate) fn description(&self) -> Result<String> {
-        match self {
-            Source::Store { store, snapshot } => {
-                Ok(format!("store {} at commit {}", store.id(), snapshot.tid()))
+        let files = match &self.files {
+            Files::Store { store, snapshot } => {
+                format!("store {} at commit {}", store.id(), snapshot.tid())
             }
-            Source::Durus(file) => file.description(),
-            Source::Zodb(file) => file.description(),
-        }
+            Files::Durus(file) => file.description()?,
+            Files::Zodb(file) => file.description()?,
+        };
+        Ok(match self.only {
+            Some(_) => format!("what the root reaches in {files}"),
+            None => files,
+        })
     }
 
     /// Walks over all objects; with `skips`, past those that cannot be read.
     pub(crate) fn walk(&self, skips: bool) -> Result<Walk<'_>> {
-        match self {
-            Source::Store { snapshot, .. } => Walk::of_snapshot(&**snapshot, skips),
-            Source::Durus(file) => Walk::of_durus(file, skips),
-            Source::Zodb(file) => Walk::of_zodb(file, skips),
-        }
+        let walk = match &self.files {
+            Files::Store { snapshot, .. } => Walk::of_snapshot(&**snapshot, skips)?,
+            Files::Durus(file) => Walk::of_durus(file, skips)?,
+            Files::Zodb(file) => Walk::of_zodb(file, skips)?,
+        };
+        Ok(walk.only(self))
     }
 
     /// Gives all objects from `from` on, in ascending order of their OIDs, to `send`, until that says
@@ -143,10 +192,13 @@ impl Source {
     }
 
     fn read_some(&self, from: Oid, reading: &mut Reading<'_, '_>) -> Result<bool> {
-        match self {
-            Source::Store { snapshot, .. } => {
+        match &self.files {
+            Files::Store { snapshot, .. } => {
                 let mut scan = snapshot.scan_stored(from)?;
                 while let Some((oid, bytes)) = scan.next()? {
+                    if !self.wants(oid)? {
+                        continue;
+                    }
                     reading.parcel.add_stored(oid, bytes);
                     if !reading.go_on() {
                         return Ok(false);
@@ -154,28 +206,39 @@ impl Source {
                 }
                 Ok(true)
             }
-            Source::Durus(file) => {
+            Files::Durus(file) => {
                 for object in file.objects_from(from)? {
-                    if !reading.add(object?, LeftOut::default()) {
+                    let object = object?;
+                    if !self.wants(object.oid)? {
+                        continue;
+                    }
+                    if !reading.add(object, LeftOut::default()) {
                         return Ok(false);
                     }
                 }
                 Ok(true)
             }
-            Source::Zodb(file) => {
+            Files::Zodb(file) => {
                 let (mut objects, mut before) = (file.objects_from(from)?, LeftOut::default());
                 while let Some(object) = objects.next() {
                     let object = object?;
                     let after = objects.left_out();
-                    if !reading.add(object, after - before) {
+                    let left_out = after - before;
+                    before = after;
+                    if self.wants(object.oid)? && !reading.add(object, left_out) {
                         return Ok(false);
                     }
-                    before = after;
                 }
                 Ok(true)
             }
         }
     }
+}
+
+fn take_refs(object: Option<DurusObject>, refs: &mut Vec<Oid>) -> bool {
+    let found = object.is_some();
+    refs.extend(object.into_iter().flat_map(|object| object.refs));
+    found
 }
 
 /// A parcel that is being filled.

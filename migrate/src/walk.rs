@@ -5,6 +5,7 @@ use durum_core::store::{ScanStored, Snapshot};
 use durum_core::{Error, ErrorKind, Oid, Result};
 
 use crate::durus::{self, DurusFile, DurusObject};
+use crate::source::Source;
 use crate::zodb::{self, ZodbFile};
 
 /// The objects of a store or a foreign file.
@@ -13,6 +14,8 @@ pub(crate) struct Walk<'a> {
     /// Whether objects that cannot be read are passed over.
     skips: bool,
     last: Option<Oid>,
+    /// Says which objects are wanted.
+    only: Option<&'a Source>,
 }
 
 enum From<'a> {
@@ -37,6 +40,7 @@ impl<'a> Walk<'a> {
             from: From::Store { snapshot, scan },
             skips,
             last: None,
+            only: None,
         })
     }
 
@@ -46,6 +50,7 @@ impl<'a> Walk<'a> {
             from: From::Durus { file, objects },
             skips,
             last: None,
+            only: None,
         })
     }
 
@@ -55,7 +60,16 @@ impl<'a> Walk<'a> {
             from: From::Zodb { file, objects },
             skips,
             last: None,
+            only: None,
         })
+    }
+
+    /// The same walk past objects that the source does not copy.
+    pub(crate) fn only(self, source: &'a Source) -> Walk<'a> {
+        Walk {
+            only: Some(source),
+            ..self
+        }
     }
 
     /// Puts the next object into `object`; false at the end.
@@ -67,7 +81,10 @@ impl<'a> Walk<'a> {
                 }
                 Ok(true) => {
                     self.last = Some(object.oid);
-                    return Ok(true);
+                    let wanted = self.only.map(|source| source.wants(object.oid));
+                    if wanted.unwrap_or(Ok(true))? {
+                        return Ok(true);
+                    }
                 }
                 other => return other,
             }

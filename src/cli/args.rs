@@ -135,6 +135,9 @@ pub(crate) struct MigrateArgs {
     /// Go on with a migration that was cut off; without this it begins anew
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Leave out what the root does not reach
+    #[arg(long)]
+    pub(crate) reachable_only: bool,
     /// Say what would be done, and whether there is room, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -90,6 +90,7 @@ fn options(args: &MigrateArgs) -> Result<MigrateOptions, Error> {
         rate: args.rate,
         time_max: args.max_duration,
         resume: args.resume,
+        reachable_only: args.reachable_only,
         ..defaults
     })
 }

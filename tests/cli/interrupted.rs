@@ -249,6 +249,31 @@ fn what_cannot_be_read_is_set_aside() {
 }
 
 #[test]
+fn garbage_is_left_out_on_request() {
+    for engine in engines() {
+        let home = Home::new();
+        let url = store(&home, engine.name);
+        let to = format!("{}:to", engine.name);
+        let done = home.json(&["migrate", &url, &to, "--reachable-only", "--verify", "full"]);
+        assert_eq!(
+            (&done["objects"], &done["dangling"]),
+            (&json!(3), &json!(0)),
+            "{url}"
+        );
+        assert_eq!(home.run(&["get", &to, "3"]).code, 1);
+        let check = home.json(&["check", &to]);
+        assert_eq!(
+            (&check["objects"], &check["unreachable"]),
+            (&json!(3), &json!(0))
+        );
+        // The root reaches all of the sample.
+        let durus = format!("durus:{}", sample().display());
+        let done = home.json(&["migrate", &durus, &format!("{to}2"), "--reachable-only"]);
+        assert_eq!(done["digest"], json!(SAMPLE_DIGEST));
+    }
+}
+
+#[test]
 fn it_recompresses_on_the_way() {
     let home = Home::new();
     let from = format!("durus:{}", sample().display());

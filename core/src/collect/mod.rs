@@ -41,7 +41,7 @@ use serde::Serialize;
 pub use budget::{Budget, Counters, Histogram};
 pub(crate) use link::{Change, Committer, Hold};
 pub use oid_set::OidSet;
-pub use reach::{Reached, reach};
+pub use reach::{Reached, reach, reach_with};
 pub(crate) use resolve::{Collector, Progress};
 
 /// What a collection deleted.

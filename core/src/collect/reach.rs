@@ -30,43 +30,61 @@ const DANGLING_MAX: usize = 1000;
 /// # Errors
 /// Those of reading, but for damaged and missing objects, which are listed.
 pub fn reach(snapshot: &dyn Snapshot) -> Result<Reached> {
-    let mut reached = Reached {
-        oids: OidSet::new(SET_BYTES),
-        dangling: Vec::new(),
-        dangling_count: 0,
-        damaged: Vec::new(),
-    };
-    let mut seen = OidSet::new(SET_BYTES);
-    let mut missing = OidSet::new(SET_BYTES / 64);
-    let mut frontier = Frontier::default();
-    seen.insert(Oid::ROOT)?;
-    frontier.push(Oid::ROOT)?;
-    while let Some(oid) = frontier.pop()? {
-        let mut refs = Vec::new();
+    let mut damaged = Vec::new();
+    let (oids, mut missing) = reach_with(SET_BYTES, &mut |oid, refs| {
         let loaded = snapshot.load_with(oid, &mut |record| {
             refs.extend(record.refs());
             Ok(())
         });
         match loaded {
-            Ok(true) => reached.oids.insert(oid)?,
-            Ok(false) => missing.insert(oid)?,
             Err(error) if error.kind() == ErrorKind::Damaged => {
-                reached.damaged.push(oid);
-                reached.oids.insert(oid)?
+                damaged.push(oid);
+                Ok(true)
             }
-            Err(error) => return Err(error),
-        };
-        for target in refs {
-            if seen.insert(target)? {
-                frontier.push(target)?;
-            }
+            loaded => loaded,
         }
-    }
+    })?;
+    let mut reached = Reached {
+        oids,
+        dangling: Vec::new(),
+        dangling_count: 0,
+        damaged,
+    };
     // An absent root is an empty store; every other absent object is one too few.
     if missing.len() > u64::from(missing.contains(Oid::ROOT)?) {
         find_sources(snapshot, &mut missing, &mut reached)?;
     }
     Ok(reached)
+}
+
+/// Walks from the root, breadth first, through the references that `refs_of` adds for an object; false
+/// where there is none. Returns what is there, and what is missing. Each set takes up to `memory_bytes` of
+/// memory, and the rest of the disk.
+///
+/// # Errors
+/// Those of `refs_of`, and of temporary files.
+pub fn reach_with(
+    memory_bytes: usize,
+    refs_of: &mut dyn FnMut(Oid, &mut Vec<Oid>) -> Result<bool>,
+) -> Result<(OidSet, OidSet)> {
+    let (mut oids, mut seen) = (OidSet::new(memory_bytes), OidSet::new(memory_bytes));
+    let mut missing = OidSet::new(memory_bytes / 64);
+    let (mut frontier, mut refs) = (Frontier::default(), Vec::new());
+    seen.insert(Oid::ROOT)?;
+    frontier.push(Oid::ROOT)?;
+    while let Some(oid) = frontier.pop()? {
+        refs.clear();
+        match refs_of(oid, &mut refs)? {
+            true => oids.insert(oid)?,
+            false => missing.insert(oid)?,
+        };
+        for target in &refs {
+            if seen.insert(*target)? {
+                frontier.push(*target)?;
+            }
+        }
+    }
+    Ok((oids, missing))
 }
 
 /// Finds which reached objects refer to the missing ones.
