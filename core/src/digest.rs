@@ -8,6 +8,7 @@
 //! are compared against accidents.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use sha2::{Digest as _, Sha256};
 
@@ -31,16 +32,25 @@ impl Digest {
         hasher.update((refs.len() as u32).to_be_bytes());
         refs.for_each(|reference| hasher.update(reference.0.to_be_bytes()));
         hasher.update(data);
-        let hash = hasher.finalize();
-        let mut carry = false;
-        for (limb, bytes) in self.limbs.iter_mut().zip(hash.rchunks_exact(8)) {
-            let part = u64::from_be_bytes(bytes.try_into().unwrap_or_default());
-            let (sum, first) = limb.overflowing_add(part);
-            let (sum, second) = sum.overflowing_add(u64::from(carry));
-            *limb = sum;
-            carry = first || second;
+        *self += Digest::from_bytes(1, hasher.finalize().into());
+    }
+
+    /// The digest of so many objects that [`Digest::to_bytes`] gave.
+    pub fn from_bytes(objects: u64, bytes: [u8; 32]) -> Digest {
+        let mut limbs = [0; 4];
+        for (limb, bytes) in limbs.iter_mut().zip(bytes.rchunks_exact(8)) {
+            *limb = u64::from_be_bytes(bytes.try_into().unwrap_or_default());
         }
-        self.objects += 1;
+        Digest { limbs, objects }
+    }
+
+    /// The sum, the most significant byte first: in the order in which it is printed.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (limb, bytes) in self.limbs.iter().zip(bytes.rchunks_exact_mut(8)) {
+            bytes.copy_from_slice(&limb.to_be_bytes());
+        }
+        bytes
     }
 
     /// The number of objects that were added.
@@ -62,6 +72,20 @@ impl Digest {
             digest.add(record.oid, record.refs(), &data);
         }
         Ok(digest)
+    }
+}
+
+impl AddAssign for Digest {
+    /// Adds all objects of another digest.
+    fn add_assign(&mut self, other: Digest) {
+        let mut carry = false;
+        for (limb, part) in self.limbs.iter_mut().zip(other.limbs) {
+            let (sum, first) = limb.overflowing_add(part);
+            let (sum, second) = sum.overflowing_add(u64::from(carry));
+            *limb = sum;
+            carry = first || second;
+        }
+        self.objects = self.objects.wrapping_add(other.objects);
     }
 }
 
@@ -104,5 +128,13 @@ mod tests {
         assert_eq!(forward, sum(&mut objects.iter().rev()));
         assert_eq!(forward.objects(), 100);
         assert_ne!(forward.limbs, sum(&mut objects.iter().skip(1)).limbs);
+
+        let mut halves = sum(&mut objects.iter().take(31));
+        halves += sum(&mut objects.iter().skip(31));
+        assert_eq!(halves, forward);
+        let bytes = forward.to_bytes();
+        assert_eq!(Digest::from_bytes(100, bytes), forward);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, forward.to_string());
     }
 }
