@@ -13,6 +13,17 @@ pub(crate) const DONE: u8 = 0;
 /// The exit code for findings of a check.
 pub(crate) const FINDINGS: u8 = 6;
 
+/// How a failure is told, beyond the paragraph on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reporting {
+    /// Not at all.
+    Text,
+    /// As a JSON object on standard output.
+    Json,
+    /// As a JSON object on standard error: what goes to standard output is data.
+    JsonBesideData,
+}
+
 /// Why a command has no result.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -59,7 +70,7 @@ impl Failure {
     }
 
     /// Prints the failure and returns the exit code.
-    pub(crate) fn report(&self, json: bool) -> u8 {
+    pub(crate) fn report(&self, reporting: Reporting) -> u8 {
         let (kind, message, oids, code) = match self {
             Failure::Unread => return DONE,
             Failure::Arguments(text) => ("usage".to_owned(), text.clone(), Vec::new(), 2),
@@ -69,11 +80,14 @@ impl Failure {
             }
         };
         // Where even this cannot be written the exit code has to do.
-        if json {
-            let object = json!({ "error": { "kind": kind, "message": message, "oids": oids } });
+        let object = json!({ "error": { "kind": kind, "message": message, "oids": oids } });
+        if reporting == Reporting::Json {
             let _ = writeln!(std::io::stdout(), "{object}");
         }
         let _ = writeln!(std::io::stderr(), "durum: {message}");
+        if reporting == Reporting::JsonBesideData {
+            let _ = writeln!(std::io::stderr(), "{object}");
+        }
         code
     }
 }
