@@ -1,5 +1,6 @@
 //! Moving stores from engine to engine, and between them and files of the original Durus.
 //!
+//! - `backup`: backups, and what is restored from them.
 //! - `chain`: a Durus file of 100,000 objects through every engine and back, by the program.
 //! - `digest`: what the proof rests on: any one changed byte, reference or OID changes the digest.
 //! - `pairs`: every engine to every other, with every codec.
@@ -11,6 +12,7 @@
 // Clippy knows test functions, but not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod backup;
 mod chain;
 mod digest;
 mod failures;
