@@ -335,6 +335,7 @@ fn large_stores_pass_in_little_memory() {
     let bounded = |done: &serde_json::Value| {
         let peak = done["peak_memory"].as_u64().unwrap();
         assert!(peak < 40 << 20, "{peak} bytes for {}", done["bytes"]);
+        println!("peak: {} KiB, {} s", peak >> 10, done["seconds"]);
     };
     let done = home.json(&["backup", "sqlite:large", "saved"]);
     assert!(done["file_bytes"].as_u64().unwrap() > 100 << 20);

@@ -177,12 +177,12 @@ impl OutputFile {
         file.sync_all().during(WRITE, destination)?;
         check_free(destination, self.force)?;
         let named = match self.force {
-            true => self.partial.persist(destination),
-            false => self.partial.persist_noclobber(destination),
+            true => fs::rename(&self.partial, destination),
+            false => name_once(&self.partial, destination),
         };
-        named.map_err(|failed| match failed.error.kind() {
+        named.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => exists(destination),
-            _ => Error::io(failed.error, WRITE).with_path(destination),
+            _ => Error::io(error, WRITE).with_path(destination),
         })?;
         let directory = File::open(&self.directory).during(WRITE, &self.directory)?;
         directory.sync_all().during(WRITE, &self.directory)
@@ -196,6 +196,16 @@ impl Write for OutputFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Gives the file its name, unless another one has it.
+fn name_once(partial: &Path, destination: &Path) -> io::Result<()> {
+    match fs::hard_link(partial, destination) {
+        Ok(()) => fs::remove_file(partial),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // A file system without links: that the name is free was seen a moment ago.
+        Err(_) => fs::rename(partial, destination),
     }
 }
 
