@@ -54,7 +54,7 @@ pub(crate) enum Command {
     Gc(GcArgs),
     /// Copy everything from one place to a new one, and prove the copy equal
     Migrate(MigrateArgs),
-    /// Copy a store, which may be in use by this process, into one file or stream
+    /// Save a store, or what changed in it, as one file or stream
     Backup(BackupArgs),
     /// Build a store from a backup and the increments that follow it
     Restore(RestoreArgs),
@@ -137,9 +137,9 @@ pub(crate) struct BackupArgs {
                             durum restore --list FILE...\n       \
                             durum restore --check [--at TID] FILE...")]
 pub(crate) struct RestoreArgs {
-    /// A full backup, then increments in their order, then the store to build, where nothing may be
-    /// yet; `-` for one backup from standard input
-    #[arg(required = true, value_names = ["FILE", "URL"])]
+    /// A full backup, then increments in their order, then the URL of the store to build, where nothing
+    /// may be yet; `-` for one backup from standard input
+    #[arg(required = true, value_name = "FILE")]
     pub(crate) what: Vec<String>,
     /// Stop at the backup that ends with this commit
     #[arg(long, value_name = "TID")]

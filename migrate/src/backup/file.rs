@@ -137,7 +137,6 @@ impl OutputFile {
     /// # Errors
     /// `Exists`; `ReadOnly` where nothing can be written; `Full`.
     pub fn create(destination: &Path, force: bool) -> Result<OutputFile> {
-        check_free(destination, force)?;
         let (Some(name), Some(directory)) = (destination.file_name(), destination.parent()) else {
             return Err(Error::new(ErrorKind::Usage, WRITE)
                 .with_path(destination)
@@ -151,6 +150,7 @@ impl OutputFile {
         prefix.push(name);
         prefix.push(".");
         remove_left_over(&directory, &prefix);
+        check_free(destination, force)?;
         let (file, partial) = create_locked(&directory, &prefix)
             .map_err(|error| not_writable(error).with_path(destination))?
             .into_parts();

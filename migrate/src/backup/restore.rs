@@ -13,8 +13,8 @@ use super::file::Input;
 use super::merge::Merge;
 use super::reader::StreamReader;
 use super::take::digest;
+use crate::Progress;
 use crate::channel::Channel;
-use crate::pipeline::Progress;
 
 /// Objects travel in parcels of about this many bytes: few enough switches between threads.
 const PARCEL_BYTES: usize = 256 << 10;

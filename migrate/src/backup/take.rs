@@ -13,7 +13,7 @@ use super::WRITE;
 use super::entries::Encoder;
 use super::format::{Header, Summary, Totals};
 use super::writer::StreamWriter;
-use crate::pipeline::Progress;
+use crate::Progress;
 
 /// Memory for sorting the OIDs of an increment; what does not fit goes to temporary files.
 const SORT_BYTES: usize = 4 << 20;
