@@ -109,7 +109,7 @@ impl Backup {
                 None => reader.all(),
                 Some(changed) => reader.changed(changed),
             };
-            let read = read.map(|()| reader.encoder.finish());
+            let read = read.map(|()| reader.encoder.finish()).map_err(outlived);
             (read, writing.join())
         });
         let stopped = || Error::new(ErrorKind::Other, WRITE).because("the writing thread failed");
@@ -119,9 +119,20 @@ impl Backup {
             totals.store_digest = Some(totals.digest);
         } else if verify {
             progress.begin("digest", Some(self.objects_in_store));
-            totals.store_digest = Some(digest(snapshot, progress)?);
+            totals.store_digest = Some(digest(snapshot, progress).map_err(outlived)?);
         }
         writer.finish(totals)
+    }
+}
+
+/// Says what to do where the snapshot did not last as long as the backup.
+fn outlived(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::TooOld => error.hint(
+            "More was changed meanwhile than the store keeps for snapshots. Try again when less is \
+             committed, or open the store with a larger `superseded_bytes_max`.",
+        ),
+        _ => error,
     }
 }
 

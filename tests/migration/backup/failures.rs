@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use durum_core::engine::{Key, Op, Table};
-use durum_core::store::{Batch, Store as _};
-use durum_core::{ErrorKind, Oid};
+use durum_core::store::{Batch, LocalStore, Store as _, StoreOptions};
+use durum_core::{ErrorKind, Oid, SessionId};
 use durum_migrate::backup::{Backup, Input, OutputFile, Summary};
 use durum_testkit::seed;
 use fastrand::Rng;
@@ -170,6 +170,42 @@ fn a_damaged_source_is_named_and_leaves_no_file() {
         assert_eq!(error.oids(), [Oid(477)], "{engine}");
         drop(out);
         assert_eq!(names(target.path()), [""; 0], "{engine}");
+    }
+}
+
+/// More is changed than the store keeps for snapshots: the backup fails, and the next one succeeds.
+#[test]
+fn a_backup_that_takes_too_long_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry_with(Flaw::None);
+    for verify in [false, true] {
+        let options = StoreOptions {
+            superseded_bytes_max: 20_000,
+            ..StoreOptions::default()
+        };
+        let path = directory.path().join(verify.to_string());
+        let store = LocalStore::create(registry.get(NAME).unwrap(), &path, &options).unwrap();
+        let oids = store.new_oids(SessionId::EMBEDDED, 50).unwrap();
+        let mut batch = Batch::new();
+        batch.create(Oid::ROOT, *b"root", oids.iter().copied());
+        for oid in &oids[1..] {
+            batch.create(*oid, vec![1; 1000], []);
+        }
+        let since = store.commit(batch, best(&store)).unwrap().tid;
+        // Of an increment without changes only the digest of the whole is outdated.
+        let backup = Backup::begin(&store, verify.then_some(since)).unwrap();
+        let mut batch = Batch::new();
+        for oid in &oids[1..] {
+            batch.update(*oid, vec![2; 1000], []);
+        }
+        store.commit(batch, best(&store)).unwrap();
+        let error = backup.write(verify, &mut Vec::new(), &()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooOld, "{error}");
+        assert!(
+            error.to_string().contains("superseded_bytes_max"),
+            "{error}"
+        );
+        take(&store, None, false);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Random histories: a full backup and increments, restored at every point, on every engine.
 
 use durum_core::record::Codec;
-use durum_core::store::Store as _;
+use durum_core::store::{Batch, Store as _};
 use durum_core::{ErrorKind, Oid, SessionId, Tid};
 use durum_migrate::backup::{Backup, check};
 use durum_testkit::seed;
@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use super::{Taken, evolve, inputs, restore_to, take};
 use crate::kept::{Flaw, NAME, registry_with};
-use crate::sample::{contents, digest, object, open, persistent};
+use crate::sample::{best, contents, digest, object, open, persistent, text};
 
 /// Backups of a history.
 const POINTS: usize = 5;
@@ -118,6 +118,42 @@ fn backups_of_what_was_restored() {
     let error = restore_to(&registry, &mixed, None, &url("3")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
     assert!(!directory.path().join("3").exists());
+}
+
+/// Small objects that are compressed with a dictionary of the store's own: a backup needs none, and a new
+/// store trains its own.
+#[test]
+fn stores_with_dictionaries() {
+    let mut draw = Rng::with_seed(seed());
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry_with(Flaw::None);
+    let objects: Vec<_> = (0..3000)
+        .map(|oid| {
+            let length = draw.usize(50..400);
+            object(oid, &[(oid + 1) % 3000], &text(&mut draw, length))
+        })
+        .collect();
+    for engine in persistent(&registry) {
+        let [url, copy] = ["a", "b"].map(|name| {
+            let path = directory.path().join(format!("{engine}-{name}"));
+            format!("{engine}:{}?compression=zstd-dict", path.display())
+        });
+        crate::sample::import(&registry, &url, &objects);
+        let store = open(&registry, &url);
+        assert!(crate::pairs::uses(&store, Codec::ZstdDict), "{url}");
+        let full = take(&store, None, false);
+        let mut batch = Batch::new();
+        batch.update(Oid(7), text(&mut draw, 300), [Oid(9)]);
+        store.commit(batch, best(&store)).unwrap();
+        let increment = take(&store, Some(full.summary.header.tid), true);
+        assert_eq!(increment.summary.totals.digest.objects(), 1);
+        let chain = [&full.bytes[..], &increment.bytes];
+        let done = restore_to(&registry, &chain, None, &copy).unwrap();
+        assert!(done.proven, "{url}");
+        let store = open(&registry, &copy);
+        assert!(contents(&store) == increment.objects, "{url}");
+        assert!(crate::pairs::uses(&store, Codec::ZstdDict), "{copy}");
+    }
 }
 
 /// Objects that are larger than a block, and than what is in flight at once; empty stores; references to
