@@ -308,7 +308,7 @@ fn a_store_that_is_in_use_or_something_else() {
     home.refused(&["restore", "saved", "nonsense"], 2, &["no scheme"]);
 }
 
-/// Memory does not grow with the store: the bound is the same for thirty times the objects.
+/// More than 100 MiB of data pass in a fraction of that.
 #[cfg(target_os = "linux")]
 #[test]
 fn large_stores_pass_in_little_memory() {
