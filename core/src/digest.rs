@@ -8,6 +8,7 @@
 //! are compared against accidents.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use sha2::{Digest as _, Sha256};
 
@@ -31,29 +32,25 @@ impl Digest {
         hasher.update((refs.len() as u32).to_be_bytes());
         refs.for_each(|reference| hasher.update(reference.0.to_be_bytes()));
         hasher.update(data);
-        let hash = hasher.finalize();
-        let mut parts = [0; 4];
-        for (part, bytes) in parts.iter_mut().zip(hash.rchunks_exact(8)) {
-            *part = u64::from_be_bytes(bytes.try_into().unwrap_or_default());
-        }
-        self.add_sum(parts);
-        self.objects += 1;
+        *self += Digest::from_bytes(1, hasher.finalize().into());
     }
 
-    /// Adds all objects of another digest.
-    pub fn merge(&mut self, other: &Digest) {
-        self.add_sum(other.limbs);
-        self.objects += other.objects;
+    /// The digest of so many objects that [`Digest::to_bytes`] gave.
+    pub fn from_bytes(objects: u64, bytes: [u8; 32]) -> Digest {
+        let mut limbs = [0; 4];
+        for (limb, bytes) in limbs.iter_mut().zip(bytes.rchunks_exact(8)) {
+            *limb = u64::from_be_bytes(bytes.try_into().unwrap_or_default());
+        }
+        Digest { limbs, objects }
     }
 
-    fn add_sum(&mut self, parts: [u64; 4]) {
-        let mut carry = false;
-        for (limb, part) in self.limbs.iter_mut().zip(parts) {
-            let (sum, first) = limb.overflowing_add(part);
-            let (sum, second) = sum.overflowing_add(u64::from(carry));
-            *limb = sum;
-            carry = first || second;
+    /// The sum, the most significant byte first: in the order in which it is printed.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (limb, bytes) in self.limbs.iter().zip(bytes.rchunks_exact_mut(8)) {
+            bytes.copy_from_slice(&limb.to_be_bytes());
         }
+        bytes
     }
 
     /// The digest that [`fmt::Display`] shows as `text`, of so many objects; `None` for anything else.
@@ -91,6 +88,20 @@ impl Digest {
     }
 }
 
+impl AddAssign for Digest {
+    /// Adds all objects of another digest.
+    fn add_assign(&mut self, other: Digest) {
+        let mut carry = false;
+        for (limb, part) in self.limbs.iter_mut().zip(other.limbs) {
+            let (sum, first) = limb.overflowing_add(part);
+            let (sum, second) = sum.overflowing_add(u64::from(carry));
+            *limb = sum;
+            carry = first || second;
+        }
+        self.objects = self.objects.wrapping_add(other.objects);
+    }
+}
+
 impl fmt::Display for Digest {
     /// 64 hexadecimal digits.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,19 +117,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_of_parts_add_up_and_return_from_text() {
-        let add = |digest: &mut Digest, oid| digest.add(Oid(oid), [].into_iter(), &[oid as u8]);
-        let (mut whole, mut left, mut right) = <(Digest, Digest, Digest)>::default();
-        for oid in 0..100 {
-            add(&mut whole, oid);
-            add(if oid % 3 == 0 { &mut left } else { &mut right }, oid);
-        }
-        left.merge(&right);
-        assert_eq!(left, whole);
-        let text = whole.to_string();
-        assert_eq!(Digest::parse(&text, 100), Some(whole));
-        assert_eq!(Digest::parse(&text[1..], 100), None);
-        assert_eq!(Digest::parse(&text.replace(&text[..1], "x"), 100), None);
+    fn a_digest_returns_from_its_text() {
+        let mut digest = Digest::default();
+        digest.add(Oid(7), [Oid(8)].into_iter(), b"data");
+        let text = digest.to_string();
+        assert_eq!(Digest::parse(&text, 1), Some(digest));
+        assert_eq!(Digest::parse(&text[1..], 1), None);
+        assert_eq!(Digest::parse(&text.replace(&text[..1], "x"), 1), None);
     }
 
     #[test]
@@ -146,5 +151,13 @@ mod tests {
         assert_eq!(forward, sum(&mut objects.iter().rev()));
         assert_eq!(forward.objects(), 100);
         assert_ne!(forward.limbs, sum(&mut objects.iter().skip(1)).limbs);
+
+        let mut halves = sum(&mut objects.iter().take(31));
+        halves += sum(&mut objects.iter().skip(31));
+        assert_eq!(halves, forward);
+        let bytes = forward.to_bytes();
+        assert_eq!(Digest::from_bytes(100, bytes), forward);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, forward.to_string());
     }
 }

@@ -1,7 +1,8 @@
-//! Streaming copies between Durum's stores and foreign formats, in constant memory.
+//! Streaming copies between Durum's stores and foreign formats, and backups, in constant memory.
 
 #![forbid(unsafe_code)]
 
+pub mod backup;
 mod channel;
 mod destination;
 pub mod durus;

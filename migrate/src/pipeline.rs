@@ -340,7 +340,7 @@ impl Copy<'_> {
             note.objects += prepared.objects();
             note.bytes += prepared.data_bytes;
             if let Some(digest) = &mut note.digest {
-                digest.merge(&prepared.digest);
+                *digest += prepared.digest;
             }
             writer.write(&prepared, note)?;
             let rejected = prepared.rejects.len() as u64;

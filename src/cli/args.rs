@@ -72,6 +72,10 @@ pub(crate) enum Command {
     Gc(GcArgs),
     /// Copy everything from one place to a new one, and prove the copy equal
     Migrate(MigrateArgs),
+    /// Save a store, or what changed in it, as one file or stream
+    Backup(BackupArgs),
+    /// Build a store from a backup and the increments that follow it
+    Restore(RestoreArgs),
     /// Measure on this machine
     Bench(BenchArgs),
     /// See Durum at work on a real database, on every engine
@@ -180,6 +184,44 @@ pub(crate) enum OnErrorArg {
     Stop,
     /// Leave it out
     Skip,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The store
+    pub(crate) url: String,
+    /// The file, which appears when it is complete; `-` for standard output (the result then goes to
+    /// standard error, with --json too)
+    pub(crate) file: PathBuf,
+    /// Only what came after this: a backup's file, or the number of a commit
+    #[arg(long, value_name = "FILE|TID")]
+    pub(crate) since: Option<String>,
+    /// Also put the digest of the whole store into an increment, which takes reading all of it
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Replace a file of that name
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "durum restore [OPTIONS] FILE... URL\n       \
+                            durum restore --list FILE...\n       \
+                            durum restore --check [--at TID] FILE...")]
+pub(crate) struct RestoreArgs {
+    /// A full backup, then increments in their order, then the URL of the store to build, where nothing
+    /// may be yet; `-` for one backup from standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) what: Vec<String>,
+    /// Stop at the backup that ends with this commit
+    #[arg(long, value_name = "TID")]
+    pub(crate) at: Option<u64>,
+    /// Show what the backups are, from their beginnings and ends alone
+    #[arg(long, conflicts_with_all = ["check", "at"])]
+    pub(crate) list: bool,
+    /// Read the backups to their ends and verify everything, and build nothing
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// How a copy is verified.

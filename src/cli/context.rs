@@ -1,5 +1,6 @@
 //! What all commands share: the engines, the configuration, the output.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use durum_core::config::{Config, StoreSettings};
@@ -8,8 +9,8 @@ use durum_core::store::LocalStore;
 use durum_core::{ErrorKind, Result};
 use serde_json::Value;
 
-use super::args::{Cli, ProgressArg};
-use super::failure::{Failure, of_source};
+use super::args::{Cli, Command, ProgressArg};
+use super::failure::{Failure, Reporting, of_source};
 use super::output;
 use super::progress::Progress;
 
@@ -22,6 +23,8 @@ pub(crate) struct Context {
     json: bool,
     quiet: bool,
     progress: ProgressArg,
+    /// Standard output is taken by a stream of data: the result goes to standard error.
+    streams: bool,
 }
 
 impl Context {
@@ -32,12 +35,27 @@ impl Context {
             json: cli.json,
             quiet: cli.quiet,
             progress: cli.progress,
+            streams: matches!(&cli.command, Command::Backup(args) if args.file.as_os_str() == "-"),
         }
     }
 
     /// Whether the result is to be one JSON object.
     pub(crate) fn json(&self) -> bool {
         self.json
+    }
+
+    /// Whether standard output is taken by a stream of data.
+    pub(crate) fn streams(&self) -> bool {
+        self.streams
+    }
+
+    /// How a failure is to be told.
+    pub(crate) fn reporting(&self) -> Reporting {
+        match (self.json, self.streams) {
+            (false, _) => Reporting::Text,
+            (true, false) => Reporting::Json,
+            (true, true) => Reporting::JsonBesideData,
+        }
     }
 
     /// The store that `url` names, or else the configuration. The configuration is read in any case,
@@ -81,11 +99,16 @@ impl Context {
         object: &Value,
         text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
-        if self.json {
-            output::line(&object.to_string())
-        } else {
-            output::text(&text())
+        let text = match self.json {
+            true => format!("{object}\n"),
+            false => text(),
+        };
+        if self.streams {
+            // Nobody may be reading: the stream is complete all the same.
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            return Ok(());
         }
+        output::text(&text)
     }
 
     /// Begins to show progress on standard error.

@@ -17,6 +17,16 @@ pub(crate) const FINDINGS: u8 = 6;
 pub(crate) const NO_ROOM: u8 = 5;
 /// The exit code where objects were left out.
 pub(crate) const REJECTS: u8 = 9;
+/// How a failure is told, beyond the paragraph on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reporting {
+    /// Not at all.
+    Text,
+    /// As a JSON object on standard output.
+    Json,
+    /// As a JSON object on standard error: what goes to standard output is data.
+    JsonBesideData,
+}
 
 /// Why a command has no result.
 #[derive(Debug)]
@@ -64,7 +74,7 @@ impl Failure {
     }
 
     /// Prints the failure and returns the exit code.
-    pub(crate) fn report(&self, json: bool) -> u8 {
+    pub(crate) fn report(&self, reporting: Reporting) -> u8 {
         let (kind, message, oids, code) = match self {
             Failure::Unread => return DONE,
             Failure::Arguments(text) => ("usage".to_owned(), text.clone(), Vec::new(), 2),
@@ -74,11 +84,14 @@ impl Failure {
             }
         };
         // Where even this cannot be written the exit code has to do.
-        if json {
-            let object = json!({ "error": { "kind": kind, "message": message, "oids": oids } });
+        let object = json!({ "error": { "kind": kind, "message": message, "oids": oids } });
+        if reporting == Reporting::Json {
             let _ = writeln!(std::io::stdout(), "{object}");
         }
         let _ = writeln!(std::io::stderr(), "durum: {message}");
+        if reporting == Reporting::JsonBesideData {
+            let _ = writeln!(std::io::stderr(), "{object}");
+        }
         code
     }
 }

@@ -4,6 +4,7 @@
 //! exit code, or a [`Failure`], which is printed here.
 
 mod args;
+mod backup;
 mod bench;
 mod check;
 mod completions;
@@ -19,6 +20,7 @@ mod memory;
 mod migrate;
 mod output;
 mod progress;
+mod restore;
 mod stat;
 mod table;
 mod tour;
@@ -30,7 +32,7 @@ use clap::error::ErrorKind as ClapErrorKind;
 
 use args::{Cli, Command};
 use context::Context;
-use failure::{Failure, Outcome};
+use failure::{Failure, Outcome, Reporting};
 
 /// Runs the program with the process's arguments.
 pub(crate) fn run() -> ExitCode {
@@ -42,7 +44,7 @@ pub(crate) fn run() -> ExitCode {
     let outcome = logging::start(cli.verbose, cli.quiet).and_then(|()| dispatch(&context, &cli));
     ExitCode::from(match outcome {
         Ok(code) => code,
-        Err(failure) => failure.report(context.json()),
+        Err(failure) => failure.report(context.reporting()),
     })
 }
 
@@ -56,6 +58,8 @@ fn dispatch(context: &Context, cli: &Cli) -> Outcome {
         Command::Check(args) => check::run(context, args),
         Command::Gc(args) => gc::run(context, args),
         Command::Migrate(args) => migrate::run(context, args),
+        Command::Backup(args) => backup::run(context, args),
+        Command::Restore(args) => restore::run(context, args),
         Command::Bench(args) => bench::run(context, args),
         Command::Tour(args) => tour::run(context, args),
         Command::Completions(args) => completions::run(context, args),
@@ -74,5 +78,9 @@ fn refuse(error: &clap::Error) -> u8 {
         return 0;
     }
     let json = std::env::args_os().any(|argument| argument == "--json");
-    Failure::arguments(&error.render().to_string()).report(json)
+    let reporting = match json {
+        true => Reporting::Json,
+        false => Reporting::Text,
+    };
+    Failure::arguments(&error.render().to_string()).report(reporting)
 }

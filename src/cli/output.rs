@@ -12,11 +12,6 @@ pub(crate) fn text(text: &str) -> Result<(), Failure> {
     bytes(text.as_bytes())
 }
 
-/// Prints `text` and ends the line.
-pub(crate) fn line(text: &str) -> Result<(), Failure> {
-    bytes(format!("{text}\n").as_bytes())
-}
-
 /// Writes `bytes` as they are.
 pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

@@ -52,6 +52,7 @@ fn a_changed_byte_is_damage_and_a_finding() {
         let code = home.run(&["gc", &url]).code;
         assert!(code == 0 || code == 7, "{url}: {code}");
         home.refused_when_open(&["migrate", &url, &format!("{}:copy", engine.name)], 7, &[]);
+        home.refused_when_open(&["backup", &url, "saved"], 7, &[]);
         let check = home.run(&["check", &url, "--json"]);
         assert_eq!(check.code, 6, "{url}: {}", check.stderr);
         let report = check.json();

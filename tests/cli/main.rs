@@ -3,6 +3,7 @@
 // Clippy knows test functions, but not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod backup;
 mod bad_input;
 mod bench;
 mod commands;

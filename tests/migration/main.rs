@@ -1,5 +1,6 @@
 //! Moving stores from engine to engine, and between them and files of the original Durus.
 //!
+//! - `backup`: backups, and what is restored from them.
 //! - `digest`: what the proof rests on: any one changed byte, reference or OID changes the digest.
 //! - `pairs`: every engine to every other, with every codec.
 //! - `failures`: what must not happen, and that nothing is left behind when it does.
@@ -9,6 +10,7 @@
 // Clippy knows test functions, but not the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod backup;
 mod digest;
 mod failures;
 mod kept;

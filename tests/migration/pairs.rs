@@ -12,7 +12,7 @@ use crate::kept::{Flaw, NAME, registry_with};
 use crate::sample::{contents, digest, fill, names, object, open, persistent, run};
 
 /// Whether objects of the store lie compressed by `codec`; sizes of 0 and more are in every sample.
-fn uses(store: &durum_core::store::LocalStore, codec: Codec) -> bool {
+pub(crate) fn uses(store: &durum_core::store::LocalStore, codec: Codec) -> bool {
     let snapshot = store.snapshot().unwrap();
     let mut scan = snapshot.scan(Oid::ROOT).unwrap();
     let mut found = false;

@@ -16,7 +16,7 @@
 //! like any other damage.
 
 mod codec;
-pub(crate) mod varint;
+pub mod varint;
 
 pub use codec::{Codec, Codecs, Payload};
 

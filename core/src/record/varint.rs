@@ -1,7 +1,7 @@
 //! Variable-length numbers: LEB128, seven bits a byte, the least significant first.
 
 /// Appends `value` in one to ten bytes.
-pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
+pub fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -10,7 +10,7 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes a number from the front of `input`; `None` where it is cut off or longer than 64 bits.
-pub(crate) fn take(input: &mut &[u8]) -> Option<u64> {
+pub fn take(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = input.split_first()?;

@@ -96,10 +96,7 @@ pub(super) fn recent_tid(value: &[u8]) -> Option<Tid> {
         .map(|tid| Tid(u64::from_be_bytes(*tid)))
 }
 
-/// Reads the changes of the commits after `since`, up to `until`.
-///
-/// `condemned` is what a collection was deleting when `view` was opened, or before: gone since its
-/// condemnation, though its rows come bit by bit.
+/// Reads the changes of the commits after `since`, up to `until`: what [`visit`] shows, in order.
 pub(super) fn read(
     view: &dyn EngineSnapshot,
     since: Tid,
@@ -107,8 +104,31 @@ pub(super) fn read(
     condemned: Option<&Condemned>,
 ) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
+    visit(view, since, until, condemned, &mut |change| {
+        changes.push(change);
+        check_length(&changes, since)
+    })?;
+    // What a commit wrote and deleted was deleted last.
+    changes.sort_unstable_by_key(|change| (change.tid, change.deleted, change.oid));
+    changes.dedup();
+    Ok(changes)
+}
+
+/// Shows the changes of the commits after `since`, up to `until`, in no particular order. An engine
+/// without snapshots may show a row of what is condemned, and then its deletion in the log as well: some
+/// changes may come twice.
+///
+/// `condemned` is what a collection was deleting when `view` was opened, or before: gone since its
+/// condemnation, though its rows come bit by bit.
+pub(super) fn visit(
+    view: &dyn EngineSnapshot,
+    since: Tid,
+    until: Tid,
+    condemned: Option<&Condemned>,
+    show: &mut dyn FnMut(Change) -> Result<()>,
+) -> Result<()> {
     if let Some(condemned) = condemned.filter(|now| now.tid > since && now.tid <= until) {
-        read_condemned(view, condemned, &mut changes)?;
+        visit_condemned(view, condemned, show)?;
     }
     let mut cursor = view.cursor(Table::Changes, Key::pair(since.0.saturating_add(1), 0))?;
     while let Some((key, value)) = cursor.next()? {
@@ -124,34 +144,31 @@ pub(super) fn read(
                     format!("the row of commit {tid}"),
                 )
             })?;
-            changes.extend(oids.into_iter().map(|oid| Change { tid, oid, deleted }));
+            for oid in oids {
+                show(Change { tid, oid, deleted })?;
+            }
         }
-        check_length(&changes, since)?;
     }
-    // What a commit wrote and deleted was deleted last. An engine without snapshots may have shown a row
-    // of what is condemned, and then its deletion in the log as well.
-    changes.sort_unstable_by_key(|change| (change.tid, change.deleted, change.oid));
-    changes.dedup();
-    Ok(changes)
+    Ok(())
 }
 
-fn read_condemned(
+fn visit_condemned(
     view: &dyn EngineSnapshot,
     condemned: &Condemned,
-    changes: &mut Vec<Change>,
+    show: &mut dyn FnMut(Change) -> Result<()>,
 ) -> Result<()> {
     let mut cursor = view.cursor(Table::Condemned, Key::pair(condemned.job, 0))?;
     while let Some((key, value)) = cursor.next()? {
         if key.first != condemned.job {
             break;
         }
-        let oids = condemned_oids(key, value)?;
-        changes.extend(oids.into_iter().map(|oid| Change {
-            tid: condemned.tid,
-            oid,
-            deleted: true,
-        }));
-        check_length(changes, condemned.tid)?;
+        for oid in condemned_oids(key, value)? {
+            show(Change {
+                tid: condemned.tid,
+                oid,
+                deleted: true,
+            })?;
+        }
     }
     Ok(())
 }

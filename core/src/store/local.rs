@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::batch::{Batch, CommitId, Receipt};
-use super::changes::{self, Changes};
+use super::changes::{self, Change, Changes};
 use super::collection::{Collection, Signal, Worker};
 use super::condemned::Condemned;
 use super::meta::State;
@@ -17,7 +17,7 @@ use super::views::{Gate, View};
 use super::writer::{Request, Writer};
 use super::{Snapshot, Store, StoreStats};
 use crate::collect::Collected;
-use crate::engine::{Capabilities, Durability, Engine, Key, Table};
+use crate::engine::{Capabilities, Durability, Engine, EngineSnapshot, Key, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Oid, SessionId, StoreId, Tid};
 use crate::place::Place;
@@ -164,6 +164,49 @@ impl LocalStore {
         }
         Ok(())
     }
+
+    /// As [`Store::changes_since`], one change at a time: in no particular order, some perhaps twice, and
+    /// however many there are. Returns the last commit that is included. `show` must be short and must not
+    /// use the store: a snapshot of the engine is open meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::changes_since`], and those of `show`.
+    pub fn visit_changes_since(
+        &self,
+        tid: Tid,
+        show: &mut dyn FnMut(Change) -> Result<()>,
+    ) -> Result<Tid> {
+        self.with_changes(tid, |view, until, condemned| {
+            changes::visit(view, tid, until, condemned, show)?;
+            Ok(until)
+        })
+    }
+
+    /// Has the log of changes after `tid` read: with the last commit to be included, and what is
+    /// condemned.
+    fn with_changes<T>(
+        &self,
+        tid: Tid,
+        read: impl FnOnce(&dyn EngineSnapshot, Tid, Option<&Condemned>) -> Result<T>,
+    ) -> Result<T> {
+        let until = self.shared.superseded.visible();
+        let from = self.shared.published().changes_from;
+        if tid > until {
+            return Err(changes::too_new(tid, until));
+        }
+        let found = {
+            // Asked for before the view is opened: what ends between the two has all its rows in the log.
+            let condemned = self.shared.condemned();
+            let view = self.shared.view()?;
+            read(view.engine()?, until, condemned.as_deref())?
+        };
+        // The log may have been shortened while it was read: its beginning is looked at afterwards.
+        let from = from.max(self.shared.published().changes_from);
+        if tid < from {
+            return Err(changes::too_old(tid, from));
+        }
+        Ok(found)
+    }
 }
 
 impl Store for LocalStore {
@@ -259,25 +302,12 @@ impl Store for LocalStore {
     }
 
     fn changes_since(&self, tid: Tid) -> Result<Changes> {
-        let until = self.shared.superseded.visible();
-        let from = self.shared.published().changes_from;
-        if tid > until {
-            return Err(changes::too_new(tid, until));
-        }
-        let changes = {
-            // Asked for before the view is opened: what ends between the two has all its rows in the log.
-            let condemned = self.shared.condemned();
-            let view = self.shared.view()?;
-            changes::read(view.engine()?, tid, until, condemned.as_deref())?
-        };
-        // The log may have been shortened while it was read: its beginning is looked at afterwards.
-        let from = from.max(self.shared.published().changes_from);
-        if tid < from {
-            return Err(changes::too_old(tid, from));
-        }
-        Ok(Changes {
-            tid: until,
-            changes,
+        self.with_changes(tid, |view, until, condemned| {
+            let changes = changes::read(view, tid, until, condemned)?;
+            Ok(Changes {
+                tid: until,
+                changes,
+            })
         })
     }
 

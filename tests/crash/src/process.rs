@@ -1,5 +1,6 @@
 //! Starts the child processes, with the shim preloaded and told what to do.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -89,17 +90,29 @@ impl Programs {
         finish(command)
     }
 
+    /// Runs the program with these arguments, with the changes below `root` watched.
+    pub fn start<A: AsRef<OsStr>>(&self, arguments: &[A], root: &Path, orders: &Orders) -> Outcome {
+        let mut command = self.watched(root, orders);
+        command.args(arguments);
+        finish(command)
+    }
+
     fn command(&self, what: &str, job: &Job, orders: &Orders) -> Command {
-        let mut command = Command::new(&self.workload);
+        let mut command = self.watched(&job.root, orders);
         command
             .arg(what)
             .arg(&job.root)
             .arg(&job.subject)
             .arg(job.seed.to_string());
         command
+    }
+
+    fn watched(&self, root: &Path, orders: &Orders) -> Command {
+        let mut command = Command::new(&self.workload);
+        command
             .env("LD_PRELOAD", &self.shim)
             .env(SOURCE, self.source.path())
-            .env("DURUM_FAULT_ROOT", &job.root);
+            .env("DURUM_FAULT_ROOT", root);
         for (name, value) in [
             ("DURUM_FAULT", orders.fault.as_ref().map(Into::into)),
             (

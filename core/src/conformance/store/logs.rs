@@ -29,6 +29,13 @@ pub fn changes_are_logged_by_commit(fixture: &Fixture) {
             (all.tid, all.changes.as_slice()),
             (third, expected.as_slice())
         );
+        let mut visited = Vec::new();
+        let until = subject.store().visit_changes_since(first, &mut |change| {
+            visited.push(change);
+            Ok(())
+        });
+        visited.sort_by_key(|change| (change.tid, change.deleted, change.oid));
+        assert_eq!((until.unwrap(), &visited[..]), (third, &expected[2..]));
         let later = subject.store().changes_since(first).unwrap();
         assert_eq!(later.changes, expected[2..]);
         assert_eq!(subject.store().changes_since(third).unwrap().changes, []);
