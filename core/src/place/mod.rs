@@ -23,7 +23,7 @@ pub use identity::Identity;
 use lock::Lock;
 
 const DATA: &str = "data";
-/// In a place that is being built and can be gone on with: the name of its engine.
+/// In a place that is being built and can be gone on with: a line with the name of its engine.
 const STAGED: &str = "staged";
 
 /// The directory of an open store, locked for as long as this value lives.
@@ -152,16 +152,13 @@ impl StagedPlace {
             let lock = Lock::take(&staging)?;
             // One with an identity was about to get its name.
             let found = match fs::read_to_string(staging.join(STAGED)) {
-                Ok(found) => found,
-                Err(_) => match Identity::read(&staging) {
-                    Ok(identity) => identity.engine,
-                    Err(_) => continue,
-                },
+                // Without the end of the line it was still being marked.
+                Ok(text) => text.strip_suffix('\n').map(str::to_owned),
+                Err(_) => Identity::read(&staging)
+                    .ok()
+                    .map(|identity| identity.engine),
             };
-            if found.is_empty() {
-                // It was being marked.
-                continue;
-            }
+            let Some(found) = found else { continue };
             if found != engine {
                 return Err(Error::new(ErrorKind::Usage, DOING)
                     .with_path(&staging)
@@ -195,7 +192,7 @@ impl StagedPlace {
         const DOING: &str = "mark an unfinished store";
         let path = self.staging.join(STAGED);
         let written = File::create(&path).and_then(|mut file| {
-            file.write_all(self.identity.engine.as_bytes())?;
+            writeln!(file, "{}", self.identity.engine)?;
             file.sync_all()
         });
         written.during(DOING, &path)?;
