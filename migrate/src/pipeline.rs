@@ -244,7 +244,9 @@ impl Copy<'_> {
                     }
                     importer => importer?,
                 };
-                if importer.objects() != note.objects {
+                // As many as there should be, and none beyond: then they are those that there should be.
+                let beyond = importer.last().is_some_and(|last| last >= note.next);
+                if importer.objects() != note.objects || beyond {
                     return Ok(Copied::Unusable);
                 }
                 let from = note.next;
