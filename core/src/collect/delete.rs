@@ -144,9 +144,9 @@ fn delete_rows(
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Deletion {
-    /// An object of which only some references have been taken back. It is not read again for each part:
-    /// it may be huge.
-    begun: Option<(Oid, Arc<Node>)>,
+    /// An object of which only a part is taken back, and from where on its further referrers are left. It
+    /// is not read again for each part: it may be huge.
+    begun: Option<(Oid, Arc<Node>, Oid)>,
     /// Those that have a row of referrers, as the guard saw it; `None` where that is not remembered. Most
     /// have none, and need not be asked for it again.
     pub(super) with_rows: Option<SpillSet>,
@@ -224,10 +224,12 @@ fn delete_member(
     if !meter.more(graph) {
         return Ok(false);
     }
-    let node = match known.begun.take().filter(|(begun, _)| *begun == oid) {
-        Some((_, node)) => node,
+    // Of a hub, many referrers may be deleted already: to begin anew would be to step over where they
+    // were, each time.
+    let (node, mut from) = match known.begun.take().filter(|(begun, ..)| *begun == oid) {
+        Some((_, node, from)) => (node, from),
         None => match graph.node(oid)? {
-            Some(node) => node,
+            Some(node) => (node, Oid::ROOT),
             None => return Ok(true),
         },
     };
@@ -237,7 +239,7 @@ fn delete_member(
     let start = usize::try_from(job.next_refs).unwrap_or(usize::MAX);
     for target in node.refs.iter().skip(start) {
         if !meter.more(graph) {
-            known.begun = Some((oid, node));
+            known.begun = Some((oid, node, from));
             return Ok(false);
         }
         job.next_refs += 1;
@@ -257,11 +259,9 @@ fn delete_member(
     }
     let row = known.row(graph, oid)?;
     if row.as_ref().is_some_and(|links| links.more > 0) {
-        // Not from the beginning each time: that would step over all that is deleted already.
-        let mut from = Oid::ROOT;
         while let Some(referrer) = graph.next_more(oid, from)? {
             if !meter.more(graph) {
-                known.begun = Some((oid, node));
+                known.begun = Some((oid, node, from));
                 return Ok(false);
             }
             graph.delete_more(oid, referrer)?;
