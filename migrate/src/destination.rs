@@ -80,11 +80,14 @@ impl Destination {
         }
     }
 
-    /// Whether all objects are there already, and are only to be verified.
-    pub(crate) fn is_complete(&self) -> Result<bool> {
+    /// How many objects there are, where they are all that there will be, and are only to be verified.
+    pub(crate) fn complete(&self) -> Result<Option<u64>> {
         match self {
-            Destination::Store(staged) => Ok(staged.store().stats()?.objects > 0),
-            Destination::Durus(_) => Ok(false),
+            Destination::Store(staged) => {
+                let objects = staged.store().stats()?.objects;
+                Ok(Some(objects).filter(|objects| *objects > 0))
+            }
+            Destination::Durus(_) => Ok(None),
         }
     }
 
@@ -92,7 +95,10 @@ impl Destination {
     pub(crate) fn publish(self, verifier: &mut Verifier<'_>) -> Result<(), Failed> {
         match self {
             Destination::Store(staged) => match verifier.verify_store(staged.store()) {
-                Ok(()) => staged.publish().map(drop).map_err(Failed::at_end),
+                Ok(()) => staged.publish().map(drop).map_err(|error| Failed {
+                    error: error.hint_also(KEPT),
+                    destination: None,
+                }),
                 Err(error) => Err(Failed {
                     error,
                     destination: Some(Box::new(Destination::Store(staged))),
@@ -107,10 +113,12 @@ impl Destination {
 
     /// Leaves what is there for a migration that goes on with it; false where that is not possible, and
     /// nothing is left.
-    pub(crate) fn leave(self) -> bool {
+    ///
+    /// After a failed write nobody knows what there is: then it is worth keeping only where the whole is
+    /// to be read back in the end.
+    pub(crate) fn leave(self, is_read_back: bool) -> bool {
         match self {
-            // After a failed write nobody knows what there is.
-            Destination::Store(staged) if staged.store().is_poisoned() => false,
+            Destination::Store(staged) if staged.store().is_poisoned() && !is_read_back => false,
             Destination::Store(staged) => staged.leave().is_some(),
             Destination::Durus(_) => false,
         }
@@ -118,7 +126,7 @@ impl Destination {
 }
 
 /// Whatever keeps a destination from being made, it is the destination that is at fault.
-fn at_fault(error: Error) -> Error {
+pub(crate) fn at_fault(error: Error) -> Error {
     match error.kind() {
         ErrorKind::InUse => error.with_kind(ErrorKind::Exists),
         ErrorKind::NotFound | ErrorKind::Unreadable => error.with_kind(ErrorKind::ReadOnly),
@@ -127,7 +135,7 @@ fn at_fault(error: Error) -> Error {
 }
 
 /// Takes up what an earlier migration left, if that can be used.
-fn take_up(
+pub(crate) fn take_up(
     registry: &Registry,
     settings: &StoreSettings,
 ) -> Result<Option<(StagedStore, Vec<u8>)>> {
@@ -139,6 +147,10 @@ fn take_up(
         other => other,
     }
 }
+
+/// What is said where there is something to go on with.
+pub(crate) const KEPT: &str =
+    "What was copied is kept: the same command with `--resume` goes on from there.";
 
 /// Why a destination did not appear, and what there is of it.
 #[derive(Debug)]
@@ -180,8 +192,7 @@ impl Writer<'_> {
                 prepared.for_each(|oid, tid, refs, payload| {
                     importer.push_own(oid, tid, refs, payload)
                 })?;
-                importer.checkpoint(note.encode())?;
-                if !*kept {
+                if importer.checkpoint(note.encode())? && !*kept {
                     staged.keep()?;
                     *kept = true;
                 }

@@ -15,6 +15,8 @@ use crate::zodb::LeftOut;
 pub(crate) const PARCEL_BYTES: usize = 256 << 10;
 /// What an object costs beyond its bytes on its way.
 const OBJECT_OVERHEAD: usize = 64;
+/// What an error costs.
+const REJECT_OVERHEAD: usize = 512;
 
 /// Objects as they were read.
 #[derive(Debug, Default)]
@@ -46,7 +48,7 @@ impl Parcel {
     }
 
     pub(crate) fn add_reject(&mut self, error: Error) {
-        self.bytes += OBJECT_OVERHEAD;
+        self.bytes += REJECT_OVERHEAD;
         let oid = error.oids().first().copied().unwrap_or_default();
         self.rejects.push(Reject {
             oid,
@@ -149,7 +151,8 @@ impl Prepared {
             .iter()
             .filter_map(|reject| reject.stored.as_ref());
         let rejected: usize = rejects.map(Vec::len).sum();
-        self.arena.len() + self.refs.len() * 8 + self.objects.len() * OBJECT_OVERHEAD + rejected
+        let overhead = self.objects.len() * OBJECT_OVERHEAD + self.rejects.len() * REJECT_OVERHEAD;
+        self.arena.len() + self.refs.len() * 8 + overhead + rejected
     }
 
     /// Calls `take` with the parts of each object, in ascending order.

@@ -2,6 +2,8 @@
 //! hash and compress, and the caller's writes. Parcels go round the middle threads in turn, so that they
 //! arrive in their order, and each is a batch of the destination.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use durum_core::config::Location;
 use durum_core::digest::Digest;
 use durum_core::engine::Registry;
@@ -9,7 +11,7 @@ use durum_core::record::Codecs;
 use durum_core::{Error, ErrorKind, Oid, Result};
 
 use crate::channel::Channel;
-use crate::destination::{Destination, Failed, Writer};
+use crate::destination::{Destination, Failed, KEPT, Writer};
 use crate::note::Note;
 use crate::options::{MigrateOptions, OnError, StopWatch};
 use crate::parcel::{Parcel, Prepared, Preparer};
@@ -103,7 +105,8 @@ pub fn migrate(
         progress.begin("walk", None);
         source.only_reachable(options.sort_bytes())?;
     }
-    let (mut target, left) = Destination::open(registry, destination, options)?;
+    let description = source.description()?;
+    let (target, left) = Destination::open(registry, destination, options)?;
     let copy = Copy {
         source: &source,
         options,
@@ -111,50 +114,34 @@ pub fn migrate(
         watch: &watch,
         rejects,
     };
-    let begun = copy.begin(&target)?;
-    let mut note = match left.as_ref().map(|left| left.check(&begun)) {
-        None => begun.clone(),
-        Some(Ok(())) => left.unwrap_or_default(),
-        Some(Err(error)) => {
-            target.leave();
-            return Err(error);
-        }
-    };
-    let mut seen = Seen::new(&target, options);
-    let mut resumed = note.objects > 0;
-    let mut copied = copy.run(&mut target, &mut note, &mut seen);
-    if let Ok(Copied::Unusable) = copied {
-        tracing::warn!("what an earlier run has left is not whole: it begins anew");
-        drop(target);
-        let anew = MigrateOptions {
-            resume: false,
-            ..options.clone()
-        };
-        (target, _) = Destination::open(registry, destination, &anew)?;
-        (note, resumed) = (begun, false);
-        copied = copy.run(&mut target, &mut note, &mut seen);
-    }
-    let dangling = match copied {
-        Ok(Copied::All(dangling)) => dangling,
-        // What was just made cannot be another's.
-        Ok(Copied::Unusable) => None,
-        Err(error) if note.objects == 0 => return Err(error),
-        Err(error) => return Err(stopped(error, Some(target), false)),
-    };
+    let begun = copy.begin(description, &target);
+    let filled = copy.fill((registry, destination), (target, left), begun)?;
+    let Filled {
+        target,
+        note,
+        seen,
+        dangling,
+        resumed,
+    } = filled;
     let mut verifier = Verifier {
         how: options.verify,
         source: &source,
         watch: &watch,
         objects: note.objects,
-        skips: options.on_error != OnError::Stop,
+        skips: options.on_error != OnError::Stop || note.rejects > 0,
+        rejects: note.rejects,
+        source_failed: false,
         expected: note.digest,
         seen,
         progress,
         dangling,
     };
-    let published = target.publish(&mut verifier);
-    published
-        .map_err(|Failed { error, destination }| stopped(error, destination.map(|it| *it), true))?;
+    if let Err(Failed { error, destination }) = target.publish(&mut verifier) {
+        // Where it is the destination that cannot be read, it is wrong.
+        let keep = is_worth_keeping(&error, !verifier.source_failed);
+        let destination = destination.filter(|_| keep).map(|it| *it);
+        return Err(stopped(error, destination, options));
+    }
     Ok(Outcome {
         objects: note.objects,
         bytes: note.bytes,
@@ -167,19 +154,32 @@ pub fn migrate(
     })
 }
 
-/// What is to be said of an error after which a destination is left that can be gone on with. `at_end` it
-/// is the destination that was read.
-fn stopped(error: Error, destination: Option<Destination>, at_end: bool) -> Error {
-    let Some(destination) = destination else {
-        return error;
-    };
-    // What is wrong is not worth going on with, nor what will not fit in the end.
-    let hopeless = matches!(error.kind(), ErrorKind::Mismatch | ErrorKind::TooLarge);
-    let wrong = at_end && error.kind() == ErrorKind::Damaged;
-    if hopeless || wrong || !destination.leave() {
-        return error;
+/// Whether to go on after the error can lead to a good copy; `damage_is_ours` where it is the destination
+/// that was read.
+fn is_worth_keeping(error: &Error, damage_is_ours: bool) -> bool {
+    match error.kind() {
+        // What is wrong is not, nor what will not fit in the end.
+        ErrorKind::Mismatch | ErrorKind::TooLarge => false,
+        ErrorKind::Damaged => !damage_is_ours,
+        _ => true,
     }
-    error.hint_also("What was copied is kept: the same command with `--resume` goes on from there.")
+}
+
+/// What is to be said of an error after which a destination is left, if it can be.
+fn stopped(error: Error, destination: Option<Destination>, options: &MigrateOptions) -> Error {
+    match destination.is_some_and(|destination| destination.leave(options.digests())) {
+        true => error.hint_also(KEPT),
+        false => error,
+    }
+}
+
+/// A destination that has everything.
+struct Filled {
+    target: Destination,
+    note: Note,
+    seen: Seen,
+    dangling: Option<u64>,
+    resumed: bool,
 }
 
 /// What a copy has come to.
@@ -202,17 +202,64 @@ struct Copy<'a> {
 
 impl Copy<'_> {
     /// The note to begin with.
-    fn begin(&self, destination: &Destination) -> Result<Note> {
+    fn begin(&self, source: String, destination: &Destination) -> Note {
         let codec = destination.codec();
         let name = durum_core::record::Codec::NAMES
             .into_iter()
             .find(|(_, named)| *named == codec);
-        Ok(Note {
-            source: self.source.description()?,
+        Note {
+            source,
             codec: name.map_or("", |(name, _)| name).to_owned(),
             digest: self.options.digests().then(Digest::default),
             ..Note::default()
-        })
+        }
+    }
+
+    /// Fills the destination, from what is left in it or, where that is of no use, anew.
+    fn fill(
+        &self,
+        (registry, destination): (&Registry, &Location),
+        (mut target, left): (Destination, Option<Note>),
+        begun: Note,
+    ) -> Result<Filled> {
+        let mut note = match left.as_ref().map(|left| left.check(&begun)) {
+            None => begun.clone(),
+            Some(Ok(())) => left.unwrap_or_default(),
+            Some(Err(error)) => {
+                target.leave(true);
+                return Err(error);
+            }
+        };
+        let mut seen = Seen::new(&target, self.options);
+        let mut resumed = note.objects > 0;
+        let mut copied = self.run(&mut target, &mut note, &mut seen);
+        if let Ok(Copied::Unusable) = copied {
+            tracing::warn!("what an earlier run has left is not whole: it begins anew");
+            drop(target);
+            let anew = MigrateOptions {
+                resume: false,
+                ..self.options.clone()
+            };
+            (target, _) = Destination::open(registry, destination, &anew)?;
+            (note, resumed) = (begun, false);
+            copied = self.run(&mut target, &mut note, &mut seen);
+        }
+        match copied {
+            Ok(Copied::All(dangling)) => Ok(Filled {
+                target,
+                note,
+                seen,
+                dangling,
+                resumed,
+            }),
+            Ok(Copied::Unusable) => Err(Error::new(ErrorKind::Other, "migrate")
+                .because("the destination does not hold what was just written to it")),
+            Err(error) if note.objects == 0 => Err(error),
+            Err(error) => {
+                let keep = is_worth_keeping(&error, false);
+                Err(stopped(error, Some(target).filter(|_| keep), self.options))
+            }
+        }
     }
 
     /// Copies what is not there yet, and keeps the note of how far it is.
@@ -224,8 +271,11 @@ impl Copy<'_> {
     ) -> Result<Copied> {
         self.progress.begin("copy", Some(self.source.objects()?));
         self.progress.skip(note.objects + note.rejects, note.bytes);
-        if destination.is_complete()? {
-            return Ok(Copied::All(None));
+        if let Some(objects) = destination.complete()? {
+            return Ok(match objects == note.objects {
+                true => Copied::All(None),
+                false => Copied::Unusable,
+            });
         }
         let none = Codecs::default();
         let preparer = Preparer {
@@ -282,6 +332,7 @@ impl Copy<'_> {
         let ready: Vec<Channel<Result<Prepared>>> =
             (0..threads).map(|_| Channel::new(share)).collect();
         let (parcels, prepared) = (Spare::new(), Spare::new());
+        let ended = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
                 let _closing: Vec<_> = read.iter().map(Channel::closing).collect();
@@ -293,7 +344,9 @@ impl Copy<'_> {
                             .get(turn)
                             .is_some_and(|channel| channel.send(parcel, bytes));
                         turn = (turn + 1) % threads;
-                        sent && rate.wait(bytes, self.watch)
+                        sent && rate.wait(bytes, &|| {
+                            self.watch.reason().is_some() || ended.load(Ordering::Relaxed)
+                        })
                     })
             });
             let spare = (&parcels, &prepared);
@@ -301,10 +354,15 @@ impl Copy<'_> {
             let workers: Vec<_> = pairs
                 .map(|ends| scope.spawn(move || work(ends, spare, preparer)))
                 .collect();
+            // Whatever ends the writing, a panic too, nobody waits for it any more.
+            let all = (
+                read.iter().map(Channel::closing),
+                ready.iter().map(Channel::closing),
+            );
+            let closing: (Vec<_>, Vec<_>) = (all.0.collect(), all.1.collect());
             let written = self.write_all(&ready, &prepared, &mut writer, note);
-            // Whatever ended the writing, nobody waits for it any more.
-            read.iter().for_each(|channel| drop(channel.closing()));
-            ready.iter().for_each(|channel| drop(channel.closing()));
+            ended.store(true, Ordering::Relaxed);
+            drop(closing);
             let failed = || Error::new(ErrorKind::Other, "migrate").because("a thread failed");
             let read = reader.join().unwrap_or_else(|_| Err(failed()));
             for worker in workers {
@@ -336,15 +394,17 @@ impl Copy<'_> {
             };
             let prepared = prepared?;
             self.rejects.write(&prepared.rejects)?;
-            note.rejects += prepared.rejects.len() as u64;
-            note.left_out += prepared.left_out;
-            note.next = prepared.next;
-            note.objects += prepared.objects();
-            note.bytes += prepared.data_bytes;
-            if let Some(digest) = &mut note.digest {
+            let mut next = note.clone();
+            next.rejects += prepared.rejects.len() as u64;
+            next.left_out += prepared.left_out;
+            next.next = prepared.next;
+            next.objects += prepared.objects();
+            next.bytes += prepared.data_bytes;
+            if let Some(digest) = &mut next.digest {
                 *digest += prepared.digest;
             }
-            writer.write(&prepared, note)?;
+            writer.write(&prepared, &next)?;
+            *note = next;
             let rejected = prepared.rejects.len() as u64;
             self.progress
                 .advance(prepared.objects() + rejected, prepared.data_bytes);

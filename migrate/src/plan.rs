@@ -6,7 +6,7 @@ use durum_core::config::Location;
 use durum_core::engine::Registry;
 use durum_core::{Error, ErrorKind, Result};
 
-use crate::destination::Destination;
+use crate::destination::{Destination, at_fault, take_up};
 use crate::note::Note;
 use crate::options::MigrateOptions;
 use crate::source::{Source, no_server};
@@ -18,8 +18,8 @@ pub struct Plan {
     pub objects: u64,
     /// Bytes of the source's objects as they are stored.
     pub bytes: u64,
-    /// Bytes that the destination takes, about: what the objects take now and a fifth more, and 64 bytes
-    /// for each. An estimate: engines and compression differ.
+    /// Bytes that the destination takes beyond what is there already, about: what the objects take now and
+    /// a fifth more, and 64 bytes for each. An estimate: engines and compression differ.
     pub needed_bytes: u64,
     /// Bytes that are free where the destination would lie, where the system says.
     pub free_bytes: Option<u64>,
@@ -34,8 +34,7 @@ impl Plan {
     }
 }
 
-/// Opens the source and looks at the destination as [`migrate`](crate::migrate) would, and changes
-/// neither.
+/// Opens the source and looks at the destination as [`migrate`](crate::migrate) would, and copies nothing.
 ///
 /// # Errors
 /// Those that [`migrate`](crate::migrate) begins with.
@@ -51,7 +50,9 @@ pub fn plan(
     }
     let (objects, bytes) = (source.objects()?, source.bytes()?);
     let (path, done) = look(registry, destination, options)?;
-    let needed = bytes + bytes / 5 + objects * 64;
+    // Of what is there already, its part is not needed again.
+    let left = objects.saturating_sub(done) as f64 / objects.max(1) as f64;
+    let needed = ((bytes + bytes / 5 + objects * 64) as f64 * left) as u64;
     Ok(Plan {
         objects,
         bytes,
@@ -74,9 +75,9 @@ fn look(
     match destination {
         Location::Store(settings) => {
             let settings = settings.clone().without_collection();
-            registry.probe(&settings)?;
+            registry.probe(&settings).map_err(at_fault)?;
             let left = match options.resume {
-                true => registry.resume(&settings)?,
+                true => take_up(registry, &settings).map_err(at_fault)?,
                 false => None,
             };
             let mut done = 0;

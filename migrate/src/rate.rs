@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::options::StopWatch;
-
 /// How long at most until a request to stop is noticed.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -24,15 +22,15 @@ impl Rate {
         }
     }
 
-    /// Waits after `bytes` more were moved; false where the migration is to stop meanwhile.
-    pub(crate) fn wait(&mut self, bytes: usize, watch: &StopWatch) -> bool {
+    /// Waits after `bytes` more were moved; false where it is `over` meanwhile.
+    pub(crate) fn wait(&mut self, bytes: usize, over: &dyn Fn() -> bool) -> bool {
         let Some(rate) = self.bytes_per_second.filter(|rate| *rate > 0) else {
             return true;
         };
         self.bytes += bytes as u64;
         let due = Duration::from_secs_f64(self.bytes as f64 / rate as f64);
         while let Some(left) = due.checked_sub(self.start.elapsed()) {
-            if watch.reason().is_some() {
+            if over() {
                 return false;
             }
             std::thread::sleep(left.min(NAP));

@@ -58,14 +58,20 @@ impl Source {
     /// Those of reading; `Damaged` where an object on the way cannot be read, since what hangs on it is
     /// not known then.
     pub(crate) fn only_reachable(&mut self, memory_bytes: usize) -> Result<()> {
-        let (reached, _) = reach_with(memory_bytes, &mut |oid, refs| match &self.files {
-            Files::Store { snapshot, .. } => snapshot.load_with(oid, &mut |record| {
-                refs.extend(record.refs());
-                Ok(())
-            }),
-            Files::Durus(file) => Ok(take_refs(file.load(oid)?, refs)),
-            Files::Zodb(file) => Ok(take_refs(file.load(oid)?, refs)),
-        })?;
+        let (reached, mut missing) =
+            reach_with(memory_bytes, &mut |oid, refs| match &self.files {
+                Files::Store { snapshot, .. } => snapshot.load_with(oid, &mut |record| {
+                    refs.extend(record.refs());
+                    Ok(())
+                }),
+                Files::Durus(file) => Ok(take_refs(file.load(oid)?, refs)),
+                Files::Zodb(file) => Ok(take_refs(file.load(oid)?, refs)),
+            })?;
+        if missing.contains(Oid::ROOT)? && self.objects()? > 0 {
+            return Err(Error::new(ErrorKind::Usage, "find what the root reaches")
+                .because("the source has no root, object 0")
+                .hint("Copy everything, without `--reachable-only`."));
+        }
         self.only = Some(Mutex::new(reached));
         Ok(())
     }
@@ -183,7 +189,9 @@ impl Source {
                     let Some(oid) = oid.filter(|oid| skips && damaged && *oid >= start) else {
                         return Err(error);
                     };
-                    parcel.add_reject(error);
+                    if self.wants(oid)? {
+                        parcel.add_reject(error);
+                    }
                     from = Some(oid.next()).filter(|oid| oid.is_valid());
                 }
             }

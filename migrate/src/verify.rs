@@ -58,8 +58,11 @@ pub(crate) struct Verifier<'a> {
     pub(crate) watch: &'a StopWatch,
     /// Objects that were copied.
     pub(crate) objects: u64,
-    /// Whether objects that cannot be read were left out.
+    /// Whether objects that cannot be read were left out, and how many.
     pub(crate) skips: bool,
+    pub(crate) rejects: u64,
+    /// Whether it was the source that could not be read.
+    pub(crate) source_failed: bool,
     pub(crate) expected: Option<Digest>,
     pub(crate) seen: Seen,
     pub(crate) progress: &'a dyn Progress,
@@ -129,9 +132,10 @@ impl Verifier<'_> {
 
     /// Walks over both sides at once.
     fn merge(&mut self, mut found: Walk<'_>) -> Result<()> {
-        let mut expected = self.source.walk(self.skips)?;
+        let mut expected = self.of_source(self.source.walk(self.skips))?;
         let (mut left, mut right) = (DurusObject::default(), DurusObject::default());
-        let mut more = (expected.next(&mut left)?, found.next(&mut right)?);
+        let first = self.of_source(expected.next(&mut left))?;
+        let mut more = (first, found.next(&mut right)?);
         let (mut counts, mut steps) = ([0; 3], 0);
         while more.0 || more.1 {
             let order = match more {
@@ -156,10 +160,17 @@ impl Verifier<'_> {
                 more.1 = found.next(&mut right)?;
             }
             if order.is_le() {
-                more.0 = expected.next(&mut left)?;
+                more.0 = self.of_source(expected.next(&mut left))?;
             }
             steps += 1;
             self.step(steps)?;
+        }
+        if expected.passed() > self.rejects {
+            let error = Error::damaged(
+                "verify the copy",
+                "objects that were copied cannot be read from the source any more",
+            );
+            return self.of_source(Err(error));
         }
         let [missing, added, changed] = counts;
         if missing + added + changed == 0 {
@@ -168,6 +179,12 @@ impl Verifier<'_> {
         Err(mismatch(format!(
             "in the destination {missing} objects are missing, {added} are too many, {changed} differ"
         )))
+    }
+
+    /// Notes that it is the source that failed, where it did.
+    fn of_source<T>(&mut self, result: Result<T>) -> Result<T> {
+        self.source_failed |= result.is_err();
+        result
     }
 
     fn note(&mut self, object: &DurusObject) -> Result<()> {

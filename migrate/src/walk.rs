@@ -14,6 +14,8 @@ pub(crate) struct Walk<'a> {
     /// Whether objects that cannot be read are passed over.
     skips: bool,
     last: Option<Oid>,
+    /// Objects that were passed over.
+    passed: u64,
     /// Says which objects are wanted.
     only: Option<&'a Source>,
 }
@@ -40,6 +42,7 @@ impl<'a> Walk<'a> {
             from: From::Store { snapshot, scan },
             skips,
             last: None,
+            passed: 0,
             only: None,
         })
     }
@@ -50,6 +53,7 @@ impl<'a> Walk<'a> {
             from: From::Durus { file, objects },
             skips,
             last: None,
+            passed: 0,
             only: None,
         })
     }
@@ -60,6 +64,7 @@ impl<'a> Walk<'a> {
             from: From::Zodb { file, objects },
             skips,
             last: None,
+            passed: 0,
             only: None,
         })
     }
@@ -72,12 +77,18 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// How many objects were passed over so far.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed
+    }
+
     /// Puts the next object into `object`; false at the end.
     pub(crate) fn next(&mut self, object: &mut DurusObject) -> Result<bool> {
         loop {
             match self.read(object) {
                 Err(error) if self.skips && error.kind() == ErrorKind::Damaged => {
                     self.pass_over(error)?;
+                    self.passed += 1;
                 }
                 Ok(true) => {
                     self.last = Some(object.oid);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, IoResultExt as _, Result};
 use crate::id::StoreId;
 
-const FILE: &str = "identity";
+pub(super) const FILE: &str = "identity";
 /// The first line, by which a store is recognised.
 const MAGIC: &str = "# Durum store. Do not edit.";
 const FORMAT: u32 = 1;
@@ -102,10 +102,19 @@ impl Identity {
         let (engine, id) = (&self.engine, self.store_id);
         let text =
             format!("{MAGIC}\nformat = {FORMAT}\nengine = \"{engine}\"\nstore_id = \"{id}\"\n");
-        // One that was cut off may be there.
-        let mut file = File::create(path.join(FILE)).during(DOING, path)?;
-        file.write_all(text.as_bytes()).during(DOING, path)?;
-        file.sync_all().during(DOING, path)
+        // One may be there that was cut off, or that is only in the system's cache; it is not lost before
+        // the new one is there.
+        let written = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join(FILE))
+            .and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.set_len(text.len() as u64)?;
+                file.sync_all()
+            });
+        written.during(DOING, path)
     }
 }
 

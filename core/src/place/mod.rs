@@ -201,10 +201,15 @@ impl StagedPlace {
         sync_directory(parent)
     }
 
-    /// Leaves the place as it is, for [`StagedPlace::find`]; returns where it lies.
-    pub fn leave(mut self) -> PathBuf {
-        self.published = true;
-        self.staging.clone()
+    /// Leaves the place as it is, for [`StagedPlace::find`], and returns where it lies. One that is not
+    /// marked is of no use, and is removed.
+    pub fn leave(mut self) -> Option<PathBuf> {
+        self.published = self.is_marked();
+        self.published.then(|| self.staging.clone())
+    }
+
+    fn is_marked(&self) -> bool {
+        self.staging.join(STAGED).exists() || Identity::read(&self.staging).is_ok()
     }
 
     /// What the store will say of itself.
@@ -226,12 +231,13 @@ impl StagedPlace {
     /// files durable.
     ///
     /// # Errors
-    /// `Exists` where something has appeared there meanwhile; nothing is replaced.
+    /// `Exists` where something has appeared there meanwhile; nothing is replaced. A place that is marked
+    /// is left as it is then.
     pub fn publish(mut self) -> Result<Place> {
         const DOING: &str = "put the new store in its place";
-        if Identity::read(&self.staging).ok().as_ref() != Some(&self.identity) {
-            self.identity.write(&self.staging)?;
-        }
+        // What is complete is worth keeping, whatever goes wrong from here on.
+        self.published = self.is_marked();
+        self.identity.write(&self.staging)?;
         sync_directory(&self.staging)?;
         match fs::remove_file(self.staging.join(STAGED)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -263,9 +269,13 @@ impl StagedPlace {
 
 impl Drop for StagedPlace {
     fn drop(&mut self) {
-        if !self.published
-            && let Err(error) = fs::remove_dir_all(&self.staging)
-        {
+        if self.published {
+            return;
+        }
+        let _one_at_a_time = parent_and_name(&self.target)
+            .ok()
+            .and_then(|(parent, _)| lock_directory(parent));
+        if let Err(error) = remove_staged(&self.staging) {
             tracing::warn!(path = %self.staging.display(), %error, "left an unfinished store behind");
         }
     }
@@ -354,10 +364,21 @@ fn remove_abandoned(parent: &Path, prefix: &str) {
     for (path, _) in unfinished(parent, prefix) {
         if let Ok(lock) = Lock::take(&path) {
             tracing::info!(path = %path.display(), "removing an unfinished store");
-            let _ = fs::remove_dir_all(path);
+            let _ = remove_staged(&path);
             drop(lock);
         }
     }
+}
+
+/// Removes an unfinished place; first what it is known by, so that nobody takes up half of it.
+fn remove_staged(path: &Path) -> std::io::Result<()> {
+    for name in [STAGED, identity::FILE] {
+        match fs::remove_file(path.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::remove_dir_all(path)
 }
 
 /// Places that were begun and not published, those that are being built included.

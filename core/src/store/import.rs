@@ -9,6 +9,7 @@ use super::oids::OidAllocator;
 use super::resume::sealed;
 use super::row_batch::{BATCH_BYTES, RowBatch};
 use super::write_set::WriteSet;
+use super::writer::Writer;
 use crate::collect::bulk::Linker;
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::{Error, ErrorKind, Result};
@@ -191,17 +192,19 @@ impl<'a> Importer<'a> {
 
     /// Writes what was pushed, in one batch with `note`: as far as an import gets that is resumed, see
     /// [`StagedStore::resume`](super::StagedStore::resume), which gives the note back. Only for imports
-    /// that were begun as resumable; they write nothing in between.
+    /// that were begun as resumable; they write nothing in between. False where it has to wait for more
+    /// objects, from which a compression dictionary is made.
     ///
     /// # Errors
     /// `Full` and the engine's others.
-    pub fn checkpoint(&mut self, note: Vec<u8>) -> Result<()> {
+    pub fn checkpoint(&mut self, note: Vec<u8>) -> Result<bool> {
         self.note = Some(note);
         // What waits for the dictionary is not written yet, so that the note must wait too.
-        match self.waiting {
-            Some(_) => Ok(()),
-            None => self.flush(),
+        if self.waiting.is_some() {
+            return Ok(false);
         }
+        self.flush()?;
+        Ok(true)
     }
 
     fn compress(&mut self, oid: Oid, tid: Tid, refs: &[Oid], data: &[u8]) -> Result<()> {
@@ -236,6 +239,8 @@ impl<'a> Importer<'a> {
             let length = value.len() as u64;
             self.shared
                 .apply_ops(&mut writer, &[op], length, self.durability)?;
+            // Before any object that needs it, also on an engine that does not keep the order.
+            sync(self.shared, &mut writer)?;
             drop(writer);
             self.shared.codecs.add_dictionary(NUMBER, &bytes);
         }
@@ -372,6 +377,8 @@ impl<'a> Importer<'a> {
             &mut |table, key, value| batch.push(table, key, value),
         )?;
         batch.flush()?;
+        // The state says that all is there: it must not be, where something else is not.
+        sync(self.shared, &mut writer)?;
         if let Some((target, source)) = linked.dangling_first.first() {
             let count = linked.dangling;
             tracing::warn!(%source, %target, count, "imported objects refer to some that do not exist");
@@ -386,4 +393,12 @@ impl<'a> Importer<'a> {
             dangling: linked.dangling,
         })
     }
+}
+
+/// Makes what was written durable, so that nothing that comes later is there without it.
+fn sync(shared: &Shared, writer: &mut Writer) -> Result<()> {
+    let synced = shared.engine.sync();
+    synced
+        .map(drop)
+        .map_err(|error| shared.poison_by(writer, error))
 }

@@ -384,12 +384,12 @@ impl StagedStore {
         self.place.as_ref().map_or(Ok(()), StagedPlace::mark)
     }
 
-    /// Closes the store and leaves it unfinished, for [`StagedStore::resume`]; where it lies, if it lies
-    /// anywhere.
+    /// Closes the store and leaves it unfinished, for [`StagedStore::resume`]; where it lies. One that was
+    /// not kept ([`StagedStore::keep`]) is removed.
     pub fn leave(self) -> Option<PathBuf> {
         let StagedStore { store, place, .. } = self;
         drop(store);
-        place.map(StagedPlace::leave)
+        place.and_then(StagedPlace::leave)
     }
 
     /// The store while it is being filled.
@@ -430,12 +430,19 @@ impl StagedStore {
         let Some(place) = place else {
             return store.with_worker();
         };
-        super::Store::sync(&store)?;
-        let Some(shared) = Arc::into_inner(store.shared) else {
-            return Err(
+        let synced = super::Store::sync(&store);
+        let closed = synced.and_then(|_| {
+            Arc::into_inner(store.shared).ok_or_else(|| {
                 Error::new(ErrorKind::InUse, "put the new store in its place")
-                    .because("a snapshot of it is still in use"),
-            );
+                    .because("a snapshot of it is still in use")
+            })
+        });
+        let shared = match closed {
+            Ok(shared) => shared,
+            Err(error) => {
+                place.leave();
+                return Err(error);
+            }
         };
         // Engines open files by path while they run: it is closed before the directory is renamed.
         drop(shared);
