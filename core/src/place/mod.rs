@@ -192,7 +192,8 @@ impl StagedPlace {
         const DOING: &str = "mark an unfinished store";
         let path = self.staging.join(STAGED);
         let written = File::create(&path).and_then(|mut file| {
-            writeln!(file, "{}", self.identity.engine)?;
+            // In one piece, so that a loss of power leaves all of it or nothing.
+            file.write_all(format!("{}\n", self.identity.engine).as_bytes())?;
             file.sync_all()
         });
         written.during(DOING, &path)?;
