@@ -76,6 +76,14 @@ impl Digest {
     /// # Errors
     /// Those of the snapshot's scan; `Damaged` names the object.
     pub fn of(snapshot: &dyn Snapshot) -> Result<Digest> {
+        Digest::of_with(snapshot, &mut |_| {})
+    }
+
+    /// As [`Digest::of`]; `added` is told the number of objects after each of them.
+    ///
+    /// # Errors
+    /// As [`Digest::of`].
+    pub fn of_with(snapshot: &dyn Snapshot, added: &mut dyn FnMut(u64)) -> Result<Digest> {
         let mut digest = Digest::default();
         let mut data = Vec::new();
         let mut scan = snapshot.scan(Oid::ROOT)?;
@@ -83,6 +91,7 @@ impl Digest {
             data.clear();
             record.read_data(snapshot.codecs(), &mut data)?;
             digest.add(record.oid, record.refs(), &data);
+            added(digest.objects);
         }
         Ok(digest)
     }

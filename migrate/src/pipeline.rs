@@ -137,10 +137,9 @@ pub fn migrate(
         dangling,
     };
     if let Err(Failed { error, destination }) = target.publish(&mut verifier) {
-        // Where it is the destination that cannot be read, it is wrong.
-        let keep = is_worth_keeping(&error, !verifier.source_failed);
-        let destination = destination.filter(|_| keep).map(|it| *it);
-        return Err(stopped(error, destination, options));
+        let destination = destination.map(|it| *it);
+        let destination_read = !verifier.source_failed;
+        return Err(stopped(error, destination, destination_read, options));
     }
     Ok(Outcome {
         objects: note.objects,
@@ -154,19 +153,21 @@ pub fn migrate(
     })
 }
 
-/// Whether to go on after the error can lead to a good copy; `damage_is_ours` where it is the destination
-/// that was read.
-fn is_worth_keeping(error: &Error, damage_is_ours: bool) -> bool {
-    match error.kind() {
+/// What is to be said of an error after which a destination may be left that can be gone on with. Damage
+/// is that of the `destination_read`, or else of the source.
+fn stopped(
+    error: Error,
+    destination: Option<Destination>,
+    destination_read: bool,
+    options: &MigrateOptions,
+) -> Error {
+    let worth_keeping = match error.kind() {
         // What is wrong is not, nor what will not fit in the end.
         ErrorKind::Mismatch | ErrorKind::TooLarge => false,
-        ErrorKind::Damaged => !damage_is_ours,
+        ErrorKind::Damaged => !destination_read,
         _ => true,
-    }
-}
-
-/// What is to be said of an error after which a destination is left, if it can be.
-fn stopped(error: Error, destination: Option<Destination>, options: &MigrateOptions) -> Error {
+    };
+    let destination = destination.filter(|_| worth_keeping);
     match destination.is_some_and(|destination| destination.leave(options.digests())) {
         true => error.hint_also(KEPT),
         false => error,
@@ -203,13 +204,9 @@ struct Copy<'a> {
 impl Copy<'_> {
     /// The note to begin with.
     fn begin(&self, source: String, destination: &Destination) -> Note {
-        let codec = destination.codec();
-        let name = durum_core::record::Codec::NAMES
-            .into_iter()
-            .find(|(_, named)| *named == codec);
         Note {
             source,
-            codec: name.map_or("", |(name, _)| name).to_owned(),
+            codec: destination.codec().name().to_owned(),
             digest: self.options.digests().then(Digest::default),
             ..Note::default()
         }
@@ -255,10 +252,7 @@ impl Copy<'_> {
             Ok(Copied::Unusable) => Err(Error::new(ErrorKind::Other, "migrate")
                 .because("the destination does not hold what was just written to it")),
             Err(error) if note.objects == 0 => Err(error),
-            Err(error) => {
-                let keep = is_worth_keeping(&error, false);
-                Err(stopped(error, Some(target).filter(|_| keep), self.options))
-            }
+            Err(error) => Err(stopped(error, Some(target), false, self.options)),
         }
     }
 

@@ -38,35 +38,27 @@ enum From<'a> {
 impl<'a> Walk<'a> {
     pub(crate) fn of_snapshot(snapshot: &'a dyn Snapshot, skips: bool) -> Result<Walk<'a>> {
         let scan = snapshot.scan_stored(Oid::ROOT)?;
-        Ok(Walk {
-            from: From::Store { snapshot, scan },
-            skips,
-            last: None,
-            passed: 0,
-            only: None,
-        })
+        Ok(Walk::new(From::Store { snapshot, scan }, skips))
     }
 
     pub(crate) fn of_durus(file: &'a DurusFile, skips: bool) -> Result<Walk<'a>> {
         let objects = file.objects_from(Oid::ROOT)?;
-        Ok(Walk {
-            from: From::Durus { file, objects },
-            skips,
-            last: None,
-            passed: 0,
-            only: None,
-        })
+        Ok(Walk::new(From::Durus { file, objects }, skips))
     }
 
     pub(crate) fn of_zodb(file: &'a ZodbFile, skips: bool) -> Result<Walk<'a>> {
         let objects = file.objects_from(Oid::ROOT)?;
-        Ok(Walk {
-            from: From::Zodb { file, objects },
+        Ok(Walk::new(From::Zodb { file, objects }, skips))
+    }
+
+    fn new(from: From<'a>, skips: bool) -> Walk<'a> {
+        Walk {
+            from,
             skips,
             last: None,
             passed: 0,
             only: None,
-        })
+        }
     }
 
     /// The same walk past objects that the source does not copy.

@@ -170,8 +170,7 @@ pub(crate) struct MigrateArgs {
 }
 
 fn codec(name: &str) -> Result<Codec, String> {
-    let found = Codec::NAMES.into_iter().find(|(known, _)| *known == name);
-    found.map(|(_, codec)| codec).ok_or_else(|| {
+    Codec::from_name(name).ok_or_else(|| {
         let names = Codec::NAMES.map(|(name, _)| name);
         format!("there are {}", names.join(", "))
     })

@@ -1,8 +1,8 @@
 //! `durum digest`.
 
+use durum_core::Result;
 use durum_core::digest::Digest;
 use durum_core::store::{LocalStore, Store as _};
-use durum_core::{Oid, Result};
 use serde_json::json;
 
 use super::args::StoreArgs;
@@ -30,16 +30,9 @@ pub(crate) fn run(context: &Context, args: &StoreArgs) -> Outcome {
 fn of(store: &LocalStore, progress: &Progress) -> Result<Digest> {
     progress.begin("digest", Some(store.stats()?.objects));
     let snapshot = store.snapshot()?;
-    let mut digest = Digest::default();
-    let mut data = Vec::new();
-    let mut scan = snapshot.scan(Oid::ROOT)?;
-    while let Some(record) = scan.next()? {
-        data.clear();
-        record.read_data(snapshot.codecs(), &mut data)?;
-        digest.add(record.oid, record.refs(), &data);
-        if digest.objects().is_multiple_of(STEP) {
+    Digest::of_with(&*snapshot, &mut |objects| {
+        if objects.is_multiple_of(STEP) {
             progress.advance(STEP, 0);
         }
-    }
-    Ok(digest)
+    })
 }

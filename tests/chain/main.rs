@@ -14,7 +14,7 @@ use std::process::Command;
 
 use durum_core::Oid;
 use durum_migrate::durus::{DurusObject, DurusWriter, Format};
-use durum_testkit::{durus_python, run_python, seed};
+use durum_testkit::{durus_python, names, run_python, seed};
 use serde_json::Value;
 
 /// The engines on the way.
@@ -212,14 +212,4 @@ fn memory_does_not_grow_with_the_store() {
             "{digests:?}"
         );
     }
-}
-
-/// The names in a directory, hidden ones included.
-fn names(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }

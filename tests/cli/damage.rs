@@ -20,7 +20,7 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Changes a byte in every place where the state of an object is stored; returns their number.
-fn flip(dir: &Path, oid: u64) -> usize {
+pub(crate) fn flip(dir: &Path, oid: u64) -> usize {
     let state = [MARKER, oid.to_string().as_bytes()].concat();
     let mut flipped = 0;
     for path in files_below(dir) {

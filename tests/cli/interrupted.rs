@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::kit::{Home, MARKER, SAMPLE_DIGEST, SAMPLE_OBJECTS, engines, sample, spawn, store};
+use crate::damage::flip;
+use crate::kit::{Home, SAMPLE_DIGEST, SAMPLE_OBJECTS, engines, sample, spawn, store};
 
 /// So slow that a migration waits for ever after its first batch.
 const SLOW: [&str; 2] = ["--rate", "1B"];
@@ -177,37 +178,12 @@ fn a_dry_run_changes_nothing() {
     }
 }
 
-/// Changes a byte of the state of object 2, wherever it is stored.
-fn damage(home: &Home, engine: &str) {
-    let state = [MARKER, b"2"].concat();
-    let mut open = vec![home.path(engine).join("data")];
-    let mut flipped = 0;
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            open.extend(
-                fs::read_dir(path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
-            continue;
-        }
-        let mut bytes = fs::read(&path).unwrap();
-        let found: Vec<usize> = (0..bytes.len())
-            .filter(|at| bytes[*at..].starts_with(&state))
-            .collect();
-        found.iter().for_each(|at| bytes[at + 3] ^= 0x10);
-        flipped += found.len();
-        fs::write(&path, bytes).unwrap();
-    }
-    assert!(flipped > 0);
-}
-
 #[test]
 fn what_cannot_be_read_is_set_aside() {
     for engine in engines() {
         let home = Home::new();
         let url = store(&home, engine.name);
-        damage(&home, engine.name);
+        assert!(flip(&home.path(engine.name).join("data"), 2) > 0, "{url}");
         let to = format!("{}:to", engine.name);
         let stopped = home.run(&["migrate", &url, &to]);
         assert_eq!(stopped.code, 7, "{url}: {}", stopped.stderr);

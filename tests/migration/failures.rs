@@ -7,12 +7,12 @@ use durum_core::engine::{Durability, Key, Op, Registry, Table};
 use durum_core::{ErrorKind, Oid};
 use durum_migrate::Verify;
 use durum_migrate::durus::{DurusObject, DurusWriter, Format};
-use durum_testkit::seed;
+use durum_testkit::{names, seed};
 use fastrand::Rng;
 use tempfile::TempDir;
 
 use crate::kept::{Flaw, NAME, registry_with};
-use crate::sample::{contents, digest, import, names, object, open, persistent, run, text};
+use crate::sample::{contents, digest, import, object, open, persistent, run, text};
 
 /// Two directories, so that what appears beside a destination is seen.
 struct Bench {

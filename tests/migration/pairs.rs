@@ -5,11 +5,11 @@ use durum_core::record::Codec;
 use durum_core::store::Store as _;
 use durum_core::{Oid, SessionId, Tid};
 use durum_migrate::Verify;
-use durum_testkit::seed;
+use durum_testkit::{names, seed};
 use fastrand::Rng;
 
 use crate::kept::{Flaw, NAME, registry_with};
-use crate::sample::{contents, digest, fill, names, object, open, persistent, run};
+use crate::sample::{contents, digest, fill, object, open, persistent, run};
 
 /// Whether objects of the store lie compressed by `codec`; sizes of 0 and more are in every sample.
 pub(crate) fn uses(store: &durum_core::store::LocalStore, codec: Codec) -> bool {

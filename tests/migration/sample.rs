@@ -1,8 +1,5 @@
 //! Small stores to migrate, and how they are looked at.
 
-use std::fs;
-use std::path::Path;
-
 use durum_core::config::Location;
 use durum_core::digest::Digest;
 use durum_core::engine::{Durability, Registry};
@@ -141,16 +138,6 @@ pub(crate) fn run(registry: &Registry, from: &str, to: &str, verify: Verify) -> 
         ..MigrateOptions::default()
     };
     migrate(registry, &parse(from), &parse(to), &options, &())
-}
-
-/// The names in a directory, hidden ones included.
-pub(crate) fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 /// The engines that keep their data, which alone can be a source.

@@ -59,12 +59,11 @@ impl Opening {
             }
             return self.create();
         };
-        if let Loaded::Good { index, certain } = loaded {
+        if let Loaded::Good { mut index, certain } = loaded {
             let mut accounts = load_accounts(&index)?;
             let missing = missing_segment(&accounts, &numbers, index.covered());
             match missing {
                 None => {
-                    let mut index = index;
                     self.drop_cleaned(&mut numbers, &accounts, &mut index)?;
                     accounts.saved();
                     return self.replay(*index, accounts, &numbers, false);

@@ -115,10 +115,7 @@ fn parse_durability(value: &str) -> Result<Durability> {
 
 fn parse_codec(value: &str) -> Result<Codec> {
     let names = Codec::NAMES.map(|(name, _)| name);
-    let found = Codec::NAMES.into_iter().find(|(name, _)| *name == value);
-    found
-        .map(|(_, codec)| codec)
-        .ok_or_else(|| bad_value("compression", value, &names))
+    Codec::from_name(value).ok_or_else(|| bad_value("compression", value, &names))
 }
 
 fn bad_value(key: &str, value: &str, valid: &[&str]) -> Error {

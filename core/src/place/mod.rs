@@ -85,7 +85,8 @@ pub struct StagedPlace {
     staging: PathBuf,
     identity: Identity,
     _lock: Lock,
-    published: bool,
+    /// Whether it stays when this is dropped: it has its name, or is left for somebody to go on with.
+    stays: bool,
 }
 
 impl StagedPlace {
@@ -120,7 +121,7 @@ impl StagedPlace {
             staging,
             identity,
             _lock: lock,
-            published: false,
+            stays: false,
         })
     }
 
@@ -178,7 +179,7 @@ impl StagedPlace {
                     store_id: id,
                 },
                 _lock: lock,
-                published: false,
+                stays: false,
             }));
         }
         Ok(None)
@@ -205,8 +206,8 @@ impl StagedPlace {
     /// Leaves the place as it is, for [`StagedPlace::find`], and returns where it lies. One that is not
     /// marked is of no use, and is removed.
     pub fn leave(mut self) -> Option<PathBuf> {
-        self.published = self.is_marked();
-        self.published.then(|| self.staging.clone())
+        self.stays = self.is_marked();
+        self.stays.then(|| self.staging.clone())
     }
 
     fn is_marked(&self) -> bool {
@@ -216,11 +217,6 @@ impl StagedPlace {
     /// What the store will say of itself.
     pub fn identity(&self) -> &Identity {
         &self.identity
-    }
-
-    /// Where it lies while it is being built.
-    pub fn staging(&self) -> &Path {
-        &self.staging
     }
 
     /// The engine's own directory while the place is being built.
@@ -237,15 +233,10 @@ impl StagedPlace {
     pub fn publish(mut self) -> Result<Place> {
         const DOING: &str = "put the new store in its place";
         // What is complete is worth keeping, whatever goes wrong from here on.
-        self.published = self.is_marked();
+        self.stays = self.is_marked();
         self.identity.write(&self.staging)?;
         sync_directory(&self.staging)?;
-        match fs::remove_file(self.staging.join(STAGED)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io(error, DOING).with_path(&self.staging));
-            }
-            _ => {}
-        }
+        remove_if_present(&self.staging.join(STAGED)).during(DOING, &self.staging)?;
         let (parent, _) = parent_and_name(&self.target)?;
         // A rename replaces an empty directory and fails on anything else, which is what we want.
         fs::rename(&self.staging, &self.target).map_err(|error| {
@@ -257,7 +248,7 @@ impl StagedPlace {
                 .with_path(&self.target)
                 .with_kind(kind)
         })?;
-        self.published = true;
+        self.stays = true;
         sync_directory(parent)?;
         let lock = Lock::again(&self.target, &self._lock)?;
         Ok(Place {
@@ -270,7 +261,7 @@ impl StagedPlace {
 
 impl Drop for StagedPlace {
     fn drop(&mut self) {
-        if self.published {
+        if self.stays {
             return;
         }
         let _one_at_a_time = parent_and_name(&self.target)
@@ -374,12 +365,16 @@ fn remove_abandoned(parent: &Path, prefix: &str) {
 /// Removes an unfinished place; first what it is known by, so that nobody takes up half of it.
 fn remove_staged(path: &Path) -> std::io::Result<()> {
     for name in [STAGED, identity::FILE] {
-        match fs::remove_file(path.join(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_if_present(&path.join(name))?;
     }
     fs::remove_dir_all(path)
+}
+
+fn remove_if_present(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Places that were begun and not published, those that are being built included.

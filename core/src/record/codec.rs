@@ -41,6 +41,18 @@ impl Codec {
         ("zstd-dict", Codec::ZstdDict),
     ];
 
+    /// Its name in configurations and URLs.
+    pub fn name(self) -> &'static str {
+        let found = Codec::NAMES.into_iter().find(|(_, codec)| *codec == self);
+        found.map_or("", |(name, _)| name)
+    }
+
+    /// The codec of this name.
+    pub fn from_name(name: &str) -> Option<Codec> {
+        let found = Codec::NAMES.into_iter().find(|(known, _)| *known == name);
+        found.map(|(_, codec)| codec)
+    }
+
     pub(super) fn number(self) -> u8 {
         self as u8
     }

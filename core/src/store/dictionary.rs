@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::local::Shared;
+use super::sealed::{sealed, unsealed};
 use super::write_set::WriteSet;
 use crate::engine::{EngineSnapshot, Key, Table};
 use crate::error::{Error, Result};
@@ -47,10 +48,7 @@ impl Samples {
 pub(super) fn load(view: &dyn EngineSnapshot, codecs: &Codecs) -> Result<()> {
     let mut cursor = view.cursor(Table::Dictionaries, Key::MIN)?;
     while let Some((key, value)) = cursor.next()? {
-        let checked = value
-            .split_last_chunk::<4>()
-            .filter(|(body, checksum)| crc32fast::hash(body) == u32::from_le_bytes(**checksum));
-        let Some((body, _)) = checked else {
+        let Some(body) = unsealed(value) else {
             let which = format!("compression dictionary {} is damaged", key.first);
             return Err(Error::damaged("open the store", which)
                 .hint("Objects that need it cannot be read; restore the store from a backup."));
@@ -60,10 +58,9 @@ pub(super) fn load(view: &dyn EngineSnapshot, codecs: &Codecs) -> Result<()> {
     Ok(())
 }
 
-/// The row of dictionary `number`: its bytes and their CRC-32, little-endian.
+/// The row of dictionary `number`: its bytes, sealed.
 pub(super) fn row(number: u64, dictionary: &[u8]) -> (Key, Vec<u8>) {
-    let checksum = crc32fast::hash(dictionary).to_le_bytes();
-    (Key::from(number), [dictionary, &checksum].concat())
+    (Key::from(number), sealed(dictionary))
 }
 
 impl Shared {

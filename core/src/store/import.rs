@@ -6,8 +6,8 @@ use super::dictionary::{self, Samples};
 use super::local::Shared;
 use super::meta::{State, import_row};
 use super::oids::OidAllocator;
-use super::resume::sealed;
 use super::row_batch::{BATCH_BYTES, RowBatch};
+use super::sealed::sealed;
 use super::write_set::WriteSet;
 use super::writer::Writer;
 use crate::collect::bulk::Linker;
@@ -39,7 +39,7 @@ pub struct Importer<'a> {
     pub(super) last: Option<Oid>,
     batch: Vec<(Oid, Vec<u8>)>,
     batch_bytes: usize,
-    durability: Durability,
+    pub(super) durability: Durability,
     buffer: Vec<u8>,
     /// Objects that wait for the dictionary that is trained on them; `None` when there is one, or
     /// none is wanted.
@@ -94,10 +94,6 @@ impl<'a> Importer<'a> {
             linker: Linker::new(memory_bytes / 4 * 3)?,
             note: None,
         })
-    }
-
-    pub(super) fn durability(&self) -> Durability {
-        self.durability
     }
 
     /// Sorts references in about `memory_bytes` bytes of memory (half a MiB at the least), and what

@@ -1,5 +1,6 @@
 //! The store's own state: one row that every commit rewrites, and a row with its identity.
 
+use super::sealed::{sealed, unsealed};
 use crate::engine::{EngineSnapshot, Key, Table};
 use crate::error::{Error, Result};
 use crate::id::{Oid, StoreId, Tid};
@@ -53,17 +54,11 @@ impl State {
         ] {
             varint::put(&mut out, field);
         }
-        let checksum = crc32fast::hash(&out);
-        out.extend_from_slice(&checksum.to_le_bytes());
-        out
+        sealed(&out)
     }
 
     fn decode(bytes: &[u8]) -> Option<State> {
-        let (body, checksum) = bytes.split_last_chunk::<4>()?;
-        if u32::from_le_bytes(*checksum) != crc32fast::hash(body) {
-            return None;
-        }
-        let (&layout, mut rest) = body.split_first()?;
+        let (&layout, mut rest) = unsealed(bytes)?.split_first()?;
         let mut field = || varint::take(&mut rest);
         let state = State {
             tid: Tid(field()?),

@@ -20,6 +20,7 @@ mod repair;
 mod resume;
 mod row_batch;
 mod scan;
+mod sealed;
 mod session;
 mod snapshot;
 mod space;

@@ -16,7 +16,7 @@ use crate::external_sort::{PairSorter, SortedPairs};
 use crate::record::Record;
 
 /// The tables that hold nothing but what the objects and the pins say.
-const DERIVED: [Table; 4] = [
+pub(super) const DERIVED: [Table; 4] = [
     Table::Referrers,
     Table::ReferrersMore,
     Table::Orphans,

@@ -3,35 +3,21 @@
 use super::import::Importer;
 use super::local::Shared;
 use super::meta::import_row;
+use super::rebuild::DERIVED;
 use super::row_batch::RowBatch;
+use super::sealed::unsealed;
 use super::table_rows::TableWalk;
 use crate::engine::{EngineSnapshot, Table};
 use crate::error::{Error, Result};
 use crate::id::Oid;
 use crate::record::Record;
 
-/// The tables that an import fills at its end.
-const AT_THE_END: [Table; 4] = [
-    Table::Referrers,
-    Table::ReferrersMore,
-    Table::Orphans,
-    Table::Irregular,
-];
-
-/// A note as it is stored: with its CRC-32, little-endian.
-pub(super) fn sealed(note: &[u8]) -> Vec<u8> {
-    [note, &crc32fast::hash(note).to_le_bytes()].concat()
-}
-
 /// The note of an import's last batch.
 pub(super) fn read_note(view: &dyn EngineSnapshot) -> Result<Option<Vec<u8>>> {
     let (table, key) = import_row();
     let mut note = None;
     let found = view.get(table, key, &mut |bytes| {
-        note = bytes
-            .split_last_chunk::<4>()
-            .filter(|(body, sum)| crc32fast::hash(body) == u32::from_le_bytes(**sum))
-            .map(|(body, _)| body.to_vec());
+        note = unsealed(bytes).map(<[u8]>::to_vec);
     })?;
     if found && note.is_none() {
         return Err(Error::damaged(
@@ -57,9 +43,9 @@ impl<'a> Importer<'a> {
             let writer = writer
                 .as_mut()
                 .map_or_else(|error| &mut **error.get_mut(), |it| &mut **it);
-            let mut batch = RowBatch::new(shared, writer, importer.durability());
-            // The end may have been cut off, too.
-            for table in AT_THE_END {
+            let mut batch = RowBatch::new(shared, writer, importer.durability);
+            // An import fills these at its end, which may have been cut off, too.
+            for table in DERIVED {
                 batch.clear(table, |_| false)?;
             }
         }

@@ -219,16 +219,9 @@ impl<F: FnMut(Vec<u8>) -> bool> Reader<'_, F> {
 
 /// As [`Digest::of`], with progress.
 pub(super) fn digest(snapshot: &dyn Snapshot, progress: &dyn Progress) -> Result<Digest> {
-    let mut digest = Digest::default();
-    let mut data = Vec::new();
-    let mut scan = snapshot.scan(Oid::ROOT)?;
-    while let Some(record) = scan.next()? {
-        data.clear();
-        record.read_data(snapshot.codecs(), &mut data)?;
-        digest.add(record.oid, record.refs(), &data);
-        if digest.objects().is_multiple_of(STEP) {
+    Digest::of_with(snapshot, &mut |objects| {
+        if objects.is_multiple_of(STEP) {
             progress.advance(STEP, 0);
         }
-    }
-    Ok(digest)
+    })
 }

@@ -15,7 +15,7 @@ use durum_crash::image::{Survivors, write_image};
 use durum_crash::journal::{self, Event};
 use durum_crash::process::{End, Orders, Outcome, Programs};
 use durum_migrate::backup::{Input, check};
-use durum_testkit::seed;
+use durum_testkit::{names, seed};
 use fastrand::Rng;
 use tempfile::TempDir;
 
@@ -159,15 +159,6 @@ fn orders(fault: &str, point: u64) -> Orders {
         fault: Some(fault.replace('#', &point.to_string())),
         record: None,
     }
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 #[test]

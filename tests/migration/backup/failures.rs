@@ -8,12 +8,12 @@ use durum_core::engine::{Key, Op, Table};
 use durum_core::store::{Batch, LocalStore, Store as _, StoreOptions};
 use durum_core::{ErrorKind, Oid, SessionId};
 use durum_migrate::backup::{Backup, Input, OutputFile, Summary};
-use durum_testkit::seed;
+use durum_testkit::{names, seed};
 use fastrand::Rng;
 
 use super::{Taken, restore_to, take};
 use crate::kept::{Flaw, NAME, registry_with};
-use crate::sample::{best, import, names, object, open, persistent};
+use crate::sample::{best, import, object, open, persistent};
 
 /// A full backup and an increment of a store of a few objects.
 fn small(directory: &Path) -> [Taken; 2] {

@@ -132,6 +132,20 @@ pub fn peak_kib() -> u64 {
         .unwrap_or_else(|| panic!("no peak memory in /proc/self/status"))
 }
 
+/// The names in a directory, hidden ones included, sorted.
+///
+/// # Panics
+/// When it cannot be read.
+pub fn names(dir: &Path) -> Vec<String> {
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
+    };
+    let found = std::fs::read_dir(dir).and_then(|entries| entries.map(name).collect());
+    let mut names: Vec<String> = found.unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    names.sort();
+    names
+}
+
 /// The seed of a random test: `DURUM_TEST_SEED`, or else a new one. It is printed, so that the output
 /// of a failed test names it.
 ///
