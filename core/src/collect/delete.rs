@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::budget::Meter;
-use super::graph::{Graph, Node, Position, inconsistent, links, put_links, remove_referrer};
+use super::graph::{
+    Graph, Node, Position, inconsistent, links, put_links, remove_referrer, set_anchor,
+};
 use super::link::cut_off;
 use super::rows::{JobState, Links};
 use super::spill::SpillSet;
 use crate::error::Result;
-use crate::id::Oid;
+use crate::id::{Oid, SessionId};
 
 /// What a deletion led to.
 #[derive(Debug, Default)]
@@ -119,6 +121,36 @@ pub(super) fn delete_all(graph: &mut dyn Graph, members: &[Oid]) -> Result<Delet
         delete_rows(graph, *oid, row.as_ref(), recorded)?;
     }
     Ok(deleted)
+}
+
+/// Deletes an object, and the session's pin on it, because that was done elsewhere. Says whether something
+/// refers to it all the same: then its referrers stay, as those of an object that is still to come.
+pub(crate) fn remove(graph: &mut dyn Graph, session: SessionId, oid: Oid) -> Result<bool> {
+    let Some(node) = graph.node(oid)? else {
+        return Ok(false);
+    };
+    for target in &node.refs {
+        let Some(mut links) = links(graph, *target)? else {
+            continue;
+        };
+        remove_referrer(graph, *target, &mut links, oid)?;
+        if links.anchor == Some(oid) {
+            cut_off(graph, *target, links)?;
+        } else {
+            put_links(graph, *target, links)?;
+        }
+    }
+    let mut left = links(graph, oid)?.unwrap_or_default();
+    graph.delete_orphan(oid)?;
+    set_anchor(graph, oid, &mut left, None)?;
+    if graph.pin(session, oid)?.is_some() {
+        graph.delete_pin(session, oid)?;
+    }
+    left.pins = 0;
+    graph.delete_node(oid)?;
+    let referred = !left.inline.is_empty() || left.more > 0;
+    graph.put_row(oid, referred.then_some(left))?;
+    Ok(referred)
 }
 
 /// Deletes an object's record and what the collector knows of it, but for `referrers_more`.

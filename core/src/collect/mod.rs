@@ -39,6 +39,7 @@ mod word_stack;
 use serde::Serialize;
 
 pub use budget::{Budget, Counters, Histogram};
+pub(crate) use delete::remove;
 pub(crate) use link::{Change, Committer, Hold};
 pub use oid_set::OidSet;
 pub use reach::{Reached, reach, reach_with};

@@ -138,15 +138,16 @@ impl<'a> RowGraph<'a> {
         }
     }
 
-    /// Puts a valid write into the group; `old` is the record that it replaces, with its bytes.
+    /// Puts a valid write into the group, with the commit's number or, of an import, an earlier one; `old` is
+    /// the record that it replaces, with its bytes.
     pub(super) fn write(
         &mut self,
         oid: Oid,
+        tid: Tid,
         prepared: &'a [u8],
         refs: &'a [Oid],
         old: Option<(Option<Oid>, Vec<u8>)>,
     ) {
-        let tid = self.state.tid;
         let mut anchor = None;
         match old {
             Some((old_anchor, bytes)) => {
@@ -154,7 +155,7 @@ impl<'a> RowGraph<'a> {
                 if !self.objects.contains_key(&oid) {
                     self.state.live_bytes = self.state.live_bytes.wrapping_sub(bytes.len() as u64);
                 }
-                self.superseded.push((oid, tid, bytes));
+                self.superseded.push((oid, self.state.tid, bytes));
             }
             None => self.state.objects += 1,
         }

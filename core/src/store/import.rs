@@ -1,5 +1,6 @@
 //! Filling a new store in bulk, with OIDs and tids as they are.
 
+use std::cell::RefCell;
 use std::sync::PoisonError;
 
 use super::dictionary::{self, Samples};
@@ -50,6 +51,8 @@ pub struct Importer<'a> {
     /// Where the import can be resumed: what is written with the next batch, and only when the caller
     /// says so.
     pub(super) note: Option<Vec<u8>>,
+    /// Whether what is referred to and has not come may still come.
+    left_open: bool,
 }
 
 #[derive(Debug, Default)]
@@ -93,7 +96,14 @@ impl<'a> Importer<'a> {
             ahead: PairQueue::new(None, memory_bytes / 4),
             linker: Linker::new(memory_bytes / 4 * 3)?,
             note: None,
+            left_open: false,
         })
+    }
+
+    /// Keeps track of references to objects that do not come, so that [`CatchUp`](super::CatchUp) can
+    /// bring them later. To be called before the end.
+    pub fn leave_open(&mut self) {
+        self.left_open = true;
     }
 
     /// Sorts references in about `memory_bytes` bytes of memory (half a MiB at the least), and what
@@ -250,16 +260,8 @@ impl<'a> Importer<'a> {
         let anchor = self.smallest_referrer(oid)?;
         let mut stored = Vec::with_capacity(payload.stored_length() + refs.len() * 2 + 32);
         record::encode(oid, tid, anchor, refs, payload, &mut stored);
-        let limit = self.shared.capabilities.value_bytes_max;
-        if stored.len() as u64 > limit {
-            return Err(Error::new(ErrorKind::TooLarge, "import an object")
-                .with_engine(self.shared.capabilities.name)
-                .because(format!(
-                    "it takes {} bytes, the engine {limit}",
-                    stored.len()
-                ))
-                .with_oid(oid));
-        }
+        self.shared
+            .check_length("import an object", oid, stored.len())?;
         self.account(oid, tid, anchor, refs.iter().copied(), stored.len())?;
         self.batch_bytes += stored.len() + 64;
         self.batch.push((oid, stored));
@@ -366,12 +368,21 @@ impl<'a> Importer<'a> {
         }
         let no_pins = PairSorter::new(None, 0).finish()?;
         let mut batch = RowBatch::new(self.shared, &mut writer, self.durability);
+        let (left_open, missing) = (self.left_open, RefCell::new(PairSorter::new(None, 0)));
         let linked = self.linker.link(
             no_pins,
             state.tid,
-            &|_| Ok(false),
+            &|oid| {
+                if left_open {
+                    missing.borrow_mut().push(oid.0, 0)?;
+                }
+                Ok(left_open)
+            },
             &mut |table, key, value| batch.push(table, key, value),
         )?;
+        for oid in missing.into_inner().finish()? {
+            batch.push(Table::Missing, Key::from(oid?.0), Some(Vec::new()))?;
+        }
         batch.flush()?;
         // The state says that all is there: it must not be, where something else is not.
         sync(self.shared, &mut writer)?;

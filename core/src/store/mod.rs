@@ -4,6 +4,7 @@
 //! [`LocalStore`], over any [`Engine`](crate::engine::Engine).
 
 mod batch;
+mod catch_up;
 mod changes;
 mod collection;
 mod condemned;
@@ -33,6 +34,7 @@ mod writer;
 use std::fmt::Debug;
 
 pub use batch::{Batch, CommitId, Receipt};
+pub use catch_up::CatchUp;
 pub use changes::{Change, Changes};
 pub use collection::{Collection, Pending};
 pub use import::{ImportSummary, Importer};

@@ -45,7 +45,7 @@ impl<'a> Importer<'a> {
                 .map_or_else(|error| &mut **error.get_mut(), |it| &mut **it);
             let mut batch = RowBatch::new(shared, writer, importer.durability);
             // An import fills these at its end, which may have been cut off, too.
-            for table in DERIVED {
+            for table in DERIVED.into_iter().chain([Table::Missing]) {
                 batch.clear(table, |_| false)?;
             }
         }

@@ -116,6 +116,18 @@ impl Shared {
         })
     }
 
+    /// Refuses a record that the engine cannot hold.
+    pub(super) fn check_length(&self, doing: &'static str, oid: Oid, bytes: usize) -> Result<()> {
+        let limit = self.capabilities.value_bytes_max;
+        if bytes as u64 <= limit {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::TooLarge, doing)
+            .with_engine(self.capabilities.name)
+            .because(format!("it takes {bytes} bytes, the engine {limit}"))
+            .with_oid(oid))
+    }
+
     /// The weakest level that the engine offers and that is at least `durability`.
     pub(super) fn offered_durability(&self, durability: Durability) -> Result<Durability> {
         let offered = &self.capabilities.durability;
@@ -249,7 +261,7 @@ impl Shared {
                 Some(old) => (Some((old.anchor, old.bytes)), old.refs),
                 None => (None, Vec::new()),
             };
-            graph.write(write.oid, prepared, &write.refs, old);
+            graph.write(write.oid, tid, prepared, &write.refs, old);
             old_refs.push(refs);
         }
         for (write, old_refs) in batch.writes.iter().zip(&old_refs) {
@@ -531,7 +543,10 @@ impl Shared {
 }
 
 /// In an import an object may be referred to before it is there.
-fn note_missing(graph: &mut RowGraph<'_>, changes: &[collect::Change<'_>]) -> Result<()> {
+pub(super) fn note_missing(
+    graph: &mut RowGraph<'_>,
+    changes: &[collect::Change<'_>],
+) -> Result<()> {
     for change in changes {
         if change.create {
             graph.rows.delete(Table::Missing, Key::from(change.oid.0));

@@ -4,6 +4,7 @@
 //! objects) beside the store; its `finish` compares all objects with the model, has the store checked,
 //! reopens it and compares again.
 
+pub mod catching_up;
 pub mod collection;
 pub mod commits;
 pub mod compression;
@@ -46,6 +47,9 @@ macro_rules! store_conformance {
             }
 
             $crate::store_conformance_cases! {
+                catching_up: [
+                    a_store_follows_whatever_happens_elsewhere,
+                ],
                 collection: [
                     cyclic_garbage_is_deleted_and_nothing_else,
                     a_deleted_object_is_gone_for_commits,
@@ -166,6 +170,7 @@ mod tests {
             .unwrap();
         let (list, _) = list.split_once("Turns the list").unwrap();
         let sources = [
+            include_str!("catching_up.rs"),
             include_str!("collection.rs"),
             include_str!("commits.rs"),
             include_str!("compression.rs"),
