@@ -8,7 +8,7 @@
 //! are compared against accidents.
 
 use std::fmt;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, SubAssign};
 
 use sha2::{Digest as _, Sha256};
 
@@ -111,6 +111,20 @@ impl AddAssign for Digest {
     }
 }
 
+impl SubAssign for Digest {
+    /// Takes all objects of another digest out, each of which was added before.
+    fn sub_assign(&mut self, other: Digest) {
+        let mut borrow = false;
+        for (limb, part) in self.limbs.iter_mut().zip(other.limbs) {
+            let (rest, first) = limb.overflowing_sub(part);
+            let (rest, second) = rest.overflowing_sub(u64::from(borrow));
+            *limb = rest;
+            borrow = first || second;
+        }
+        self.objects = self.objects.wrapping_sub(other.objects);
+    }
+}
+
 impl fmt::Display for Digest {
     /// 64 hexadecimal digits.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,6 +178,8 @@ mod tests {
         let mut halves = sum(&mut objects.iter().take(31));
         halves += sum(&mut objects.iter().skip(31));
         assert_eq!(halves, forward);
+        halves -= sum(&mut objects.iter().take(31));
+        assert_eq!(halves, sum(&mut objects.iter().skip(31)));
         let bytes = forward.to_bytes();
         assert_eq!(Digest::from_bytes(100, bytes), forward);
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -44,6 +44,23 @@ impl Input {
         &self.path
     }
 
+    /// Looks at the file's size again, for what was appended since it was opened.
+    pub(crate) fn measure(&mut self) -> Result<()> {
+        self.len = self.file.metadata().during(self.doing, &self.path)?.len();
+        Ok(())
+    }
+
+    /// Whether `earlier` is the same file, and no longer than this one: whatever a format that is only
+    /// appended to had then, it has now.
+    pub(crate) fn continues(&self, earlier: &Input) -> Result<bool> {
+        use std::os::unix::fs::MetadataExt as _;
+        let identity = |input: &Input| -> Result<(u64, u64)> {
+            let metadata = input.file.metadata().during(input.doing, &input.path)?;
+            Ok((metadata.dev(), metadata.ino()))
+        };
+        Ok(identity(self)? == identity(earlier)? && self.len >= earlier.len)
+    }
+
     /// The file's path, length and the time of its last change.
     pub(crate) fn description(&self) -> Result<String> {
         use std::os::unix::fs::MetadataExt as _;
@@ -90,6 +107,15 @@ impl Input {
 pub(crate) fn lock_shared(file: &File) -> bool {
     // A file system without locks cannot tell; the original programs would not start there.
     !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Whether a file is read while others write to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// Where one has it open it is not read; else they are locked out.
+    Refused,
+    /// They are locked out where none has it open, and else let be.
+    Tolerated,
 }
 
 /// A part of a file in memory, moved as needed: quick for reading onwards, and modest for jumping.
@@ -152,3 +178,6 @@ const FAR_BYTES: usize = 256 << 10;
 const JUMP_BYTES: usize = 4 << 10;
 /// How far ahead of the window's start still counts as reading onwards.
 const NEAR_BYTES: u64 = 512 << 10;
+
+/// Memory for sorting what a file holds, where none is given.
+pub(crate) const SORT_BYTES: usize = 16 << 20;

@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod backup;
+mod changes;
 mod channel;
 mod destination;
 pub mod durus;
+mod follow;
 mod input;
 mod note;
 mod offsets;
@@ -25,5 +27,5 @@ mod walk;
 pub mod zodb;
 
 pub use options::{MigrateOptions, OnError, Verify};
-pub use pipeline::{Difference, Outcome, Progress, migrate};
+pub use pipeline::{Difference, Outcome, Progress, migrate, migrate_open};
 pub use plan::{Plan, plan};

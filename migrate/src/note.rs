@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use durum_core::digest::Digest;
 use durum_core::{Error, ErrorKind, Oid, Result};
 
+use crate::durus::DurusObject;
 use crate::zodb::LeftOut;
 
 const MAGIC: &str = "durum migration 1";
@@ -111,6 +112,24 @@ impl Note {
             left_out,
             next,
         })
+    }
+
+    /// An object has come.
+    pub(crate) fn add(&mut self, object: &DurusObject) {
+        self.objects += 1;
+        self.bytes += object.data.len() as u64;
+        if let Some(digest) = &mut self.digest {
+            *digest += object.digest();
+        }
+    }
+
+    /// An object that was there is gone.
+    pub(crate) fn remove(&mut self, object: &DurusObject) {
+        self.objects = self.objects.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(object.data.len() as u64);
+        if let Some(digest) = &mut self.digest {
+            *digest -= object.digest();
+        }
     }
 
     /// Whether a migration that would begin with the note `other` can go on from this one.

@@ -90,6 +90,35 @@ impl OffsetIndex {
         }
     }
 
+    /// Shows the OIDs of objects that have another offset here than in `earlier`, or that are in one of the
+    /// two only, ascending.
+    pub(crate) fn differences(
+        &self,
+        earlier: &OffsetIndex,
+        show: &mut dyn FnMut(Oid) -> Result<()>,
+    ) -> Result<()> {
+        let (mut new, mut old) = (self.cursor(0), earlier.cursor(0));
+        let mut next = (new.next()?, old.next()?);
+        loop {
+            let oid = match next {
+                (None, None) => return Ok(()),
+                (Some((new, _)), Some((old, _))) => new.min(old),
+                (Some((oid, _)), None) | (None, Some((oid, _))) => oid,
+            };
+            let at = |found: Option<(u64, u64)>| found.filter(|(found, _)| *found == oid);
+            let (here, there) = (at(next.0), at(next.1));
+            if here != there {
+                show(Oid(oid))?;
+            }
+            if here.is_some() {
+                next.0 = new.next()?;
+            }
+            if there.is_some() {
+                next.1 = old.next()?;
+            }
+        }
+    }
+
     /// Up to `count` pairs of OID and offset from a place on.
     fn pairs(&self, position: u64, count: u64) -> Result<Vec<(u64, u64)>> {
         let count = count.min(self.objects.saturating_sub(position));

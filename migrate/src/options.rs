@@ -51,6 +51,11 @@ pub struct MigrateOptions {
     /// Goes on with a migration that was cut off, if there is one. Without this it begins anew, and what
     /// the earlier one left is removed.
     pub resume: bool,
+    /// After the copy, brings over what was committed meanwhile, round by round, until nobody writes to the
+    /// source any more: to a file of another kind, until no program has it open to write to it. A store
+    /// that is to be written to meanwhile is open in this process: see
+    /// [`migrate_open`](crate::migrate_open).
+    pub follow: bool,
     /// Set by somebody else, it makes the migration stop after the batch that is being written.
     pub stop: Arc<AtomicBool>,
 }
@@ -94,6 +99,7 @@ impl Default for MigrateOptions {
             time_max: None,
             reachable_only: false,
             resume: false,
+            follow: false,
             stop: Arc::default(),
         }
     }

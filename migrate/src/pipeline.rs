@@ -2,18 +2,21 @@
 //! hash and compress, and the caller's writes. Parcels go round the middle threads in turn, so that they
 //! arrive in their order, and each is a batch of the destination.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use durum_core::config::Location;
 use durum_core::digest::Digest;
 use durum_core::engine::Registry;
 use durum_core::record::Codecs;
-use durum_core::{Error, ErrorKind, Oid, Result};
+use durum_core::store::LocalStore;
+use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use crate::channel::Channel;
 use crate::destination::{Destination, Failed, KEPT, Writer};
+use crate::follow::{self, Followed, Follower};
 use crate::note::Note;
-use crate::options::{MigrateOptions, OnError, StopWatch};
+use crate::options::{MigrateOptions, OnError, StopWatch, Verify};
 use crate::parcel::{Parcel, Prepared, Preparer};
 use crate::rate::Rate;
 use crate::rejects::Rejects;
@@ -41,8 +44,12 @@ pub struct Outcome {
     pub resumed: bool,
     /// Objects that were left out since they could not be read.
     pub rejects: u64,
-    /// What a ZODB file has that is not copied.
+    /// What a ZODB file has that is not copied, as of the copy where it was followed afterwards.
     pub left_out: LeftOut,
+    /// Rounds of following after the copy.
+    pub rounds: u64,
+    /// Objects that these brought over or deleted.
+    pub followed: u64,
 }
 
 /// Is told how far a migration has come, on the thread that called [`migrate`].
@@ -55,6 +62,9 @@ pub trait Progress {
     fn skip(&self, objects: u64, bytes: u64) {
         self.advance(objects, bytes);
     }
+    /// Following has caught up: the last round brought over so many objects, and the next one can be waited
+    /// for. Now is the time to stop what writes to the source.
+    fn caught_up(&self, _objects: u64) {}
     /// The two sides differ in this object, as found by [`Verify::Full`](crate::Verify::Full).
     fn difference(&self, _difference: Difference, _oid: Oid) {}
 }
@@ -97,60 +107,175 @@ pub fn migrate(
     options: &MigrateOptions,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
+    let open = || Source::open(registry, source, options.follow);
+    migrate_from(registry, &open, destination, options, progress)
+}
+
+/// As [`migrate`] with [`MigrateOptions::follow`], from a store that is open in this process and is
+/// committed to meanwhile. `still` is to be set when nobody commits to it any more: what has been committed
+/// by then is in the destination when this returns.
+///
+/// # Errors
+/// As [`migrate`].
+pub fn migrate_open(
+    registry: &Registry,
+    source: &Arc<LocalStore>,
+    still: &Arc<AtomicBool>,
+    destination: &Location,
+    options: &MigrateOptions,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
+    let options = MigrateOptions {
+        follow: true,
+        ..options.clone()
+    };
+    let open = || Source::of_store(source.clone(), still.clone(), true);
+    migrate_from(registry, &open, destination, &options, progress)
+}
+
+fn migrate_from(
+    registry: &Registry,
+    open: &dyn Fn() -> Result<Source>,
+    destination: &Location,
+    options: &MigrateOptions,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
     Destination::check(destination)?;
+    follow::check(destination, options)?;
     let watch = StopWatch::start(options);
     let rejects = Rejects::new(&options.on_error)?;
-    let mut source = Source::open(registry, source)?;
+    let mut source = open()?;
     if options.reachable_only {
         progress.begin("walk", None);
         source.only_reachable(options.sort_bytes())?;
     }
     let description = source.description()?;
+    let (since, _) = source.marks()?;
     let (target, left) = Destination::open(registry, destination, options)?;
     let copy = Copy {
         source: &source,
         options,
         progress,
         watch: &watch,
-        rejects,
+        rejects: &rejects,
     };
     let begun = copy.begin(description, &target);
-    let filled = copy.fill((registry, destination), (target, left), begun)?;
-    let Filled {
-        target,
-        note,
-        seen,
-        dangling,
-        resumed,
-    } = filled;
-    let mut verifier = Verifier {
-        how: options.verify,
-        source: &source,
-        watch: &watch,
-        objects: note.objects,
-        skips: options.on_error != OnError::Stop || note.rejects > 0,
-        rejects: note.rejects,
-        source_failed: false,
-        expected: note.digest,
-        seen,
+    let mut filled = copy.fill((registry, destination), (target, left), begun)?;
+    let end = End {
+        options,
         progress,
-        dangling,
+        watch: &watch,
     };
-    if let Err(Failed { error, destination }) = target.publish(&mut verifier) {
-        let destination = destination.map(|it| *it);
-        let destination_read = !verifier.source_failed;
-        return Err(stopped(error, destination, destination_read, options));
+    let mut followed = Followed::default();
+    if options.follow {
+        let since = Some(since).filter(|_| !filled.resumed);
+        match end.follow(&mut source, &rejects, since, &mut filled) {
+            Ok(result) => followed = result,
+            Err((error, destination_read)) => {
+                let target = Some(filled.target);
+                return Err(stopped(error, target, destination_read, options));
+            }
+        }
     }
-    Ok(Outcome {
-        objects: note.objects,
-        bytes: note.bytes,
-        digest: note.digest,
-        torn_bytes: source.torn_bytes(),
-        dangling: verifier.dangling.unwrap_or_default(),
-        resumed,
-        rejects: note.rejects,
-        left_out: note.left_out,
-    })
+    end.publish(&source, filled, followed)
+}
+
+/// What comes after the copy.
+struct End<'a> {
+    options: &'a MigrateOptions,
+    progress: &'a dyn Progress,
+    watch: &'a StopWatch,
+}
+
+impl End<'_> {
+    fn verifier<'a>(
+        &'a self,
+        source: &'a Source,
+        note: &Note,
+        seen: Seen,
+        dangling: Option<u64>,
+    ) -> Verifier<'a> {
+        Verifier {
+            how: self.options.verify,
+            source,
+            watch: self.watch,
+            objects: note.objects,
+            skips: self.options.on_error != OnError::Stop || note.rejects > 0,
+            rejects: note.rejects,
+            source_failed: false,
+            expected: note.digest,
+            seen,
+            progress: self.progress,
+            dangling,
+        }
+    }
+
+    /// Verifies what has not been verified yet, and makes the destination appear.
+    fn publish(&self, source: &Source, filled: Filled, followed: Followed) -> Result<Outcome> {
+        let Filled {
+            target,
+            note,
+            seen,
+            dangling,
+            resumed,
+        } = filled;
+        let mut verifier = self.verifier(source, &note, seen, dangling);
+        verifier.how = match self.options.verify {
+            // Read back bit by bit.
+            Verify::Digest if self.options.follow => Verify::None,
+            how => how,
+        };
+        if let Err(Failed { error, destination }) = target.publish(&mut verifier) {
+            let destination = destination.map(|it| *it);
+            let destination_read = !verifier.source_failed;
+            return Err(stopped(error, destination, destination_read, self.options));
+        }
+        Ok(Outcome {
+            objects: note.objects,
+            bytes: note.bytes,
+            digest: note.digest,
+            torn_bytes: source.torn_bytes(),
+            dangling: verifier.dangling.unwrap_or_default(),
+            resumed,
+            rejects: note.rejects,
+            left_out: note.left_out,
+            rounds: followed.rounds,
+            followed: followed.objects,
+        })
+    }
+
+    /// Verifies the copy, and follows the source to its end. With an error comes whether it was the
+    /// destination that was read.
+    fn follow(
+        &self,
+        source: &mut Source,
+        rejects: &Rejects,
+        since: Option<Tid>,
+        filled: &mut Filled,
+    ) -> Result<Followed, (Error, bool)> {
+        let staged = follow::staged(&filled.target).map_err(|error| (error, true))?;
+        let seen = Seen::new(&filled.target, self.options);
+        let mut verifier = self.verifier(source, &filled.note, seen, Some(0));
+        verifier.how = match self.options.verify {
+            // What comes later can be compared only at the end.
+            Verify::Full => Verify::Digest,
+            how => how,
+        };
+        let verified = verifier.verify_store(staged.store());
+        verified.map_err(|error| (error, true))?;
+        let follower = Follower {
+            source,
+            staged,
+            note: &mut filled.note,
+            rejects,
+            options: self.options,
+            watch: self.watch,
+            progress: self.progress,
+        };
+        let followed = follower.run(since).map_err(|error| (error, false))?;
+        filled.dangling = Some(followed.dangling);
+        Ok(followed)
+    }
 }
 
 /// What is to be said of an error after which a destination may be left that can be gone on with. Damage
@@ -198,7 +323,7 @@ struct Copy<'a> {
     options: &'a MigrateOptions,
     progress: &'a dyn Progress,
     watch: &'a StopWatch,
-    rejects: Rejects,
+    rejects: &'a Rejects,
 }
 
 impl Copy<'_> {
@@ -282,7 +407,7 @@ impl Copy<'_> {
         match destination {
             Destination::Store(staged) => {
                 let memory = self.options.sort_bytes();
-                let importer = match staged.resumable_importer(note.encode(), memory) {
+                let mut importer = match staged.resumable_importer(note.encode(), memory) {
                     Err(error) if error.kind() == ErrorKind::Damaged => {
                         return Ok(Copied::Unusable);
                     }
@@ -292,6 +417,9 @@ impl Copy<'_> {
                 let beyond = importer.last().is_some_and(|last| last >= note.next);
                 if importer.objects() != note.objects || beyond {
                     return Ok(Copied::Unusable);
+                }
+                if self.options.follow {
+                    importer.leave_open();
                 }
                 let from = note.next;
                 let preparer = Preparer {

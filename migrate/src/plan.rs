@@ -7,6 +7,7 @@ use durum_core::engine::Registry;
 use durum_core::{Error, ErrorKind, Result};
 
 use crate::destination::{Destination, at_fault, take_up};
+use crate::follow;
 use crate::note::Note;
 use crate::options::MigrateOptions;
 use crate::source::{Source, no_server};
@@ -44,7 +45,8 @@ pub fn plan(
     destination: &Location,
     options: &MigrateOptions,
 ) -> Result<Plan> {
-    let mut source = Source::open(registry, source)?;
+    let mut source = Source::open(registry, source, options.follow)?;
+    follow::check(destination, options)?;
     if options.reachable_only {
         source.only_reachable(options.sort_bytes())?;
     }

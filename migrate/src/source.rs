@@ -1,15 +1,18 @@
 //! Where objects come from.
 
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use durum_core::collect::{OidSet, reach_with};
 use durum_core::config::Location;
 use durum_core::engine::Registry;
 use durum_core::record::Codecs;
 use durum_core::store::{LocalStore, Snapshot, Store as _};
-use durum_core::{Error, ErrorKind, Oid, Result, Tid};
+use durum_core::{Error, ErrorKind, IoResultExt as _, Oid, Result, Tid};
 
 use crate::durus::{DurusFile, DurusObject};
+use crate::input::{SORT_BYTES, Writers};
 use crate::parcel::Parcel;
 use crate::reuse::Spare;
 use crate::walk::Walk;
@@ -18,16 +21,20 @@ use crate::zodb::{LeftOut, ZodbFile};
 /// An opened source.
 #[derive(Debug)]
 pub(crate) struct Source {
-    files: Files,
+    pub(crate) files: Files,
     /// What the root reaches, where nothing else is wanted.
     only: Option<Mutex<OidSet>>,
+    /// Whether others may write to it meanwhile.
+    pub(crate) followed: bool,
 }
 
 #[derive(Debug)]
-enum Files {
+pub(crate) enum Files {
     Store {
-        store: LocalStore,
+        store: Arc<LocalStore>,
         snapshot: Box<dyn Snapshot>,
+        /// Set when nobody commits to it any more.
+        still: Arc<AtomicBool>,
     },
     Durus(DurusFile),
     Zodb(ZodbFile),
@@ -37,18 +44,54 @@ enum Files {
 pub(crate) type Send<'a> = dyn FnMut(Parcel) -> bool + 'a;
 
 impl Source {
-    pub(crate) fn open(registry: &Registry, location: &Location) -> Result<Source> {
+    /// Opens a source, which nobody can write to from then on; where it is to be followed, only if nobody
+    /// has it open to write to it.
+    pub(crate) fn open(registry: &Registry, location: &Location, followed: bool) -> Result<Source> {
+        let writers = match followed {
+            true => Writers::Tolerated,
+            false => Writers::Refused,
+        };
         let files = match location {
             Location::Store(settings) => {
                 let store = registry.open(&settings.clone().without_collection())?;
-                let snapshot = store.snapshot()?;
-                Files::Store { store, snapshot }
+                // It is open once, and that is here.
+                return Source::of_store(
+                    Arc::new(store),
+                    Arc::new(AtomicBool::new(true)),
+                    followed,
+                );
             }
-            Location::DurusFile { path, .. } => Files::Durus(DurusFile::open(path)?),
-            Location::ZodbFile { path } => Files::Zodb(ZodbFile::open(path)?),
+            Location::DurusFile { path, .. } => {
+                Files::Durus(DurusFile::open_among(writers, path, None, SORT_BYTES)?)
+            }
+            Location::ZodbFile { path } => {
+                Files::Zodb(ZodbFile::open_among(writers, path, None, SORT_BYTES)?)
+            }
             Location::Server { .. } => return Err(no_server(location)),
         };
-        Ok(Source { files, only: None })
+        Ok(Source {
+            files,
+            only: None,
+            followed,
+        })
+    }
+
+    /// A store that is open already; `still` is set when nobody commits to it any more.
+    pub(crate) fn of_store(
+        store: Arc<LocalStore>,
+        still: Arc<AtomicBool>,
+        followed: bool,
+    ) -> Result<Source> {
+        let snapshot = store.snapshot()?;
+        Ok(Source {
+            files: Files::Store {
+                store,
+                snapshot,
+                still,
+            },
+            only: None,
+            followed,
+        })
     }
 
     /// Leaves out what the root does not reach, by walking from it first. The sets of OIDs take up to
@@ -111,7 +154,9 @@ impl Source {
     /// The last commit, and the OID from which on none was handed out, as far as they are known.
     pub(crate) fn marks(&self) -> Result<(Tid, Oid)> {
         match &self.files {
-            Files::Store { store, snapshot } => Ok((snapshot.tid(), store.stats()?.high_water)),
+            Files::Store {
+                store, snapshot, ..
+            } => Ok((snapshot.tid(), store.stats()?.high_water)),
             Files::Durus(_) | Files::Zodb(_) => Ok((Tid(1), Oid::ROOT)),
         }
     }
@@ -128,15 +173,29 @@ impl Source {
     /// Knows the dictionaries that the records need; for foreign files there are none.
     pub(crate) fn codecs<'a>(&'a self, none: &'a Codecs) -> &'a Codecs {
         match &self.files {
-            Files::Store { snapshot, .. } => snapshot.codecs(),
+            Files::Store { store, .. } => store.codecs(),
             Files::Durus(_) | Files::Zodb(_) => none,
         }
     }
 
     /// What it is and in which state, by which a migration that is resumed knows it again.
     pub(crate) fn description(&self) -> Result<String> {
+        if self.followed {
+            // In whichever state: what has changed is looked for.
+            let file = |path: &Path| -> Result<String> {
+                let path = std::fs::canonicalize(path).during("migrate", path)?;
+                Ok(format!("file {path:?}, followed"))
+            };
+            return match &self.files {
+                Files::Store { store, .. } => Ok(format!("store {}, followed", store.id())),
+                Files::Durus(durus) => file(durus.path()),
+                Files::Zodb(zodb) => file(zodb.path()),
+            };
+        }
         let files = match &self.files {
-            Files::Store { store, snapshot } => {
+            Files::Store {
+                store, snapshot, ..
+            } => {
                 format!("store {} at commit {}", store.id(), snapshot.tid())
             }
             Files::Durus(file) => file.description()?,
@@ -173,15 +232,22 @@ impl Source {
     ) -> Result<bool> {
         let mut parcel = spare.take();
         let mut from = Some(from).filter(|oid| oid.is_valid());
+        let mut newer = None;
         while let Some(start) = from.take() {
             let mut reading = Reading {
                 parcel: &mut parcel,
                 spare,
                 send: &mut *send,
+                next: start,
             };
-            match self.read_some(start, &mut reading) {
+            match self.read_some(start, newer.as_deref(), &mut reading) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::TooOld && self.followed => {
+                    // What has changed since the first snapshot is looked at again in any case.
+                    from = Some(reading.next).filter(|oid| oid.is_valid());
+                    newer = self.newer_snapshot()?;
+                }
                 Err(error) => {
                     let oid = error.oids().first().copied();
                     let damaged = error.kind() == ErrorKind::Damaged;
@@ -199,11 +265,26 @@ impl Source {
         Ok(parcel.is_empty() || send(parcel))
     }
 
-    fn read_some(&self, from: Oid, reading: &mut Reading<'_, '_>) -> Result<bool> {
+    fn newer_snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
+        match &self.files {
+            Files::Store { store, .. } => store.snapshot().map(Some),
+            Files::Durus(_) | Files::Zodb(_) => Ok(None),
+        }
+    }
+
+    /// Reads from `newer`, if that is a later snapshot.
+    fn read_some(
+        &self,
+        from: Oid,
+        newer: Option<&dyn Snapshot>,
+        reading: &mut Reading<'_, '_>,
+    ) -> Result<bool> {
         match &self.files {
             Files::Store { snapshot, .. } => {
+                let snapshot = newer.unwrap_or(&**snapshot);
                 let mut scan = snapshot.scan_stored(from)?;
                 while let Some((oid, bytes)) = scan.next()? {
+                    reading.next = oid.next();
                     if !self.wants(oid)? {
                         continue;
                     }
@@ -254,6 +335,8 @@ struct Reading<'a, 's> {
     parcel: &'a mut Parcel,
     spare: &'a Spare<Parcel>,
     send: &'a mut Send<'s>,
+    /// Everything before has been read; of stores only.
+    next: Oid,
 }
 
 impl Reading<'_, '_> {

@@ -234,7 +234,7 @@ fn count_dangling(snapshot: &dyn Snapshot) -> Result<u64> {
     Ok(dangling)
 }
 
-fn mismatch(reason: String) -> Error {
+pub(crate) fn mismatch(reason: String) -> Error {
     Error::new(ErrorKind::Mismatch, "verify the copy")
         .because(reason)
         .hint("The destination was removed. Check the disk and the memory of this machine.")

@@ -139,6 +139,10 @@ pub(crate) struct MigrateArgs {
     /// Go on with a migration that was cut off; without this it begins anew
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Copy while a program writes to SRC, then bring over what it has written meanwhile, again and again
+    /// until it no longer has SRC open
+    #[arg(long)]
+    pub(crate) follow: bool,
     /// Leave out what the root does not reach
     #[arg(long)]
     pub(crate) reachable_only: bool,

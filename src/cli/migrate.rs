@@ -61,6 +61,8 @@ pub(crate) fn run(context: &Context, args: &MigrateArgs) -> Outcome {
         "weak_references": migrated.left_out.weak,
         "cross_database_references": migrated.left_out.cross_database,
         "blobs": migrated.left_out.blobs,
+        "rounds": migrated.rounds,
+        "followed": migrated.followed,
     });
     context.print(&object, || text(&destination, &migrated, args, time))?;
     Ok(if migrated.rejects > 0 { REJECTS } else { DONE })
@@ -90,6 +92,7 @@ fn options(args: &MigrateArgs) -> Result<MigrateOptions, Error> {
         rate: args.rate,
         time_max: args.max_duration,
         resume: args.resume,
+        follow: args.follow,
         reachable_only: args.reachable_only,
         ..defaults
     })
@@ -186,6 +189,15 @@ fn text(destination: &Location, migrated: &Migrated, args: &MigrateArgs, time: D
     }
     if args.verify == VerifyArg::Full {
         out.push_str("Compared object by object: both sides are equal.\n");
+    }
+    if migrated.rounds > 0 {
+        let (objects, rounds) = (migrated.followed, migrated.rounds);
+        out.push_str(&format!(
+            "Followed: {} were brought over or deleted in {} after the copy. Nobody writes to the source \
+             now.\n",
+            output::count(objects, "object"),
+            output::count(rounds, "round"),
+        ));
     }
     if migrated.resumed {
         out.push_str("It went on from where an earlier run had stopped.\n");

@@ -34,6 +34,7 @@ const SPINNER: &str = "{prefix:>8} {spinner} {elapsed}";
 #[derive(Debug)]
 pub(crate) struct Progress {
     shown: Shown,
+    is_json: bool,
     differences: AtomicU64,
 }
 
@@ -80,12 +81,15 @@ impl Progress {
             }
             ProgressArg::Auto => lines(LINE_INTERVAL, State::line, print),
         };
-        Progress::of(shown)
+        let mut progress = Progress::of(shown);
+        progress.is_json = how == ProgressArg::Json;
+        progress
     }
 
     fn of(shown: Shown) -> Progress {
         Progress {
             shown,
+            is_json: false,
             differences: AtomicU64::new(0),
         }
     }
@@ -175,6 +179,24 @@ impl Progress {
             DIFFERENCES_MAX => "... and more".to_owned(),
             _ => return,
         };
+        self.say(&line);
+    }
+
+    /// Says that what writes to the source can be stopped now: however little is to be shown, somebody waits
+    /// for that.
+    fn caught_up(&self, objects: u64) {
+        let objects_last = output::count(objects, "object");
+        let line = match self.is_json {
+            true => json!({"phase": "follow", "caught_up": true, "objects": objects}).to_string(),
+            false => format!(
+                "follow: caught up; the last round brought {objects_last}. It is safe to switch: stop what \
+                 writes to the source. The rest follows, and the destination appears."
+            ),
+        };
+        self.say(&line);
+    }
+
+    fn say(&self, line: &str) {
         let print = || {
             let _ = writeln!(std::io::stderr(), "{line}");
         };
@@ -208,6 +230,10 @@ impl durum_migrate::Progress for Progress {
 
     fn skip(&self, objects: u64, bytes: u64) {
         Progress::skip(self, objects, bytes);
+    }
+
+    fn caught_up(&self, objects: u64) {
+        Progress::caught_up(self, objects);
     }
 
     fn difference(&self, difference: Difference, oid: Oid) {

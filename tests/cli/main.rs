@@ -9,6 +9,7 @@ mod bench;
 mod commands;
 mod configuration;
 mod damage;
+mod follow;
 mod interrupted;
 mod kit;
 mod migrate;

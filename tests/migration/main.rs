@@ -4,6 +4,7 @@
 //! - `digest`: what the proof rests on: any one changed byte, reference or OID changes the digest.
 //! - `pairs`: every engine to every other, with every codec.
 //! - `failures`: what must not happen, and that nothing is left behind when it does.
+//! - `follow`: stores that are committed to while they are copied.
 //!
 //! Random tests print their seed; `DURUM_TEST_SEED` repeats one.
 
@@ -13,6 +14,7 @@
 mod backup;
 mod digest;
 mod failures;
+mod follow;
 mod kept;
 mod pairs;
 mod sample;

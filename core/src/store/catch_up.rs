@@ -92,8 +92,7 @@ impl CatchUp<'_> {
         Ok(())
     }
 
-    /// Deletes an object, where it is there. To be called when all that has referred to it has been put or
-    /// deleted, in this write or before.
+    /// Deletes an object, where it is there.
     pub fn delete(&mut self, oid: Oid) {
         self.bytes += ENTRY_BYTES;
         self.deletes.push(oid);
@@ -185,14 +184,15 @@ impl CatchUp<'_> {
     }
 
     /// Ends it: what is referred to and not there is not expected any more. Returns the number of
-    /// references to such objects. The store has to be [published](StagedStore::publish) afterwards, or to
-    /// be begun anew.
+    /// references to such objects. Where there are any, `note` replaces the one that
+    /// [`StagedStore::resume`] gives back: the store cannot be brought up to date any more then, only be
+    /// [published](StagedStore::publish).
     ///
     /// # Errors
     /// Those of the engine.
-    pub fn seal(self) -> Result<u64> {
+    pub fn seal(self, note: &[u8]) -> Result<u64> {
         let shared = self.shared;
-        let dangling = self.forget_missing()?;
+        let dangling = self.forget_missing(note)?;
         let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let graph = shared.graph(&writer)?;
         let root = graph.rows.get(Table::Objects, Key::MIN, &mut |_| {})?;
@@ -206,9 +206,8 @@ impl CatchUp<'_> {
         Ok(dangling)
     }
 
-    /// Deletes the referrers of what is not there, first of all else: what says that they are there goes
-    /// last, so that this can be cut off.
-    fn forget_missing(&self) -> Result<u64> {
+    /// Deletes the referrers of what is not there.
+    fn forget_missing(&self, note: &[u8]) -> Result<u64> {
         let shared = self.shared;
         let durability = shared.bulk_durability()?;
         let (mut dangling, mut missing) = (0, TableWalk::new(Table::Missing));
@@ -227,6 +226,9 @@ impl CatchUp<'_> {
             let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
             let mut batch = RowBatch::new(shared, &mut writer, durability);
             if !there {
+                let (table, note_key) = import_row();
+                batch.push(table, note_key, Some(sealed(note)))?;
+                batch.flush()?;
                 let first = Key::pair(key.first, 0);
                 let mut more = TableWalk::starting(Table::ReferrersMore, first);
                 while let Some((key, _)) = more.next(shared)?

@@ -37,6 +37,8 @@ pub use write_sqlite::SqliteWriter;
 pub use writer::DurusWriter;
 
 use durum_core::Oid;
+use durum_core::digest::Digest;
+use durum_core::record::Object;
 
 /// An object of a Durus file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +49,24 @@ pub struct DurusObject {
     pub refs: Vec<Oid>,
     /// Its class and state, as Durus pickled them.
     pub data: Vec<u8>,
+}
+
+impl DurusObject {
+    /// The same of a store's object, without its tid.
+    pub(crate) fn of(object: Object) -> DurusObject {
+        DurusObject {
+            oid: object.oid,
+            refs: object.refs,
+            data: object.data,
+        }
+    }
+
+    /// The digest of this object alone.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut digest = Digest::default();
+        digest.add(self.oid, self.refs.iter().copied(), &self.data);
+        digest
+    }
 }
 
 /// The file formats of Durus.

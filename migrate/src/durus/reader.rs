@@ -8,7 +8,7 @@ use super::read_sqlite::{SqliteFile, SqliteObjects};
 use super::record::Layout;
 use super::scanned::{ScannedFile, ScannedObjects};
 use super::{DurusObject, Format, READ};
-use crate::input::{Input, Window};
+use crate::input::{Input, SORT_BYTES, Window, Writers};
 
 /// An open Durus file.
 ///
@@ -51,19 +51,73 @@ impl DurusFile {
         scratch: Option<&Path>,
         memory_bytes: usize,
     ) -> Result<DurusFile> {
-        let input = Input::open(path.as_ref(), READ)?;
+        DurusFile::open_among(Writers::Refused, path.as_ref(), scratch, memory_bytes)
+    }
+
+    /// As [`open_with`](DurusFile::open_with), perhaps while Durus has it open: then the transactions that
+    /// are there so far are read.
+    pub(crate) fn open_among(
+        writers: Writers,
+        path: &Path,
+        scratch: Option<&Path>,
+        memory_bytes: usize,
+    ) -> Result<DurusFile> {
+        let input = Input::open(path, READ)?;
         let layout = match detect(&input)? {
             Format::Shelf => Layout::Shelf,
             Format::Dfs20 => Layout::Dfs20,
+            Format::Sqlite if writers == Writers::Tolerated => {
+                return Err(input
+                    .fail(
+                        ErrorKind::Unsupported,
+                        "an SQLite database does not say what was changed in it meanwhile",
+                    )
+                    .hint("Stop what writes to it, and copy it without `--follow`."));
+            }
             Format::Sqlite => {
                 let file = AnyFile::Sqlite(SqliteFile::open(input)?);
                 return Ok(DurusFile { file });
             }
         };
-        let file = ScannedFile::open(input, layout, scratch, memory_bytes)?;
+        let file = ScannedFile::open(input, layout, writers, scratch, memory_bytes)?;
         Ok(DurusFile {
             file: AnyFile::Scanned(file),
         })
+    }
+
+    /// Whether nobody can write to it.
+    pub(crate) fn is_still(&self) -> bool {
+        match &self.file {
+            AnyFile::Scanned(file) => file.is_still(),
+            AnyFile::Sqlite(_) => true,
+        }
+    }
+
+    /// Shows the OIDs of objects that may have changed since the file was opened as `earlier`; false where
+    /// it has been packed meanwhile, and any may have.
+    pub(crate) fn changes_since(
+        &self,
+        earlier: &DurusFile,
+        show: &mut dyn FnMut(Oid) -> Result<()>,
+    ) -> Result<bool> {
+        match (&self.file, &earlier.file) {
+            (AnyFile::Scanned(now), AnyFile::Scanned(before)) => now.changes_since(before, show),
+            _ => Ok(false),
+        }
+    }
+
+    /// Shows the OIDs of all objects, ascending.
+    pub(crate) fn oids(&self, show: &mut dyn FnMut(Oid) -> Result<()>) -> Result<()> {
+        match &self.file {
+            AnyFile::Scanned(file) => file.oids(show),
+            AnyFile::Sqlite(file) => {
+                let mut objects = file.objects_from(Oid::ROOT);
+                while let Some(object) = objects.next()? {
+                    show(object.oid)?;
+                }
+                Ok(())
+            }
+        }
     }
 
     /// The file's format.
@@ -95,6 +149,14 @@ impl DurusFile {
         match &self.file {
             AnyFile::Scanned(file) => file.file_bytes(),
             AnyFile::Sqlite(file) => file.file_bytes(),
+        }
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        match &self.file {
+            AnyFile::Scanned(file) => file.path(),
+            AnyFile::Sqlite(file) => file.path(),
         }
     }
 
@@ -204,6 +266,3 @@ fn detect(input: &Input) -> Result<Format> {
 
 /// How much of a file is looked at to tell its format.
 const START_BYTES: u64 = 16;
-
-/// The memory for sorting, where none is given.
-const SORT_BYTES: usize = 16 << 20;

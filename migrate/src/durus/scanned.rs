@@ -7,7 +7,7 @@ use durum_core::{ErrorKind, Oid, Result, ResultExt};
 use super::index::{Found, Index};
 use super::record::{Layout, read_entry, read_object};
 use super::{DurusObject, Format, scan_dfs20, scan_shelf};
-use crate::input::{Input, Window};
+use crate::input::{Input, Window, Writers};
 use crate::offsets::OffsetCursor;
 
 /// An open Shelf or FileStorage2 file.
@@ -17,17 +17,23 @@ pub(super) struct ScannedFile {
     layout: Layout,
     index: Index,
     whole_end: u64,
+    /// Whether Durus is locked out.
+    still: bool,
 }
 
 impl ScannedFile {
     /// Opens a file whose format was told by its first bytes.
     pub(super) fn open(
-        input: Input,
+        mut input: Input,
         layout: Layout,
+        writers: Writers,
         scratch: Option<&Path>,
         memory_bytes: usize,
     ) -> Result<ScannedFile> {
-        if !input.lock() {
+        let still = input.lock();
+        // What was appended before the lock was there counts.
+        input.measure()?;
+        if !still && writers == Writers::Refused {
             return Err(input
                 .fail(ErrorKind::InUse, "a Durus program has it open")
                 .hint("Stop that program, or read through its server: `durus+tcp://HOST:PORT`."));
@@ -47,7 +53,33 @@ impl ScannedFile {
             layout,
             index,
             whole_end,
+            still,
         })
+    }
+
+    pub(super) fn is_still(&self) -> bool {
+        self.still
+    }
+
+    pub(super) fn changes_since(
+        &self,
+        earlier: &ScannedFile,
+        show: &mut dyn FnMut(Oid) -> Result<()>,
+    ) -> Result<bool> {
+        if !self.input.continues(&earlier.input)? {
+            return Ok(false);
+        }
+        let (now, before) = (&self.index.offsets, &earlier.index.offsets);
+        now.differences(before, show)?;
+        Ok(true)
+    }
+
+    pub(super) fn oids(&self, show: &mut dyn FnMut(Oid) -> Result<()>) -> Result<()> {
+        let mut cursor = self.index.offsets.cursor(0);
+        while let Some((oid, _)) = cursor.next()? {
+            show(Oid(oid))?;
+        }
+        Ok(())
     }
 
     pub(super) fn format(&self) -> Format {
@@ -67,6 +99,10 @@ impl ScannedFile {
 
     pub(super) fn description(&self) -> Result<String> {
         self.input.description()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.input.path()
     }
 
     pub(super) fn file_bytes(&self) -> u64 {

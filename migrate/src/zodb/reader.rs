@@ -11,7 +11,7 @@ use super::record::Record;
 use super::references::{LeftOut, references};
 use super::{READ, scan};
 use crate::durus::DurusObject;
-use crate::input::{Input, Window, lock_shared};
+use crate::input::{Input, SORT_BYTES, Window, Writers, lock_shared};
 use crate::offsets::{BEYOND, OffsetCursor, OffsetIndex};
 
 /// An open FileStorage file.
@@ -36,6 +36,8 @@ pub struct ZodbFile {
     input: Input,
     index: OffsetIndex,
     whole_end: u64,
+    /// Whether ZODB is locked out, or there never was one that could be.
+    still: bool,
     _lock: Option<File>,
 }
 
@@ -60,9 +62,27 @@ impl ZodbFile {
         scratch: Option<&Path>,
         memory_bytes: usize,
     ) -> Result<ZodbFile> {
-        let path = path.as_ref();
-        let input = Input::open(path, READ)?;
-        let lock = lock(path, &input)?;
+        ZodbFile::open_among(Writers::Refused, path.as_ref(), scratch, memory_bytes)
+    }
+
+    /// As [`open_with`](ZodbFile::open_with), perhaps while ZODB has it open: then what it has finished so
+    /// far is read.
+    pub(crate) fn open_among(
+        writers: Writers,
+        path: &Path,
+        scratch: Option<&Path>,
+        memory_bytes: usize,
+    ) -> Result<ZodbFile> {
+        let mut input = Input::open(path, READ)?;
+        let (still, lock) = match lock(path, &input) {
+            Ok(lock) => (true, lock),
+            Err(error) if error.kind() == ErrorKind::InUse && writers == Writers::Tolerated => {
+                (false, None)
+            }
+            Err(error) => return Err(error),
+        };
+        // What was appended before the lock was there counts.
+        input.measure()?;
         check_magic(&input)?;
         let mut found = Found::new(scratch, memory_bytes);
         let whole_end = scan::scan(&input, &mut found)?;
@@ -71,8 +91,37 @@ impl ZodbFile {
             input,
             index,
             whole_end,
+            still,
             _lock: lock,
         })
+    }
+
+    /// Whether nobody can write to it.
+    pub(crate) fn is_still(&self) -> bool {
+        self.still
+    }
+
+    /// Shows the OIDs of objects that may have changed since the file was opened as `earlier`; false where
+    /// it has been packed meanwhile, and any may have.
+    pub(crate) fn changes_since(
+        &self,
+        earlier: &ZodbFile,
+        show: &mut dyn FnMut(Oid) -> Result<()>,
+    ) -> Result<bool> {
+        if !self.input.continues(&earlier.input)? {
+            return Ok(false);
+        }
+        self.index.differences(&earlier.index, show)?;
+        Ok(true)
+    }
+
+    /// Shows the OIDs of all objects, ascending.
+    pub(crate) fn oids(&self, show: &mut dyn FnMut(Oid) -> Result<()>) -> Result<()> {
+        let mut cursor = self.index.cursor(0);
+        while let Some((oid, _)) = cursor.next()? {
+            show(Oid(oid))?;
+        }
+        Ok(())
     }
 
     /// The number of objects, garbage included.
@@ -91,6 +140,11 @@ impl ZodbFile {
     /// `Io` where the system does not say.
     pub(crate) fn description(&self) -> Result<String> {
         self.input.description()
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        self.input.path()
     }
 
     /// How many bytes lie after the last whole transaction: what a torn write left.
@@ -243,6 +297,3 @@ const MAGICS: [&[u8]; 2] = [b"FS30", b"FS21"];
 
 /// Larger objects are read past the window.
 const WINDOW_BYTES_MAX: usize = 64 << 10;
-
-/// The memory for sorting, where none is given.
-const SORT_BYTES: usize = 16 << 20;

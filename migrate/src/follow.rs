@@ -1,0 +1,315 @@
+//! Following a source that is being written to: after the copy, rounds that bring over what has changed
+//! since the one before, until nobody writes any more.
+//!
+//! The copy need not be of one state: whatever changed while it was made comes with the first round. What
+//! is there then is verified, and each round reads back what it wrote, so that at the end only the last
+//! round is to be waited for.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use durum_core::config::Location;
+use durum_core::digest::Digest;
+use durum_core::external_sort::{PairSorter, SortedPairs};
+use durum_core::record::{Codecs, Payload, Record};
+use durum_core::store::{CatchUp, Snapshot, SnapshotExt as _, StagedStore, Store as _};
+use durum_core::{Error, ErrorKind, Oid, Result, Tid};
+
+use crate::changes::Round;
+use crate::destination::Destination;
+use crate::durus::DurusObject;
+use crate::note::Note;
+use crate::options::{MigrateOptions, OnError, StopWatch};
+use crate::parcel::Reject;
+use crate::pipeline::{Progress, interrupted};
+use crate::rejects::Rejects;
+use crate::source::Source;
+use crate::verify::mismatch;
+
+/// A round that takes no longer is one that can be waited for.
+const SHORT: Duration = Duration::from_secs(2);
+/// Between rounds there is a rest of this length at least, or as long as the last round took, so that
+/// following takes no more than half of what the source can give.
+const REST: Duration = Duration::from_millis(300);
+/// How soon a request to stop is noticed in a rest.
+const NAP: Duration = Duration::from_millis(50);
+/// Bytes that are written at once, about.
+const CHUNK_BYTES: usize = 512 << 10;
+/// Objects between two looks at whether it is to stop.
+const STEP: u64 = 256;
+
+/// Refuses what cannot be followed, or not into this destination.
+pub(crate) fn check(destination: &Location, options: &MigrateOptions) -> Result<()> {
+    let usage = |why: &str, hint: &str| {
+        Err(Error::new(ErrorKind::Usage, "migrate")
+            .because(why)
+            .hint(hint))
+    };
+    match destination {
+        _ if !options.follow => Ok(()),
+        _ if options.reachable_only => usage(
+            "what the root reaches changes while a source is followed",
+            "Leave out `--reachable-only`, and collect garbage in the destination.",
+        ),
+        Location::DurusFile { .. } => usage(
+            "a Durus file cannot be brought up to date",
+            "Name a store as the destination, or leave out `--follow`.",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The store that is to be brought up to date.
+///
+/// # Errors
+/// `Usage` where the destination is of another kind.
+pub(crate) fn staged(destination: &Destination) -> Result<&StagedStore> {
+    match destination {
+        Destination::Store(staged) => Ok(staged),
+        Destination::Durus(_) => Err(Error::new(ErrorKind::Usage, "migrate")
+            .because("a Durus file cannot be brought up to date")),
+    }
+}
+
+/// Brings a copy up to date.
+pub(crate) struct Follower<'a> {
+    pub(crate) source: &'a mut Source,
+    pub(crate) staged: &'a StagedStore,
+    pub(crate) note: &'a mut Note,
+    pub(crate) rejects: &'a Rejects,
+    pub(crate) options: &'a MigrateOptions,
+    pub(crate) watch: &'a StopWatch,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// What following came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Followed {
+    pub(crate) rounds: u64,
+    /// Objects that were put or deleted.
+    pub(crate) objects: u64,
+    pub(crate) dangling: u64,
+}
+
+/// Objects that are to be written at once.
+struct Chunk<'a> {
+    catch_up: CatchUp<'a>,
+    /// What the destination holds before.
+    before: Box<dyn Snapshot>,
+    /// What it is to hold afterwards of these objects: their digests, or nothing.
+    expected: BTreeMap<Oid, Option<Digest>>,
+    note: Note,
+}
+
+impl<'a> Follower<'a> {
+    /// Goes on until nobody writes to the source. What was copied is as of the commit `since`, or later; of
+    /// a copy that was cut off nobody knows, and `since` is none.
+    pub(crate) fn run(mut self, since: Option<Tid>) -> Result<Followed> {
+        let mut total = Followed::default();
+        let (mut since, mut told) = (since, false);
+        self.progress.begin("follow", None);
+        loop {
+            let begin = Instant::now();
+            let round = self.source.renew(since, self.options.sort_bytes())?;
+            let marks = self.source.marks()?;
+            let is_last = round.is_last;
+            let changed = match self.follow(round, marks) {
+                // The round took so long that the source does not show its state any more.
+                Err(error) if error.kind() == ErrorKind::TooOld && !is_last => {
+                    self.look_up()?;
+                    continue;
+                }
+                changed => changed?,
+            };
+            since = Some(marks.0);
+            total.rounds += 1;
+            total.objects += changed;
+            if is_last {
+                break;
+            }
+            if changed > 0 {
+                self.staged.keep()?;
+            }
+            let time = begin.elapsed();
+            if time <= SHORT && !told {
+                self.progress.caught_up(changed);
+                told = true;
+            }
+            self.rest(time.max(REST))?;
+        }
+        let end = Note {
+            source: format!("{}, to its end", self.note.source),
+            ..self.note.clone()
+        };
+        total.dangling = self.staged.catch_up().seal(&end.encode())?;
+        Ok(total)
+    }
+
+    /// Brings over what a round has found; how many objects that was.
+    fn follow(&mut self, round: Round, marks: (Tid, Oid)) -> Result<u64> {
+        let known = round.changed.is_some();
+        let changed = round.changed.map_or_else(|| self.compare(), Ok)?;
+        let (mut chunk, mut count, mut last) = (self.chunk()?, 0, None);
+        for (looked_at, pair) in changed.enumerate() {
+            let oid = Oid(pair?.0);
+            if last.replace(oid) == Some(oid) {
+                continue;
+            }
+            if (looked_at as u64).is_multiple_of(STEP) {
+                self.look_up()?;
+            }
+            self.add(&mut chunk, oid, known, marks)?;
+            if chunk.catch_up.bytes() >= CHUNK_BYTES {
+                count += self.write(chunk, marks)?;
+                chunk = self.chunk()?;
+            }
+        }
+        if !chunk.catch_up.is_empty() {
+            count += self.write(chunk, marks)?;
+        }
+        Ok(count)
+    }
+
+    fn chunk(&self) -> Result<Chunk<'a>> {
+        Ok(Chunk {
+            catch_up: self.staged.catch_up(),
+            before: self.staged.store().snapshot()?,
+            expected: BTreeMap::new(),
+            note: self.note.clone(),
+        })
+    }
+
+    /// Adds an object to what is to be written, where it differs. Where it is not `known` that it has
+    /// changed it may be one that was left out, and counted, before.
+    fn add(
+        &self,
+        chunk: &mut Chunk<'a>,
+        oid: Oid,
+        known: bool,
+        (last, _): (Tid, Oid),
+    ) -> Result<()> {
+        let before = chunk.before.load(oid)?;
+        let before = before.map(|object| (object.tid, DurusObject::of(object)));
+        let now = match self.source.load(oid) {
+            Err(error) if error.kind() == ErrorKind::Damaged && self.skips() => {
+                if known || before.is_some() {
+                    chunk.note.rejects += 1;
+                    let stored = None;
+                    self.rejects.write(&[Reject { oid, error, stored }])?;
+                }
+                None
+            }
+            now => now?,
+        };
+        let same = match (&now, &before) {
+            (Some((tid, now)), Some((was, before))) => {
+                now == before && tid.is_none_or(|tid| tid == *was)
+            }
+            (now, before) => now.is_none() && before.is_none(),
+        };
+        if same {
+            return Ok(());
+        }
+        if let Some((_, before)) = &before {
+            chunk.note.remove(before);
+        }
+        let digest = now.as_ref().map(|(_, object)| object.digest());
+        chunk.expected.insert(oid, digest);
+        match now {
+            None => chunk.catch_up.delete(oid),
+            Some((tid, object)) => {
+                chunk.note.add(&object);
+                let (tid, data) = (tid.unwrap_or(last), Payload::plain(&object.data));
+                let codecs = Codecs::default();
+                chunk.catch_up.put(oid, tid, &object.refs, data, &codecs)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn skips(&self) -> bool {
+        self.options.on_error != OnError::Stop
+    }
+
+    /// Writes, and reads back what was written; how many objects that was.
+    fn write(&mut self, chunk: Chunk<'a>, (last, oids_from): (Tid, Oid)) -> Result<u64> {
+        let Chunk {
+            mut catch_up,
+            before,
+            expected,
+            note,
+        } = chunk;
+        drop(before);
+        catch_up.write(last, oids_from, &note.encode())?;
+        *self.note = note;
+        if self.options.digests() {
+            let after = self.staged.store().snapshot()?;
+            for (oid, expected) in &expected {
+                let found = after.load(*oid)?;
+                let found = found.map(|object| DurusObject::of(object).digest());
+                if found != *expected {
+                    return Err(mismatch(format!("object {oid} is not what was written")));
+                }
+            }
+        }
+        let count = expected.len() as u64;
+        self.progress.advance(count, 0);
+        Ok(count)
+    }
+
+    /// The objects that differ, as far as OIDs and tids tell: of files of other kinds all may.
+    fn compare(&self) -> Result<SortedPairs> {
+        let memory = self.options.sort_bytes();
+        let (mut here, mut listed) = (PairSorter::new(None, memory), Ok(()));
+        self.staged.store().scan_unverified(&mut |oid, bytes| {
+            let record = Record::parse_unverified(oid, bytes);
+            let tid = record.map_or(u64::MAX, |record| record.tid.0);
+            if listed.is_ok() {
+                listed = here.push(oid.0, tid);
+            }
+        })?;
+        listed?;
+        let (mut here, mut differ) = (here.finish()?, PairSorter::new(None, memory));
+        let mut next = here.next().transpose()?;
+        let mut seen: u64 = 0;
+        self.source.tids(&mut |oid, tid| {
+            seen += 1;
+            if seen.is_multiple_of(STEP) {
+                self.look_up()?;
+            }
+            while let Some((other, _)) = next.filter(|(other, _)| *other < oid.0) {
+                differ.push(other, 0)?;
+                next = here.next().transpose()?;
+            }
+            let found = next.filter(|(other, _)| *other == oid.0);
+            if found.is_some() {
+                next = here.next().transpose()?;
+            }
+            match found.is_some_and(|(_, was)| tid == Some(Tid(was))) {
+                true => Ok(()),
+                false => differ.push(oid.0, 0),
+            }
+        })?;
+        while let Some((other, _)) = next {
+            differ.push(other, 0)?;
+            next = here.next().transpose()?;
+        }
+        differ.finish()
+    }
+
+    fn rest(&self, time: Duration) -> Result<()> {
+        let begin = Instant::now();
+        while let Some(left) = time.checked_sub(begin.elapsed()) {
+            self.look_up()?;
+            std::thread::sleep(left.min(NAP));
+        }
+        Ok(())
+    }
+
+    /// Ends the following where it has to stop.
+    fn look_up(&self) -> Result<()> {
+        self.watch
+            .reason()
+            .map_or(Ok(()), |reason| Err(interrupted(reason)))
+    }
+}
