@@ -46,13 +46,18 @@ impl Destination {
                 };
                 match left {
                     Some((staged, note)) => {
-                        let note = match Note::decode(&note) {
+                        let mut note = match Note::decode(&note) {
                             Ok(note) => note,
                             Err(error) => {
                                 staged.leave();
                                 return Err(error);
                             }
                         };
+                        if let Some(before) = note.before_end() {
+                            // It was about to appear, and its source may have changed since.
+                            staged.unseal(&before.encode())?;
+                            note = before;
+                        }
                         return Ok((Destination::Store(staged), Some(note)));
                     }
                     None => registry.stage(&settings).map(Destination::Store),

@@ -107,6 +107,8 @@ impl<'a> Follower<'a> {
     pub(crate) fn run(mut self, since: Option<Tid>) -> Result<Followed> {
         let mut total = Followed::default();
         let (mut since, mut told) = (since, false);
+        // Nothing is left to be copied, whichever OIDs are still to come.
+        self.note.next = Oid::MAX.next();
         self.progress.begin("follow", None);
         loop {
             let begin = Instant::now();
@@ -137,10 +139,7 @@ impl<'a> Follower<'a> {
             }
             self.rest(time.max(REST))?;
         }
-        let end = Note {
-            source: format!("{}, to its end", self.note.source),
-            ..self.note.clone()
-        };
+        let end = self.note.at_end();
         total.dangling = self.staged.catch_up().seal(&end.encode())?;
         Ok(total)
     }

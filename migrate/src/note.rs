@@ -44,6 +44,9 @@ pub(crate) struct Note {
     pub(crate) next: Oid,
 }
 
+/// What follows the source's description when it was followed to its end, and the destination cannot be
+/// brought up to date any more as it is.
+const AT_END: &str = ", to its end";
 const LEFT_OUT: &str = "weak references, references to other databases, blobs";
 
 impl Note {
@@ -111,6 +114,23 @@ impl Note {
             rejects,
             left_out,
             next,
+        })
+    }
+
+    /// The note of a destination that is complete and has been followed to the source's end.
+    pub(crate) fn at_end(&self) -> Note {
+        Note {
+            source: format!("{}{AT_END}", self.source),
+            ..self.clone()
+        }
+    }
+
+    /// The note without that, if it is one.
+    pub(crate) fn before_end(&self) -> Option<Note> {
+        let source = self.source.strip_suffix(AT_END)?;
+        Some(Note {
+            source: source.to_owned(),
+            ..self.clone()
         })
     }
 

@@ -30,6 +30,30 @@ impl StagedStore {
             bytes: 0,
         }
     }
+
+    /// Takes [sealing](CatchUp::seal) back: the next [importer](StagedStore::resumable_importer) finds all
+    /// objects there, and its end computes anew what is to be known of them. `note` is the one that
+    /// [`StagedStore::resume`] gives back from now on.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn unseal(&self, note: &[u8]) -> Result<()> {
+        let shared = &self.store().shared;
+        let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check()?;
+        let mut graph = shared.graph(&writer)?;
+        // As an import that was cut off leaves it.
+        (
+            graph.state.objects,
+            graph.state.live_bytes,
+            graph.state.orphans,
+        ) = (0, 0, 0);
+        let (table, key) = import_row();
+        graph.rows.put(table, key, sealed(note));
+        shared
+            .write_graph(&mut writer, graph, shared.bulk_durability()?)
+            .map(drop)
+    }
 }
 
 /// Puts and deletes objects of a staged store as they were put and deleted elsewhere: with their OIDs
@@ -185,8 +209,8 @@ impl CatchUp<'_> {
 
     /// Ends it: what is referred to and not there is not expected any more. Returns the number of
     /// references to such objects. Where there are any, `note` replaces the one that
-    /// [`StagedStore::resume`] gives back: the store cannot be brought up to date any more then, only be
-    /// [published](StagedStore::publish).
+    /// [`StagedStore::resume`] gives back: the store can only be [published](StagedStore::publish) then, or
+    /// be [unsealed](StagedStore::unseal).
     ///
     /// # Errors
     /// Those of the engine.

@@ -44,8 +44,9 @@ impl<'a> Importer<'a> {
                 .as_mut()
                 .map_or_else(|error| &mut **error.get_mut(), |it| &mut **it);
             let mut batch = RowBatch::new(shared, writer, importer.durability);
-            // An import fills these at its end, which may have been cut off, too.
-            for table in DERIVED.into_iter().chain([Table::Missing]) {
+            // An import, and what comes after it, fills these at its end, which may have been cut off, too.
+            let others = [Table::Missing, Table::Pins];
+            for table in DERIVED.into_iter().chain(others) {
                 batch.clear(table, |_| false)?;
             }
         }

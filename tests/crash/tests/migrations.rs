@@ -10,6 +10,10 @@ use durum_crash::suite::Suite;
 const ENGINES: [&str; 4] = ["file", "lmdb", "sled", "sqlite"];
 
 fn suite(from: &str, to: &str, points: usize) -> Suite {
+    of(format!("migrate-{from}-{to}"), points)
+}
+
+fn of(subject: String, points: usize) -> Suite {
     let points =
         match std::env::var("DURUM_CRASH").as_deref() {
             Err(_) => Some(points),
@@ -20,7 +24,7 @@ fn suite(from: &str, to: &str, points: usize) -> Suite {
         };
     Suite {
         programs: Programs::find(env!("CARGO_BIN_EXE_crash_workload")),
-        subject: format!("migrate-{from}-{to}"),
+        subject,
         seed: durum_testkit::seed(),
         commits: 10,
         points,
@@ -42,6 +46,23 @@ fn killed_between_every_pair_of_engines() {
 fn failing() {
     for to in ["file", "lmdb", "sqlite"] {
         suite("file", to, 24).fail().assert_clean();
+    }
+}
+
+/// While the source grows, and it has grown when the migration is resumed.
+#[test]
+fn killed_while_following() {
+    for to in ENGINES {
+        of(format!("follow-{to}"), 16).kill().assert_clean();
+    }
+}
+
+/// The same where power is lost, and on disks that fail.
+#[test]
+fn following_on_bad_days() {
+    for to in ["file", "lmdb", "sqlite"] {
+        of(format!("follow-{to}"), 12).power_loss().assert_clean();
+        of(format!("follow-{to}"), 12).fail().assert_clean();
     }
 }
 

@@ -1,11 +1,13 @@
 //! A migration between two engines, which is resumed after whatever stopped it.
 //!
 //! The source lies outside of the watched root, so that no fault meets it, and is the same for all runs
-//! of a suite: a migration that is resumed insists on that.
+//! of a suite: a migration that is resumed insists on that. Or it is a file of ZODB that grows while it is
+//! followed, and has grown when the migration is resumed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use durum_core::check::{FindingKind, check};
 use durum_core::config::StoreSettings;
 use durum_core::digest::Digest;
 use durum_core::engine::{Durability, Registry};
@@ -14,6 +16,7 @@ use durum_core::store::Store as _;
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 use durum_migrate::{MigrateOptions, Verify, migrate};
 
+use super::live_file::LiveFile;
 use super::{Ending, Job, store_path};
 use crate::acks::Acks;
 
@@ -27,32 +30,53 @@ pub(crate) const SOURCE: &str = "DURUM_CRASH_SOURCE";
 /// A migration from one engine to another, as the subject of a job.
 pub(super) struct Migration {
     registry: Registry,
-    source: StoreSettings,
+    source: Origin,
     destination: StoreSettings,
 }
 
+enum Origin {
+    Store(StoreSettings),
+    Live(LiveFile),
+}
+
 impl Migration {
-    /// The migration that a subject `migrate-FROM-TO` names.
+    /// The migration that a subject `migrate-FROM-TO` or `follow-TO` names.
     pub(super) fn of(job: &Job) -> Option<Migration> {
-        let (from, to) = job.subject.strip_prefix("migrate-")?.split_once('-')?;
+        let migrated = job.subject.strip_prefix("migrate-");
+        let (from, to) = match migrated {
+            Some(pair) => pair.split_once('-')?,
+            None => ("live", job.subject.strip_prefix("follow-")?),
+        };
         let home = std::env::var_os(SOURCE).expect("a directory for the source");
         let path = Path::new(&home).join(from);
         let settings =
             |engine, path: PathBuf| StoreSettings::new(engine, path).without_collection();
         Some(Migration {
             registry: durum_backends::registry(),
-            source: settings(from, path),
             destination: settings(to, store_path(&job.root)),
+            source: match migrated {
+                Some(_) => Origin::Store(settings(from, path)),
+                None => Origin::Live(LiveFile::new(path, job.seed)),
+            },
         })
     }
 
-    /// Makes the source, unless an earlier process has.
-    fn prepare(&self, job: &Job) -> Result<()> {
-        if self.source.path.exists() {
+    /// Makes the source, unless an earlier process has. Of one that grows, all is there but for a `first`
+    /// run.
+    fn prepare(&self, job: &Job, first: bool) -> Result<()> {
+        match &self.source {
+            Origin::Store(settings) => self.make(settings, job.seed),
+            Origin::Live(file) if first => file.begin(),
+            Origin::Live(file) => file.end(),
+        }
+    }
+
+    fn make(&self, settings: &StoreSettings, seed: u64) -> Result<()> {
+        if settings.path.exists() {
             return Ok(());
         }
-        let staged = self.registry.stage(&self.source)?;
-        let mut random = fastrand::Rng::with_seed(job.seed);
+        let staged = self.registry.stage(settings)?;
+        let mut random = fastrand::Rng::with_seed(seed);
         let mut importer = staged.importer()?;
         let codecs = Codecs::default();
         for oid in 0..OBJECTS {
@@ -78,23 +102,38 @@ impl Migration {
             // One thread each, so that runs with the same seed do the same.
             threads: 1,
             verify: Verify::Digest,
+            follow: matches!(self.source, Origin::Live(_)),
             ..MigrateOptions::default()
         };
-        let location = |settings: &StoreSettings| self.registry.parse(&settings.url());
-        let (source, destination) = (location(&self.source)?, location(&self.destination)?);
-        migrate(&self.registry, &source, &destination, &options, &()).map(drop)
+        let to = self.registry.parse(&self.destination.url())?;
+        match &self.source {
+            Origin::Store(settings) => {
+                let from = self.registry.parse(&settings.url())?;
+                migrate(&self.registry, &from, &to, &options, &()).map(drop)
+            }
+            Origin::Live(file) => {
+                let from = self.registry.parse(&file.url())?;
+                migrate(&self.registry, &from, &to, &options, file).map(drop)
+            }
+        }
     }
 
     /// The source is open in one process at a time, and several images may be checked at once.
     fn alone(&self) -> File {
-        let file = File::create(self.source.path.with_extension("alone")).expect("a lock file");
+        let path = match &self.source {
+            Origin::Store(settings) => &settings.path,
+            Origin::Live(file) => file.path(),
+        };
+        let file = File::create(path.with_extension("alone")).expect("a lock file");
         file.lock().expect("a lock");
         file
     }
 
     pub(super) fn run(&self, job: &Job, acks: &mut Acks) -> std::io::Result<Ending> {
         let _alone = self.alone();
-        self.prepare(job).expect("a source");
+        // A run that goes on with what another left finds more than that did.
+        let first = std::fs::read_dir(&job.root)?.next().is_none();
+        self.prepare(job, first).expect("a source");
         let done = match super::is_present(&job.root) {
             true => Ok(()),
             false => self.go_on(),
@@ -113,7 +152,7 @@ impl Migration {
     /// Whether the destination is whole, or nothing opens and the migration can be gone on with.
     pub(super) fn check(&self, job: &Job, low: u64) -> std::result::Result<(), String> {
         let _alone = self.alone();
-        self.prepare(job).expect("a source");
+        self.prepare(job, false).expect("a source");
         let text = |error: Error| error.to_string();
         if !super::is_present(&job.root) {
             if low > 0 {
@@ -125,14 +164,20 @@ impl Migration {
         let digest = |settings: &StoreSettings| -> Result<Digest> {
             Digest::of(&*self.registry.open(settings)?.snapshot()?)
         };
-        let (source, found) = (digest(&self.source), digest(&self.destination));
+        let source = match &self.source {
+            Origin::Store(settings) => digest(settings),
+            Origin::Live(file) => file.digest(),
+        };
+        let found = digest(&self.destination);
         match (source.map_err(text)?, found.map_err(text)?) {
             (source, found) if source == found => {}
             (source, found) => return Err(format!("the digest is {found}, not {source}")),
         }
         let store = self.registry.open(&self.destination).map_err(text)?;
-        let report = durum_core::check::check(&store, false).map_err(text)?;
-        match report.errors.first() {
+        let report = check(&store, false).map_err(text)?;
+        // A file that grows refers to objects that it never has.
+        let mut findings = report.errors.iter();
+        match findings.find(|finding| finding.kind != FindingKind::Dangling) {
             None => Ok(()),
             Some(finding) => Err(format!("a finding: {finding:?}")),
         }

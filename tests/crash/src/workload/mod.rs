@@ -5,6 +5,7 @@
 
 mod engine;
 mod graph;
+mod live_file;
 mod migration;
 mod plan;
 mod store;
