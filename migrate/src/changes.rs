@@ -1,6 +1,7 @@
 //! What has changed in a source that is being written to while it is copied.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use durum_core::external_sort::{PairSorter, SortedPairs};
 use durum_core::record::Record;
@@ -48,14 +49,16 @@ impl Source {
             Files::Zodb(file) if file.is_still() => (true, true),
             Files::Durus(file) => {
                 let path = file.path().to_path_buf();
-                let now = DurusFile::open_among(Writers::Tolerated, &path, None, SORT_BYTES)?;
+                let now =
+                    again(&|| DurusFile::open_among(Writers::Tolerated, &path, None, SORT_BYTES))?;
                 let known = now.changes_since(file, &mut add)?;
                 *file = now;
                 (known, file.is_still())
             }
             Files::Zodb(file) => {
                 let path = file.path().to_path_buf();
-                let now = ZodbFile::open_among(Writers::Tolerated, &path, None, SORT_BYTES)?;
+                let now =
+                    again(&|| ZodbFile::open_among(Writers::Tolerated, &path, None, SORT_BYTES))?;
                 let known = now.changes_since(file, &mut add)?;
                 *file = now;
                 (known, file.is_still())
@@ -100,4 +103,17 @@ impl Source {
         };
         Ok(foreign.map(|object| (None, object)))
     }
+}
+
+/// Opens a file that for a moment may not be there: a pack renames the old one before the new one.
+fn again<T>(open: &dyn Fn() -> Result<T>) -> Result<T> {
+    const TRIES: usize = 40;
+    const NAP: Duration = Duration::from_millis(25);
+    for _ in 1..TRIES {
+        match open() {
+            Err(error) if error.kind() == ErrorKind::NotFound => std::thread::sleep(NAP),
+            opened => return opened,
+        }
+    }
+    open()
 }

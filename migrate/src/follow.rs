@@ -117,7 +117,7 @@ impl<'a> Follower<'a> {
             let is_last = round.is_last;
             let changed = match self.follow(round, marks) {
                 // The round took so long that the source does not show its state any more.
-                Err(error) if error.kind() == ErrorKind::TooOld && !is_last => {
+                Err(error) if error.kind() == ErrorKind::TooOld => {
                     self.look_up()?;
                     continue;
                 }
