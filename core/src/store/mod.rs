@@ -16,6 +16,7 @@ mod oids;
 mod open;
 mod queue;
 mod rebuild;
+mod reclaim;
 mod repair;
 mod resume;
 mod row_batch;
@@ -27,6 +28,7 @@ mod space;
 mod superseded;
 mod table_rows;
 mod views;
+mod worker;
 mod write_set;
 mod writer;
 

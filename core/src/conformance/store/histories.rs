@@ -36,6 +36,7 @@ pub fn every_commit_leaves_no_garbage(fixture: &Fixture) {
     run(fixture, |_| Collection {
         commit: Budget::UNLIMITED,
         worker: None,
+        reclaim: false,
     });
 }
 
@@ -49,6 +50,7 @@ pub fn collection_in_small_steps_loses_nothing(fixture: &Fixture) {
             time: None,
         },
         worker: None,
+        reclaim: false,
     });
 }
 
