@@ -82,9 +82,13 @@ const LARGE: [Column; 11] = [
     }),
 ];
 /// What is left on the disk.
-const DISK: [Column; 4] = [
+const DISK: [Column; 8] = [
     ("collected", |row| whole(row.collected)),
+    ("p99 ms", |row| hundredths(row.others_before_ms_p99)),
+    ("with worker", |row| hundredths(row.others_ms_p99)),
     ("disk/live", |row| hundredths(row.disk_ratio)),
+    ("worker max", |row| hundredths(row.disk_ratio_worker_max)),
+    ("worker", |row| hundredths(row.disk_ratio_worker)),
     ("reclaimed", |row| hundredths(row.disk_ratio_reclaimed)),
     ("compacted", |row| hundredths(row.disk_ratio_compacted)),
 ];
@@ -119,7 +123,9 @@ fn text(report: &GcReport) -> String {
             &LARGE,
         ),
         (
-            "Bytes on the disk for each live byte, after everything was replaced five times:",
+            "Everything is replaced five times. How long commits take, and that while the worker gives \
+             space back; bytes\non the disk for each live byte, without that, with it at most and in the \
+             end, and by commands:",
             rows(&is_disk),
             &DISK,
         ),

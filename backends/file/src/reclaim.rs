@@ -10,7 +10,7 @@ use crate::accounts::Account;
 use crate::error::log_damage;
 use crate::index::Shrunk;
 use crate::log::{
-    Content, Entry, ParsedOp, Position, SEGMENT_HEADER_BYTES, Scan, Segment, SegmentHeader,
+    Content, Entry, ParsedOp, Placed, Position, SEGMENT_HEADER_BYTES, Scan, Segment, SegmentHeader,
     Visitor, scan_segment,
 };
 use crate::writer::Writer;
@@ -32,8 +32,21 @@ struct Cleaning<'a> {
 impl Writer {
     /// Gives space of the log back to the system. Reads at most about `bytes_max` bytes, and so takes
     /// bounded time: a segment may take several calls, of which the last one gives it back.
+    ///
+    /// # Errors
+    /// Those that leave the disk uncertain poison the log. All others are about what was to be read.
     pub(crate) fn reclaim(&mut self, bytes_max: u64) -> Result<Reclaimed> {
         self.log.check()?;
+        self.do_reclaim(bytes_max).map_err(|error| {
+            let harmless = matches!(error.kind(), ErrorKind::Full | ErrorKind::Damaged);
+            if harmless || self.log.is_poisoned() {
+                return error;
+            }
+            error.with_kind(ErrorKind::Unreadable)
+        })
+    }
+
+    fn do_reclaim(&mut self, bytes_max: u64) -> Result<Reclaimed> {
         // First, since what was replaced before this call is no longer shown to new snapshots.
         let shrunk = self.shrink_index()?;
         let mut cleaned = Vec::new();
@@ -204,7 +217,7 @@ impl Writer {
         // Snapshots may hold segments that nobody has read yet: their files are opened while that is
         // possible, and then last as long as the snapshots.
         for segment in segments.iter().filter(|segment| gone(segment)) {
-            segment.view()?;
+            segment.view().inspect_err(|_| self.log.poison())?;
         }
         // A segment goes after the older ones are gone for good: were one of them to come back without
         // it, a rebuild would meet dead operations, and no longer what declares them dead.
@@ -255,6 +268,9 @@ impl Cleaning<'_> {
     }
 
     /// Appends what was collected to the log, as any batch.
+    ///
+    /// # Errors
+    /// Once it is appended every failure poisons the log: what is in memory would contradict it.
     fn flush(&mut self) -> Result<()> {
         let rows = std::mem::take(&mut self.rows);
         let dead = std::mem::take(&mut self.dead);
@@ -265,8 +281,19 @@ impl Cleaning<'_> {
         if self.writer.frame.count() == 0 {
             return Ok(());
         }
+        let placed = self.writer.append(false)?;
+        let noted = self.note(placed, &rows, &dead);
+        noted.inspect_err(|_| self.writer.log.poison())
+    }
+
+    /// Notes where everything came to lie.
+    fn note(
+        &mut self,
+        placed: Placed,
+        rows: &[(Table, Key, Entry)],
+        dead: &BTreeMap<u32, Vec<u8>>,
+    ) -> Result<()> {
         let writer = &mut *self.writer;
-        let placed = writer.append(false)?;
         let places = writer.frame.places().iter().map(|&(offset, bytes)| {
             Entry::new(placed.segment, placed.offset + offset, u64::from(bytes))
         });

@@ -83,14 +83,20 @@ impl Writer {
     }
 
     /// Notes that the log's head is another than `before`.
+    ///
+    /// # Errors
+    /// They poison the log: nobody would find what is written there.
     pub(crate) fn note_roll(&mut self, before: &Segment) -> Result<()> {
-        let head = self.log.head();
-        let (old, new) = (before.view()?.limit(), head.view()?.limit());
+        let head = Arc::clone(self.log.head());
+        let limits = before
+            .view()
+            .and_then(|old| Ok((old.limit(), head.view()?.limit())));
+        let (old, new) = limits.inspect_err(|_| self.log.poison())?;
         self.accounts.set_used(before.number, old);
         self.accounts.set_used(head.number, new);
         let mut segments = Vec::clone(&self.state.segments);
         segments.retain(|segment| segment.number != head.number);
-        segments.push(Arc::clone(head));
+        segments.push(head);
         self.state.segments = Arc::new(segments);
         Ok(())
     }

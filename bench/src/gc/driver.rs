@@ -21,11 +21,13 @@ const COUNTED: Collection = Collection {
         ..Budget::COMMIT
     },
     worker: None,
+    reclaim: false,
 };
 /// The same as in daily use.
 const TIMED: Collection = Collection {
     commit: Budget::COMMIT,
     worker: None,
+    reclaim: false,
 };
 
 /// Does up to `commits` commits of the workload and measures each.

@@ -101,6 +101,11 @@ pub struct GcRow {
     pub memory_bytes: Option<u64>,
     /// Bytes on the disk for each live byte.
     pub disk_ratio: Option<f64>,
+    /// The most, looked at now and then while the background worker gave space back under the commits,
+    /// where the engine can do that. [`GcRow::disk_ratio`] is without it.
+    pub disk_ratio_worker_max: Option<f64>,
+    /// The same when it was done.
+    pub disk_ratio_worker: Option<f64>,
     /// The same after unused space was given back, where the engine can do that.
     pub disk_ratio_reclaimed: Option<f64>,
     /// The same after the files were rewritten, where the engine can do that.

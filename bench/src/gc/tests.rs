@@ -17,6 +17,7 @@ use super::{GcSettings, row::GcRow, run};
 const ALL_AT_ONCE: Collection = Collection {
     commit: Budget::UNLIMITED,
     worker: None,
+    reclaim: false,
 };
 
 fn memory() -> Arc<dyn Backend> {

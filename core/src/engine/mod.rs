@@ -178,6 +178,13 @@ pub trait Engine: Send + Sync + Debug {
 
     /// Gives up to about `bytes_max` bytes of unused space back to the system, in bounded time and
     /// without keeping readers waiting. What open snapshots still need stays for a later call.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Full`](crate::ErrorKind::Full) and [`ErrorKind::InUse`](crate::ErrorKind::InUse): it
+    ///   could not be done now. [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) and
+    ///   [`ErrorKind::Unreadable`](crate::ErrorKind::Unreadable): what was to be moved cannot be read, and
+    ///   is where it was. In all four the engine can be used on.
+    /// - Any other: as for [`Engine::apply`].
     fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed>;
 
     /// The full rewrite that gives all unused space back, where the engine has one.

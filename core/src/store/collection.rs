@@ -1,7 +1,6 @@
-//! Collection outside of commits: slices of it, the thread that does them, and sessions' pins.
+//! Collection outside of commits: slices of it, and sessions' pins.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::JoinHandle;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::local::{LocalStore, Shared};
@@ -21,6 +20,10 @@ pub struct Collection {
     pub commit: Budget,
     /// What the background worker may do at a time; none: there is no worker.
     pub worker: Option<Budget>,
+    /// Whether the background worker, where there is one, also gives the space of what has died back to
+    /// the system, on engines that can do that ([`Capabilities::reclaim`](crate::engine::Capabilities)).
+    /// Else that is for [`LocalStore::reclaim`].
+    pub reclaim: bool,
 }
 
 impl Default for Collection {
@@ -28,13 +31,14 @@ impl Default for Collection {
         Collection {
             commit: Budget::COMMIT,
             worker: Some(SLICE),
+            reclaim: true,
         }
     }
 }
 
 impl Collection {
-    /// Nothing is collected but by [`Store::collect`](super::Store::collect): for commands that only
-    /// read, and for tests that look at garbage.
+    /// Nothing is collected but by [`Store::collect`](super::Store::collect), and no space is given back but
+    /// by [`LocalStore::reclaim`]: for commands that only read, and for tests that look at garbage.
     pub const OFF: Collection = Collection {
         commit: Budget {
             deletes: 0,
@@ -42,6 +46,7 @@ impl Collection {
             time: None,
         },
         worker: None,
+        reclaim: false,
     };
 }
 
@@ -62,6 +67,10 @@ pub struct Pending {
     /// Why nothing is collected any more: damage that was met. Or why nothing is at the moment: another
     /// failure, after which the next slice tries again.
     pub failed: Option<String>,
+    /// Whether the background worker gives space back, or will do so when commits leave it the time.
+    pub reclaiming: bool,
+    /// Why no space could be given back the last time. Commits and collection go on.
+    pub reclaim_failed: Option<String>,
 }
 
 /// Orphans that are looked at for the oldest.
@@ -80,10 +89,6 @@ const WAITED_SLICE: Budget = Budget {
     reads: 64 << 10,
     time: Some(Duration::from_millis(20)),
 };
-/// The worker rests this long between slices, so that commits get their turn.
-const REST: Duration = Duration::from_micros(100);
-/// How long the worker waits after a failure that may pass, such as want of space.
-const RETRY: Duration = Duration::from_secs(5);
 /// Missing objects that an error lists.
 const MISSING_LISTED: usize = 1000;
 
@@ -251,6 +256,8 @@ impl LocalStore {
             suspects: writer.collector.suspects(),
             ended_sessions: writer.collector.ended.len() as u64,
             failed: writer.collection_failed.as_ref().map(Error::to_string),
+            reclaiming: self.shared.dead.is_worked_on(),
+            reclaim_failed: writer.reclaim_failed.as_ref().map(Error::to_string),
         })
     }
 
@@ -274,119 +281,4 @@ impl LocalStore {
             .collector
             .counters
     }
-}
-
-/// How the background worker is woken and stopped.
-#[derive(Debug, Default)]
-pub(super) struct Signal {
-    state: Mutex<SignalState>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct SignalState {
-    work: bool,
-    stop: bool,
-}
-
-impl Signal {
-    fn lock(&self) -> MutexGuard<'_, SignalState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn wake(&self) {
-        let mut state = self.lock();
-        if !state.work {
-            state.work = true;
-            self.changed.notify_all();
-        }
-    }
-
-    fn stop(&self) {
-        self.lock().stop = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits for work; false when it is time to stop.
-    fn wait(&self) -> bool {
-        let mut state = self.lock();
-        while !state.work && !state.stop {
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        state.work = false;
-        !state.stop
-    }
-
-    /// Waits for a while; false when it is time to stop.
-    fn rest(&self, time: Duration) -> bool {
-        let state = self.lock();
-        if state.stop {
-            return false;
-        }
-        let waited = self.changed.wait_timeout(state, time);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.stop
-    }
-}
-
-/// The thread that collects in the background. Dropped, it stops and waits for it.
-#[derive(Debug)]
-pub(super) struct Worker {
-    signal: Arc<Signal>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Worker {
-    /// Starts the thread. It keeps the store open only while it does a slice.
-    pub(super) fn start(shared: &Arc<Shared>, budget: Budget) -> Result<Worker> {
-        let signal = shared.signal.clone();
-        let (store, waiting) = (Arc::downgrade(shared), signal.clone());
-        let thread = std::thread::Builder::new()
-            .name("durum collector".to_owned())
-            .spawn(move || work(&store, &waiting, budget))
-            .map_err(|error| Error::io(error, "start the collector's thread"))?;
-        Ok(Worker {
-            signal,
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.signal.stop();
-        if let Some(thread) = self.thread.take() {
-            // Where it has panicked the hook has reported that.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn work(store: &Weak<Shared>, signal: &Signal, budget: Budget) {
-    while signal.wait() {
-        loop {
-            let Some(shared) = store.upgrade() else {
-                return;
-            };
-            let outcome = shared.collect_slice(budget);
-            drop(shared);
-            let rest = match outcome {
-                Ok((Progress::Quiet, _)) => break,
-                Ok((Progress::More, _)) => REST,
-                // Nothing to be done, until a repair has it woken again.
-                Err(error) if is_final(&error) => break,
-                Err(_) => RETRY,
-            };
-            if !signal.rest(rest) {
-                return;
-            }
-        }
-    }
-}
-
-/// Whether trying again is of no use.
-fn is_final(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Poisoned)
 }

@@ -5,15 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::batch::{Batch, CommitId, Receipt};
 use super::changes::{self, Change, Changes};
-use super::collection::{Collection, Signal, Worker};
+use super::collection::Collection;
 use super::condemned::Condemned;
 use super::meta::State;
 use super::oids::OidAllocator;
 use super::queue::Queue;
+use super::reclaim::Dead;
 use super::session::{SessionKind, Sessions};
 use super::snapshot::LocalSnapshot;
 use super::superseded::Superseded;
 use super::views::{Gate, View};
+use super::worker::{Signal, Worker};
 use super::writer::{Request, Writer};
 use super::{Snapshot, Store, StoreStats};
 use crate::collect::Collected;
@@ -53,6 +55,7 @@ pub(super) struct Shared {
     /// Batches that were written.
     pub(super) writes: AtomicU64,
     pub(super) signal: Arc<Signal>,
+    pub(super) dead: Dead,
     /// Closed before the lock of the place is given back: fields are dropped in this order.
     pub(super) engine: Box<dyn Engine>,
     pub(super) place: Option<Place>,
@@ -71,6 +74,12 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there will be no write any more.
+    pub(super) fn is_poisoned(&self) -> bool {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check().is_err()
     }
 
     /// What is condemned now.
@@ -110,9 +119,7 @@ impl LocalStore {
 
     /// Whether a write has failed in a way that leaves the disk uncertain, so that there will be none.
     pub fn is_poisoned(&self) -> bool {
-        let writer = self.shared.writer.lock();
-        let writer = writer.unwrap_or_else(PoisonError::into_inner);
-        writer.check().is_err()
+        self.shared.is_poisoned()
     }
 
     /// How new records are compressed.

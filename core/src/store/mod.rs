@@ -17,6 +17,7 @@ mod oids;
 mod open;
 mod queue;
 mod rebuild;
+mod reclaim;
 mod repair;
 mod resume;
 mod row_batch;
@@ -28,6 +29,7 @@ mod space;
 mod superseded;
 mod table_rows;
 mod views;
+mod worker;
 mod write_set;
 mod writer;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::collection::{Collection, Signal, Worker};
+use super::collection::Collection;
 use super::condemned::Condemned;
 use super::dictionary;
 use super::import::{Importer, MEMORY_BYTES};
@@ -13,10 +13,12 @@ use super::meta::{State, check_store_id, rebuilding_row, store_id_key};
 use super::oids::OidAllocator;
 use super::queue::Queue;
 use super::rebuild::REBUILD_BYTES;
+use super::reclaim::Dead;
 use super::resume;
 use super::session::Sessions;
 use super::superseded::Superseded;
 use super::views::Gate;
+use super::worker::{Signal, Worker};
 use super::writer::Writer;
 use crate::collect::Collector;
 use crate::collect::rows::JobState;
@@ -137,6 +139,7 @@ impl LocalStore {
                 job: memory.job,
                 collector: Collector::new(memory.job, memory.pinning),
                 collection_failed: None,
+                reclaim_failed: None,
                 poisoned: None,
             }),
             published: Mutex::new(state),
@@ -148,6 +151,7 @@ impl LocalStore {
             condemned: Mutex::new(memory.condemned),
             writes: AtomicU64::new(0),
             signal: Arc::new(Signal::default()),
+            dead: Dead::default(),
             engine,
             place,
         };

@@ -2,9 +2,30 @@
 
 use std::sync::PoisonError;
 
-use super::local::LocalStore;
+use super::local::{LocalStore, Shared};
 use crate::engine::{Compact, Reclaimed};
 use crate::error::{Error, ErrorKind, Result};
+
+impl Shared {
+    /// See [`LocalStore::reclaim`].
+    pub(super) fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check()?;
+        // Views that lie idle would keep the engine from giving back what was deleted since.
+        self.views.sweep();
+        // For the case that the engine panics; taken back when it returns.
+        writer.poisoned = Some("the engine failed while it gave space back".to_owned());
+        let result = self.engine.reclaim(bytes_max);
+        writer.poisoned = None;
+        let result = result.map_err(|error| match error.kind() {
+            // What was to be moved cannot be read. It is where it was.
+            ErrorKind::Damaged | ErrorKind::Unreadable => error.with_engine(self.capabilities.name),
+            _ => self.poison_by(&mut writer, error),
+        });
+        writer.reclaim_failed = result.as_ref().err().map(Error::duplicate);
+        result
+    }
+}
 
 impl LocalStore {
     /// Rewrites the engine's files without their unused space; returns the bytes given back.
@@ -54,22 +75,16 @@ impl LocalStore {
     /// which commits wait. Snapshots go on; what they still need stays for a later call.
     ///
     /// # Errors
-    /// As for commits.
+    /// As [`Engine::reclaim`](crate::engine::Engine::reclaim).
     pub fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed> {
-        let shared = &self.shared;
-        let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.check()?;
-        // Views that lie idle would keep the engine from giving back what was deleted since.
-        shared.views.sweep();
-        let result = shared.engine.reclaim(bytes_max);
-        result.map_err(|error| shared.poison_by(&mut writer, error))
+        self.shared.reclaim(bytes_max)
     }
 
     /// As [`LocalStore::reclaim`], again and again until the engine has nothing more to give back; commits
     /// go on in between. `progress` is told the bytes given back so far, of which it returns all.
     ///
     /// # Errors
-    /// As for commits.
+    /// As [`Engine::reclaim`](crate::engine::Engine::reclaim).
     pub fn reclaim_all(&self, progress: &mut dyn FnMut(u64)) -> Result<u64> {
         let mut bytes = 0;
         let mut idle = 0;

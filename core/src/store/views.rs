@@ -154,6 +154,11 @@ impl Gate {
         }
     }
 
+    /// Whether any view is open, idle ones included.
+    pub(super) fn is_any_open(&self) -> bool {
+        self.lock().open > 0
+    }
+
     /// Runs `work` while no view is open.
     ///
     /// # Errors

@@ -38,6 +38,8 @@ pub(super) struct Writer {
     /// Why nothing is collected any more, after damage was found; or, after another failure, until the
     /// next slice, which tries again. Commits go on.
     pub(super) collection_failed: Option<Error>,
+    /// Why no space could be given back the last time.
+    pub(super) reclaim_failed: Option<Error>,
     /// Why writing is refused, after a failure that leaves the disk uncertain.
     pub(super) poisoned: Option<String>,
 }
@@ -375,7 +377,12 @@ impl Shared {
         rows.put(table, key, state.encode());
         rows.close_view();
         self.superseded.publish(state.tid, superseded);
-        let achieved = self.apply_ops(writer, &rows.ops(), rows.value_bytes(), durability)?;
+        let written = rows.value_bytes();
+        let achieved = self.apply_ops(writer, &rows.ops(), written, durability)?;
+        let dead = (written + writer.state.live_bytes).saturating_sub(state.live_bytes);
+        if self.dead.add(dead, state.live_bytes) {
+            self.signal.wake_for_space();
+        }
         writer.state = state;
         *self.published() = state;
         // Snapshots look here after they have got their tid.

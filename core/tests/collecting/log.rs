@@ -9,6 +9,7 @@ fn deletions_are_reported_while_a_condemned_set_ends() {
     let collection = Collection {
         commit: budget(50, 400),
         worker: None,
+        reclaim: false,
     };
     let store = Arc::new(place.create(collection));
     let oids = ring(&store, 3000);

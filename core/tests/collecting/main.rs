@@ -92,6 +92,7 @@ fn in_commits(deletes: u64, reads: u64) -> Collection {
     Collection {
         commit: budget(deletes, reads),
         worker: None,
+        reclaim: false,
     }
 }
 

@@ -198,6 +198,7 @@ fn everything_at_once() {
         let collection = Collection {
             commit: budget(rng.u64(..6), rng.u64(..60)),
             worker: rng.bool().then(|| budget(rng.u64(1..6), rng.u64(10..60))),
+            reclaim: true,
         };
         let mut store = place.create(collection);
         place.backend.slow_down(Duration::from_micros(300));

@@ -110,6 +110,7 @@ fn increments_while_a_large_structure_is_deleted() {
                 time: None,
             },
             worker: None,
+            reclaim: false,
         },
         ..StoreOptions::default()
     };

@@ -25,6 +25,7 @@ fn prompt(fixture: &Fixture, deletes: u64, reads: u64) -> StoreOptions {
                 time: None,
             },
             worker: None,
+            reclaim: false,
         },
         ..fixture.options()
     }
@@ -307,6 +308,7 @@ pub fn readers_and_committers_go_on_while_the_worker_collects(fixture: &Fixture)
                 time: None,
             },
             worker: Some(slice),
+            reclaim: true,
         },
         ..fixture.options()
     };

@@ -140,6 +140,9 @@ macro_rules! store_conformance {
                 space: [
                     snapshots_outlast_a_compaction,
                     snapshots_outlast_reclaiming,
+                    the_worker_gives_space_back,
+                    space_is_kept_where_the_worker_is_not_to_give_it_back,
+                    a_store_is_closed_while_the_worker_gives_space_back,
                 ],
             }
         }

@@ -1,13 +1,27 @@
 //! Space that goes back to the system, under snapshots and commits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::{Fixture, Subject, assert_snapshot};
+use crate::digest::Digest;
 use crate::error::ErrorKind;
 use crate::id::Oid;
-use crate::store::{SnapshotExt as _, Store as _};
+use crate::store::{Collection, SnapshotExt as _, Store as _, StoreOptions};
 
 const OBJECTS: u32 = 400;
+
+/// Objects of which all are replaced again and again, and most dropped at the end; bytes of each.
+const CHURNED: u32 = 1000;
+const CHURNED_BYTES: usize = 5000;
+/// How often they are replaced.
+const ROUNDS: u32 = 4;
+/// Objects that are left.
+const LEFT: usize = 100;
+/// What files may take up beyond twice the live bytes: what is not worth giving back, and indexes.
+const SLACK_BYTES: u64 = 2 << 20;
+/// So long may that take before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A root with many objects, of which nine of ten are collected.
 fn fill_and_collect(subject: &mut Subject<'_>) -> Vec<Oid> {
@@ -80,5 +94,130 @@ pub fn snapshots_outlast_reclaiming(fixture: &Fixture) {
     }
     assert_snapshot(&*before, &model);
     drop(before);
+    subject.finish();
+}
+
+fn in_background(fixture: &Fixture, reclaim: bool) -> StoreOptions {
+    StoreOptions {
+        collection: Collection {
+            reclaim,
+            ..Collection::default()
+        },
+        ..fixture.options()
+    }
+}
+
+/// Replaces what the root refers to by as many new objects.
+fn replace_all(subject: &mut Subject<'_>, count: u32) {
+    let fresh = !subject.model.contains_key(&Oid::ROOT);
+    let mut oids = subject.oids(count + u32::from(fresh));
+    oids.retain(|oid| *oid != Oid::ROOT);
+    let data: Vec<Vec<u8>> = oids.iter().map(|oid| noise(*oid)).collect();
+    let mut objects: Vec<(Oid, &[u8], &[Oid])> = vec![(Oid::ROOT, b"root", &oids)];
+    objects.extend(
+        oids.iter()
+            .zip(&data)
+            .map(|(oid, data)| (*oid, data.as_slice(), &[][..])),
+    );
+    subject.put(&objects);
+    subject
+        .model
+        .retain(|oid, _| *oid == Oid::ROOT || *oid >= oids[0]);
+}
+
+/// Bytes that no engine can compress.
+fn noise(oid: Oid) -> Vec<u8> {
+    let mut data = vec![0; CHURNED_BYTES];
+    fastrand::Rng::with_seed(oid.0).fill(&mut data);
+    data
+}
+
+/// Replaces everything several times, then leaves a tenth.
+fn churn(subject: &mut Subject<'_>) {
+    for _ in 0..ROUNDS {
+        replace_all(subject, CHURNED);
+    }
+    drop_most(subject);
+}
+
+fn drop_most(subject: &mut Subject<'_>) {
+    let left = subject.model[&Oid::ROOT].0[..LEFT].to_vec();
+    subject.put(&[(Oid::ROOT, b"root", &left)]);
+    subject
+        .model
+        .retain(|oid, _| *oid == Oid::ROOT || left.contains(oid));
+}
+
+/// Whether the files take up no more than twice what lives in them.
+fn is_small(subject: &Subject<'_>) -> bool {
+    let stats = subject.store().stats().unwrap();
+    stats.garbage_pending == 0 && stats.engine.disk_bytes <= stats.live_bytes * 2 + SLACK_BYTES
+}
+
+/// After a lot of replacing, files come to be in proportion to what lives in them by themselves, while a
+/// snapshot from before is read, and again after that. Where the engine cannot do that nothing is tried.
+pub fn the_worker_gives_space_back(fixture: &Fixture) {
+    let mut subject = fixture.create_with(in_background(fixture, true));
+    replace_all(&mut subject, CHURNED);
+    let model = subject.model.clone();
+    let before = subject.store().snapshot().unwrap();
+    let digest = Digest::of(&*before).unwrap();
+    churn(&mut subject);
+    if !fixture.capabilities().reclaim {
+        assert!(!subject.store().pending().unwrap().reclaiming);
+    } else {
+        let begun = Instant::now();
+        while !is_small(&subject) {
+            assert_eq!(Digest::of(&*before).unwrap(), digest);
+            let stats = subject.store().stats().unwrap();
+            assert!(begun.elapsed() < PATIENCE, "it stays at {stats:?}");
+        }
+    }
+    assert_snapshot(&*before, &model);
+    drop(before);
+    let failed = subject.store().pending().unwrap().reclaim_failed;
+    assert_eq!(failed, None);
+    subject.store().collect().unwrap();
+    subject.finish();
+}
+
+/// The control of [`the_worker_gives_space_back`]: it is the worker that does, and only where it is wanted.
+pub fn space_is_kept_where_the_worker_is_not_to_give_it_back(fixture: &Fixture) {
+    let mut subject = fixture.create_with(in_background(fixture, false));
+    replace_all(&mut subject, CHURNED);
+    churn(&mut subject);
+    while subject.store().stats().unwrap().garbage_pending > 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(!subject.store().pending().unwrap().reclaiming);
+    if fixture.capabilities().reclaim {
+        assert!(!is_small(&subject), "{:?}", subject.store().stats());
+        subject.store().reclaim_all(&mut |_| {}).unwrap();
+        assert!(is_small(&subject), "{:?}", subject.store().stats());
+    }
+    subject.finish();
+}
+
+/// Closed at any moment of it, a store has everything when it is opened; and the worker of the next opening
+/// gives back what that of the last one did not.
+pub fn a_store_is_closed_while_the_worker_gives_space_back(fixture: &Fixture) {
+    let mut subject = fixture.create_with(in_background(fixture, true));
+    for round in 0..6 {
+        replace_all(&mut subject, CHURNED);
+        replace_all(&mut subject, CHURNED);
+        std::thread::sleep(Duration::from_millis(round * 3));
+        subject.reopen();
+        subject.store().collect().unwrap();
+        subject.compare();
+    }
+    drop_most(&mut subject);
+    subject.reopen();
+    let begun = Instant::now();
+    while fixture.capabilities().reclaim && !is_small(&subject) {
+        let stats = subject.store().stats().unwrap();
+        assert!(begun.elapsed() < PATIENCE, "it stays at {stats:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    subject.store().collect().unwrap();
     subject.finish();
 }

@@ -25,6 +25,7 @@ const STEPS: Collection = Collection {
         time: None,
     },
     worker: None,
+    reclaim: false,
 };
 
 /// An open store.

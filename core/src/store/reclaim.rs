@@ -1,0 +1,236 @@
+//! When the background worker gives space back to the system, and how much at a time.
+//!
+//! What matters is how much has died: bytes that were written and are not there any more. When commits
+//! pause, whatever can be given back is. While they go on, it takes more: enough must have died, and enough
+//! of the files must hold nothing, since engines use such space again by themselves, and what is moved to
+//! free it is written once more. So files keep to a fixed proportion to what lives in them at a cost in
+//! proportion to what died.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::local::Shared;
+use super::worker::{Next, REST, RETRY, is_final};
+use crate::error::{Error, Result};
+
+/// What has died since space was given back last.
+#[derive(Debug, Default)]
+pub(super) struct Dead {
+    bytes: AtomicU64,
+    /// Whether the worker has more to do than these bytes tell.
+    busy: AtomicBool,
+    /// Whether there is a worker that looks at this.
+    watched: AtomicBool,
+}
+
+impl Dead {
+    /// Adds to it; says whether the worker is to be woken, for a store with so many bytes that live.
+    pub(super) fn add(&self, bytes: u64, live: u64) -> bool {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let passes = |limit: u64| before < limit && before.saturating_add(bytes) >= limit;
+        self.watched.load(Ordering::Relaxed) && (passes(QUIET_BYTES) || passes(loaded_bytes(live)))
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the worker gives space back, or is going to.
+    pub(super) fn is_worked_on(&self) -> bool {
+        let watched = self.watched.load(Ordering::Relaxed);
+        watched && (self.busy.load(Ordering::Relaxed) || self.bytes() >= QUIET_BYTES)
+    }
+}
+
+/// A pass over what can be given back.
+#[derive(Debug)]
+struct Pass {
+    /// It ends after so many slices: under commits there is always something more.
+    slices_left: u64,
+}
+
+/// The part of the worker that gives space back.
+#[derive(Debug)]
+pub(super) struct Reclaimer {
+    pass: Option<Pass>,
+    /// The store's count of writes when it was looked at last, and since when it is that.
+    writes: u64,
+    quiet_since: Instant,
+    /// When to look, though little has died: at first, and where something was left or in the way.
+    again: Option<Instant>,
+    /// How often in a row views were in the way.
+    hindered: u32,
+    not_before: Instant,
+    /// How often in a row it has failed.
+    failures: u32,
+    /// After a failure that does not pass.
+    stopped: bool,
+}
+
+impl Reclaimer {
+    /// One for a store that wants it, on an engine that can give space back.
+    pub(super) fn new(shared: &Shared) -> Option<Reclaimer> {
+        if !shared.collection.reclaim || !shared.capabilities.reclaim {
+            return None;
+        }
+        shared.dead.watched.store(true, Ordering::Relaxed);
+        shared.dead.busy.store(true, Ordering::Relaxed);
+        Some(Reclaimer {
+            pass: None,
+            writes: 0,
+            quiet_since: Instant::now(),
+            again: Some(Instant::now()),
+            hindered: 0,
+            not_before: Instant::now(),
+            failures: 0,
+            stopped: false,
+        })
+    }
+
+    /// Does a slice, if it is time for one.
+    pub(super) fn step(&mut self, shared: &Shared) -> Next {
+        let next = self.do_step(shared);
+        let busy = !self.stopped && (self.pass.is_some() || self.again.is_some());
+        shared.dead.busy.store(busy, Ordering::Relaxed);
+        next
+    }
+
+    fn do_step(&mut self, shared: &Shared) -> Next {
+        if self.stopped {
+            return Next::Wait(None);
+        }
+        let now = Instant::now();
+        let loaded = self.notice_writes(shared, now);
+        if now < self.not_before {
+            return Next::Wait(Some(self.not_before));
+        }
+        if self.pass.is_none() {
+            match self.begin(shared, now) {
+                Ok(Some(next)) => return next,
+                Ok(None) => {}
+                Err(error) => return self.fail(shared, error),
+            }
+        }
+        match shared.reclaim(SLICE_BYTES) {
+            Ok(step) => self.after_slice(shared, step.more, loaded.then(|| now.elapsed())),
+            Err(error) => self.fail(shared, error),
+        }
+    }
+
+    /// Whether others have written since the last time.
+    fn notice_writes(&mut self, shared: &Shared, now: Instant) -> bool {
+        let writes = shared.writes.load(Ordering::Acquire);
+        let loaded = writes != self.writes;
+        if loaded {
+            self.writes = writes;
+            self.quiet_since = now;
+        }
+        loaded
+    }
+
+    /// Begins a pass where it is time for one; else says when to be back.
+    fn begin(&mut self, shared: &Shared, now: Instant) -> Result<Option<Next>> {
+        let dead = shared.dead.bytes();
+        let live = shared.published().live_bytes;
+        let quiet_at = self.quiet_since + QUIET;
+        // A little is given back when commits pause, or what was left is.
+        let some = (dead >= QUIET_BYTES).then_some(quiet_at);
+        let again = self.again.map(|time| time.max(quiet_at));
+        let due = some.into_iter().chain(again).min();
+        let is_quiet = due.is_some_and(|time| now >= time);
+        if !is_quiet && dead < loaded_bytes(live) {
+            return Ok(Some(Next::Wait(due)));
+        }
+        let stats = shared.engine.stats()?;
+        // What is condemned counts as dead, and takes up space until it is deleted.
+        if shared.condemned_left.load(Ordering::Relaxed) == 0 {
+            shared.dead.bytes.fetch_sub(dead, Ordering::Relaxed);
+        }
+        self.again = None;
+        if dead >= QUIET_BYTES {
+            self.hindered = 0;
+        }
+        if !is_quiet && stats.reclaimable_bytes < stats.disk_bytes / LOADED_SHARE {
+            self.not_before = now + PAUSE;
+            return Ok(Some(Next::Wait(Some(self.not_before))));
+        }
+        // To free a byte an engine may have to read one that lives.
+        let slices = stats.reclaimable_bytes / SLICE_BYTES * 2;
+        self.pass = Some(Pass {
+            slices_left: slices + SLICES_MIN,
+        });
+        Ok(None)
+    }
+
+    /// Decides how it goes on after a slice, which took `loaded` where others write at the same time.
+    fn after_slice(&mut self, shared: &Shared, more: bool, loaded: Option<Duration>) -> Next {
+        if let Some(pass) = &mut self.pass
+            && more
+            && pass.slices_left > 0
+        {
+            pass.slices_left -= 1;
+            // They get at least half of the time.
+            return Next::Rest(loaded.map_or(REST, |time| time.clamp(REST, REST_MAX)));
+        }
+        self.pass = None;
+        self.failures = 0;
+        let now = Instant::now();
+        self.not_before = now + PAUSE;
+        self.again = if more {
+            Some(self.not_before)
+        } else if shared.views.is_any_open() {
+            // They may have kept the engine from giving back what they show.
+            self.hindered = self.hindered.saturating_add(1);
+            Some(now + delay(QUIET, self.hindered.min(HINDERED_MAX)))
+        } else {
+            None
+        };
+        Next::Wait(Some(self.not_before))
+    }
+
+    fn fail(&mut self, shared: &Shared, error: Error) -> Next {
+        self.pass = None;
+        if is_final(&error) || shared.is_poisoned() {
+            self.stopped = true;
+            shared.dead.watched.store(false, Ordering::Relaxed);
+            tracing::error!(%error, "no space is given back until the store is opened again");
+            return Next::Wait(None);
+        }
+        tracing::warn!(%error, "space could not be given back; that will be tried again");
+        self.not_before = Instant::now() + delay(RETRY, self.failures);
+        self.again = Some(self.not_before);
+        self.failures += 1;
+        Next::Wait(Some(self.not_before))
+    }
+}
+
+/// How much has to die before space is given back under commits.
+fn loaded_bytes(live: u64) -> u64 {
+    (live / 8).clamp(LOADED_BYTES_MIN, LOADED_BYTES_MAX)
+}
+
+/// `time`, twice as long with each of `times`.
+fn delay(time: Duration, times: u32) -> Duration {
+    time.saturating_mul(1 << times.min(16)).min(DELAY_MAX)
+}
+
+/// What one slice reads or moves at most: commits wait for that.
+const SLICE_BYTES: u64 = 1 << 20;
+/// Slices of a pass that finds little.
+const SLICES_MIN: u64 = 8;
+/// Commits have paused when nothing was written for so long.
+const QUIET: Duration = Duration::from_secs(1);
+/// Less than that is not worth a look when commits pause.
+const QUIET_BYTES: u64 = 256 << 10;
+const LOADED_BYTES_MIN: u64 = 4 << 20;
+const LOADED_BYTES_MAX: u64 = 64 << 20;
+/// Under commits space is given back where at least one of so many bytes on the disk holds nothing.
+const LOADED_SHARE: u64 = 4;
+/// Between two passes.
+const PAUSE: Duration = Duration::from_millis(250);
+/// After a slice that took long.
+const REST_MAX: Duration = Duration::from_millis(50);
+/// However often it has failed.
+const DELAY_MAX: Duration = Duration::from_secs(60);
+/// Views that stay in the way are looked at every few seconds.
+const HINDERED_MAX: u32 = 2;
