@@ -11,6 +11,7 @@ mod note;
 mod offsets;
 mod options;
 mod parcel;
+mod phases;
 mod pickle;
 mod pipeline;
 mod plan;
@@ -25,5 +26,6 @@ mod walk;
 pub mod zodb;
 
 pub use options::{MigrateOptions, OnError, Verify};
+pub use phases::Phases;
 pub use pipeline::{Difference, Outcome, Progress, migrate};
 pub use plan::{Plan, plan};

@@ -15,6 +15,7 @@ use crate::destination::{Destination, Failed, KEPT, Writer};
 use crate::note::Note;
 use crate::options::{MigrateOptions, OnError, StopWatch};
 use crate::parcel::{Parcel, Prepared, Preparer};
+use crate::phases::{Clock, Phases};
 use crate::rate::Rate;
 use crate::rejects::Rejects;
 use crate::reuse::Spare;
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub rejects: u64,
     /// What a ZODB file has that is not copied.
     pub left_out: LeftOut,
+    /// How long its parts took.
+    pub phases: Phases,
 }
 
 /// Is told how far a migration has come, on the thread that called [`migrate`].
@@ -98,12 +101,14 @@ pub fn migrate(
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     Destination::check(destination)?;
-    let watch = StopWatch::start(options);
+    let (watch, clock) = (StopWatch::start(options), Clock::start());
     let rejects = Rejects::new(&options.on_error)?;
     let mut source = Source::open(registry, source)?;
     if options.reachable_only {
         progress.begin("walk", None);
+        clock.end(|phases| &mut phases.open);
         source.only_reachable(options.sort_bytes())?;
+        clock.end(|phases| &mut phases.walk);
     }
     let description = source.description()?;
     let (target, left) = Destination::open(registry, destination, options)?;
@@ -112,6 +117,7 @@ pub fn migrate(
         options,
         progress,
         watch: &watch,
+        clock: &clock,
         rejects,
     };
     let begun = copy.begin(description, &target);
@@ -127,6 +133,7 @@ pub fn migrate(
         how: options.verify,
         source: &source,
         watch: &watch,
+        clock: &clock,
         objects: note.objects,
         skips: options.on_error != OnError::Stop || note.rejects > 0,
         rejects: note.rejects,
@@ -141,6 +148,7 @@ pub fn migrate(
         let destination_read = !verifier.source_failed;
         return Err(stopped(error, destination, destination_read, options));
     }
+    clock.end(|phases| &mut phases.publish);
     Ok(Outcome {
         objects: note.objects,
         bytes: note.bytes,
@@ -150,6 +158,7 @@ pub fn migrate(
         resumed,
         rejects: note.rejects,
         left_out: note.left_out,
+        phases: clock.phases(),
     })
 }
 
@@ -198,6 +207,7 @@ struct Copy<'a> {
     options: &'a MigrateOptions,
     progress: &'a dyn Progress,
     watch: &'a StopWatch,
+    clock: &'a Clock,
     rejects: Rejects,
 }
 
@@ -265,6 +275,7 @@ impl Copy<'_> {
     ) -> Result<Copied> {
         self.progress.begin("copy", Some(self.source.objects()?));
         self.progress.skip(note.objects + note.rejects, note.bytes);
+        self.clock.end(|phases| &mut phases.open);
         if let Some(objects) = destination.complete()? {
             return Ok(match objects == note.objects {
                 true => Copied::All(None),
@@ -372,7 +383,10 @@ impl Copy<'_> {
                 (false, None) => Err(failed()),
             }
         })?;
-        writer.finish(self.source.marks()?).map(Copied::All)
+        self.clock.end(|phases| &mut phases.copy);
+        let dangling = writer.finish(self.source.marks()?)?;
+        self.clock.end(|phases| &mut phases.link);
+        Ok(Copied::All(dangling))
     }
 
     fn write_all(
