@@ -3,6 +3,7 @@
 //! arrive in their order, and each is a batch of the destination.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use durum_core::config::Location;
 use durum_core::digest::Digest;
@@ -366,6 +367,8 @@ impl Copy<'_> {
             );
             let closing: (Vec<_>, Vec<_>) = (all.0.collect(), all.1.collect());
             let written = self.write_all(&ready, &prepared, &mut writer, note);
+            // Whatever has ended it: what was taken may be less than the destination writes at a time.
+            let settled = writer.settle();
             ended.store(true, Ordering::Relaxed);
             drop(closing);
             let failed = || Error::new(ErrorKind::Other, "migrate").because("a thread failed");
@@ -376,6 +379,7 @@ impl Copy<'_> {
             // Where the source fails the destination just ends early; where the destination fails the
             // source is told to stop, which is no error of its own.
             written?;
+            settled?;
             match (read?, self.watch.reason()) {
                 (true, _) => Ok(()),
                 // It was held up by its rate when it was to stop.
@@ -397,6 +401,9 @@ impl Copy<'_> {
         note: &mut Note,
     ) -> Result<()> {
         for channel in ready.iter().cycle() {
+            if !channel.wait(IDLE_MAX) {
+                writer.settle()?;
+            }
             let Some(prepared) = channel.receive() else {
                 break;
             };
@@ -424,6 +431,10 @@ impl Copy<'_> {
         Ok(())
     }
 }
+
+/// Where nothing comes for so long, what the destination has been given is written, however little: a
+/// slow source must not keep a migration from being resumed where it is.
+const IDLE_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) fn interrupted(reason: &str) -> Error {
     Error::new(ErrorKind::Interrupted, "finish the migration").because(reason)

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use durum_core::config::StoreSettings;
+use durum_core::config::{Location, StoreSettings};
 use durum_core::digest::Digest;
 use durum_core::engine::{Durability, Registry};
 use durum_core::record::{Codecs, Payload};
@@ -37,8 +37,15 @@ impl Migration {
         let (from, to) = job.subject.strip_prefix("migrate-")?.split_once('-')?;
         let home = std::env::var_os(SOURCE).expect("a directory for the source");
         let path = Path::new(&home).join(from);
-        let settings =
-            |engine, path: PathBuf| StoreSettings::new(engine, path).without_collection();
+        let settings = |engine, path: PathBuf| {
+            let mut settings = StoreSettings::new(engine, path).without_collection();
+            if engine == "lmdb" {
+                // Otherwise all of it would be one batch.
+                let option = ("bulk_size".to_owned(), "256KiB".to_owned());
+                settings.options.extend([option]);
+            }
+            settings
+        };
         Some(Migration {
             registry: durum_backends::registry(),
             source: settings(from, path),
@@ -80,8 +87,8 @@ impl Migration {
             verify: Verify::Digest,
             ..MigrateOptions::default()
         };
-        let location = |settings: &StoreSettings| self.registry.parse(&settings.url());
-        let (source, destination) = (location(&self.source)?, location(&self.destination)?);
+        let [source, destination] =
+            [&self.source, &self.destination].map(|settings| Location::Store(settings.clone()));
         migrate(&self.registry, &source, &destination, &options, &()).map(drop)
     }
 
