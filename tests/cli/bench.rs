@@ -169,7 +169,12 @@ fn migrations_between_all_engines_are_measured() {
         let sum: f64 = parts.map(|part| part.as_f64().unwrap()).sum();
         assert!(sum > 0.0 && sum <= number("seconds") + 0.01, "{row}");
         if cfg!(target_os = "linux") {
-            for key in ["peak_anonymous", "peak_mapped", "raw_peak_anonymous"] {
+            for key in [
+                "peak_anonymous",
+                "peak_mapped",
+                "raw_peak_anonymous",
+                "cpu_seconds",
+            ] {
                 assert!(number(key) > 0.0, "{key}: {row}");
             }
             assert!(number("peak_memory") >= number("peak_anonymous"), "{row}");

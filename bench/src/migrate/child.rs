@@ -14,9 +14,9 @@ use super::DOING;
 /// How often a process's memory is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The most memory that a process had resident, as far as the system says, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Memory {
+/// What a process took, as far as the system says: memory in bytes, the most that it had resident.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Taken {
     /// All of it, as the system keeps it: pages of mapped files and of the program are counted.
     pub(crate) peak: Option<u64>,
     /// What belongs to no file: heaps and stacks. Seen by looking every 20 ms.
@@ -24,9 +24,11 @@ pub(crate) struct Memory {
     /// Pages of mapped files, the program's own among them, which the system takes back when it likes.
     /// Seen by looking every 20 ms.
     pub(crate) mapped: Option<u64>,
+    /// Seconds of processor time of all threads, to some hundredths.
+    pub(crate) cpu_seconds: Option<f64>,
 }
 
-impl Memory {
+impl Taken {
     fn look(&mut self, process: u32) {
         let Ok(status) = std::fs::read_to_string(format!("/proc/{process}/status")) else {
             return;
@@ -41,12 +43,26 @@ impl Memory {
         self.anonymous = self.anonymous.max(bytes("RssAnon:"));
         let mapped = bytes("RssFile:").zip(bytes("RssShmem:"));
         self.mapped = self.mapped.max(mapped.map(|(file, shared)| file + shared));
+        self.cpu_seconds = cpu_seconds(&process.to_string()).or(self.cpu_seconds);
     }
 }
 
+/// The processor time of all threads of a process, `self` for this one; `None` where the system does not
+/// say.
+pub(crate) fn cpu_seconds(process: &str) -> Option<f64> {
+    /// The unit in which Linux tells it, on every machine.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name, in parentheses, may hold anything. Behind it come the 3rd field and those that follow.
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11);
+    let (user, system): (f64, f64) = (times.next()?.parse().ok()?, times.next()?.parse().ok()?);
+    Some((user + system) / TICKS_PER_SECOND)
+}
+
 /// Runs `program`, which prints a JSON object, with temporary files in `dir`. Returns the object, and
-/// what memory it took.
-pub(crate) fn run(program: &Path, dir: &Path, arguments: &[&OsStr]) -> Result<(Value, Memory)> {
+/// what it took.
+pub(crate) fn run(program: &Path, dir: &Path, arguments: &[&OsStr]) -> Result<(Value, Taken)> {
     let mut child = Command::new(program)
         .args(arguments)
         .args(["--json", "--quiet"])
@@ -56,10 +72,10 @@ pub(crate) fn run(program: &Path, dir: &Path, arguments: &[&OsStr]) -> Result<(V
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| Error::io(error, DOING).with_path(program))?;
-    let (mut memory, process) = (Memory::default(), child.id());
+    let (mut taken, process) = (Taken::default(), child.id());
     // It says little, which the pipes hold until it has ended.
     let ended = loop {
-        memory.look(process);
+        taken.look(process);
         match child.try_wait() {
             Ok(Some(status)) => break status,
             Ok(None) => std::thread::sleep(LOOK),
@@ -69,7 +85,7 @@ pub(crate) fn run(program: &Path, dir: &Path, arguments: &[&OsStr]) -> Result<(V
     let (out, complaint) = said(&mut child);
     let object = serde_json::from_str(&out).unwrap_or(Value::Null);
     if ended.success() && object.is_object() {
-        return Ok((object, memory));
+        return Ok((object, taken));
     }
     let command = arguments.join(OsStr::new(" "));
     Err(Error::new(ErrorKind::Other, DOING).because(format!(
@@ -100,11 +116,12 @@ mod tests {
     fn what_a_process_says_and_takes_is_noted() {
         let dir = Path::new(".");
         let script = ["-c", "sleep 0.1; echo '{\"a\": 1}'"].map(OsStr::new);
-        let (object, memory) = run(Path::new("/bin/sh"), dir, &script).unwrap();
+        let (object, taken) = run(Path::new("/bin/sh"), dir, &script).unwrap();
         assert_eq!(object["a"], 1);
         if cfg!(target_os = "linux") {
-            assert!(memory.peak >= memory.anonymous && memory.anonymous > Some(0));
-            assert!(memory.mapped > Some(0));
+            assert!(taken.peak >= taken.anonymous && taken.anonymous > Some(0));
+            assert!(taken.mapped > Some(0) && taken.cpu_seconds < Some(1.0));
+            assert!(taken.cpu_seconds.is_some() && cpu_seconds("self") > Some(0.0));
         }
     }
 

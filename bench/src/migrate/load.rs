@@ -12,6 +12,7 @@ use durum_core::{Oid, Result};
 use durum_raw::Rows;
 use serde::Serialize;
 
+use super::child::cpu_seconds;
 use super::objects::{Objects, Records, TID};
 
 /// Objects are made in memory by this many bytes; then the clock starts, and they are loaded.
@@ -40,6 +41,8 @@ pub struct Loaded {
     /// Seconds that were spent loading, until all was durable and closed; not those in which the
     /// objects were made.
     pub seconds: f64,
+    /// Seconds of processor time in these; `None` where the system does not say.
+    pub cpu_seconds: Option<f64>,
     /// The digest of the objects; `None` for a raw load.
     pub digest: Option<String>,
 }
@@ -63,13 +66,19 @@ pub fn load(registry: &Registry, path: &Path, settings: &LoadSettings) -> Result
 
 /// Runs while something is done.
 #[derive(Debug, Default)]
-struct Clock(Duration);
+struct Clock {
+    time: Duration,
+    cpu_seconds: Option<f64>,
+}
 
 impl Clock {
     fn run<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let begin = Instant::now();
+        let (cpu_before, begin) = (cpu_seconds("self"), Instant::now());
         let result = work();
-        self.0 += begin.elapsed();
+        self.time += begin.elapsed();
+        let cpu = cpu_seconds("self").zip(cpu_before);
+        let cpu = cpu.map(|(after, before)| after - before);
+        self.cpu_seconds = cpu.map(|cpu| cpu + self.cpu_seconds.unwrap_or_default());
         result
     }
 }
@@ -85,7 +94,8 @@ fn load_raw(engine: &str, path: &Path, objects: Objects) -> Result<Loaded> {
     clock.run(|| load.finish())?;
     Ok(Loaded {
         stored_bytes,
-        seconds: clock.0.as_secs_f64(),
+        seconds: clock.time.as_secs_f64(),
+        cpu_seconds: clock.cpu_seconds,
         digest: None,
     })
 }
@@ -113,7 +123,8 @@ fn load_store(registry: &Registry, engine: &str, path: &Path, objects: Objects) 
     clock.run(|| drop(store));
     Ok(Loaded {
         stored_bytes: imported.bytes,
-        seconds: clock.0.as_secs_f64(),
+        seconds: clock.time.as_secs_f64(),
+        cpu_seconds: clock.cpu_seconds,
         digest: Some(digest.to_string()),
     })
 }

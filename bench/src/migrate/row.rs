@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::child::Memory;
+use super::child::Taken;
 use crate::row::median;
 
 /// The figures of migrations from one engine to another. Where there were several rounds, times are
@@ -27,6 +27,9 @@ pub struct MigrateRow {
     pub copy_seconds: f64,
     /// Seconds by part: `open`, `walk`, `copy`, `link`, `verify`, `publish`.
     pub phases: BTreeMap<String, f64>,
+    /// Seconds of processor time of all threads, verification included: what else the machine does
+    /// matters little to it.
+    pub cpu_seconds: Option<f64>,
     /// The digest of both sides, where that was how they were verified.
     pub digest: Option<String>,
     /// The most memory that the migration had resident, mapped files included.
@@ -42,6 +45,8 @@ pub struct MigrateRow {
     /// Seconds that the destination's engine alone takes for the same records; `None` where there is no
     /// such load.
     pub raw_seconds: Option<f64>,
+    /// Seconds of processor time of that load.
+    pub raw_cpu_seconds: Option<f64>,
     /// The most memory of that load.
     pub raw_peak_memory: Option<u64>,
     /// The same, of memory that belongs to no file.
@@ -78,7 +83,7 @@ pub(crate) struct Measured {
     pub(crate) seconds: f64,
     pub(crate) phases: BTreeMap<String, f64>,
     pub(crate) digest: Option<String>,
-    pub(crate) memory: Memory,
+    pub(crate) taken: Taken,
     pub(crate) disk_bytes: u64,
     pub(crate) raw: Option<Raw>,
 }
@@ -87,7 +92,7 @@ pub(crate) struct Measured {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Raw {
     pub(crate) seconds: f64,
-    pub(crate) memory: Memory,
+    pub(crate) taken: Taken,
     pub(crate) disk_bytes: u64,
 }
 
@@ -105,23 +110,31 @@ impl MigrateRow {
             let part = |round: &Measured| round.phases.get(name).copied().unwrap_or_default();
             self.phases.insert(name.clone(), middle(&part));
         }
+        let cpu = |taken: &Taken| taken.cpu_seconds.unwrap_or_default();
+        if rounds.iter().all(|round| round.taken.cpu_seconds.is_some()) {
+            self.cpu_seconds = Some(middle(&|round| cpu(&round.taken)));
+        }
         for round in rounds {
             self.bytes = round.bytes;
             self.digest.clone_from(&round.digest);
-            self.peak_memory = self.peak_memory.max(round.memory.peak);
-            self.peak_anonymous = self.peak_anonymous.max(round.memory.anonymous);
-            self.peak_mapped = self.peak_mapped.max(round.memory.mapped);
+            self.peak_memory = self.peak_memory.max(round.taken.peak);
+            self.peak_anonymous = self.peak_anonymous.max(round.taken.anonymous);
+            self.peak_mapped = self.peak_mapped.max(round.taken.mapped);
             self.disk_bytes = self.disk_bytes.max(round.disk_bytes);
         }
         let raws: Vec<Raw> = rounds.iter().filter_map(|round| round.raw).collect();
         for raw in &raws {
-            self.raw_peak_memory = self.raw_peak_memory.max(raw.memory.peak);
-            self.raw_peak_anonymous = self.raw_peak_anonymous.max(raw.memory.anonymous);
+            self.raw_peak_memory = self.raw_peak_memory.max(raw.taken.peak);
+            self.raw_peak_anonymous = self.raw_peak_anonymous.max(raw.taken.anonymous);
             self.raw_disk_bytes = self.raw_disk_bytes.max(Some(raw.disk_bytes));
         }
         if !raws.is_empty() {
             let seconds = median(&raws.iter().map(|raw| raw.seconds).collect::<Vec<_>>());
             let over = |figure: f64| Some(figure / seconds.max(f64::MIN_POSITIVE));
+            if raws.iter().all(|raw| raw.taken.cpu_seconds.is_some()) {
+                let figures: Vec<f64> = raws.iter().map(|raw| cpu(&raw.taken)).collect();
+                self.raw_cpu_seconds = Some(median(&figures));
+            }
             self.raw_seconds = Some(seconds);
             self.ratio_to_raw = over(self.copy_seconds);
             self.ratio_to_raw_verified = over(self.seconds);
@@ -138,13 +151,13 @@ mod tests {
         let round = |seconds: f64, verify: f64, anonymous| Measured {
             seconds,
             phases: BTreeMap::from([("verify".to_owned(), verify)]),
-            memory: Memory {
+            taken: Taken {
                 anonymous: Some(anonymous),
-                ..Memory::default()
+                ..Taken::default()
             },
             raw: Some(Raw {
                 seconds: 2.0,
-                memory: Memory::default(),
+                taken: Taken::default(),
                 disk_bytes: 5,
             }),
             ..Measured::default()

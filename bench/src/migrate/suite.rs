@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 use serde_json::Value;
 
-use super::child::{self, Memory};
+use super::child::{self, Taken};
 use super::row::{LoadRow, Measured, MigrateRow, Raw};
 use super::{DOING, MigrateSettings};
 
@@ -63,13 +63,13 @@ impl Suite<'_> {
     fn make(&self) -> Result<(Origin, LoadRow)> {
         let path = self.dir.join("source");
         self.tell("a source is made");
-        let (made, memory) = self.load(self.source, &path, false)?;
+        let (made, taken) = self.load(self.source, &path, false)?;
         let load = LoadRow {
             engine: self.source.to_owned(),
             objects: self.objects,
             seconds: seconds(&made)?,
-            peak_memory: memory.peak,
-            peak_anonymous: memory.anonymous,
+            peak_memory: taken.peak,
+            peak_anonymous: taken.anonymous,
             disk_bytes: disk_bytes(&path)?,
         };
         let origin = Origin {
@@ -86,13 +86,17 @@ impl Suite<'_> {
         let mut raw = None;
         if durum_raw::engines().contains(&destination) {
             self.tell(&format!("the load of {destination} alone"));
-            let (loaded, memory) = self.load(destination, &path, true)?;
+            let (loaded, taken) = self.load(destination, &path, true)?;
             if number(&loaded, "stored_bytes") != origin.stored_bytes {
                 return Err(self.wrong(destination, "the raw load wrote other records", &loaded));
             }
             raw = Some(Raw {
                 seconds: seconds(&loaded)?,
-                memory,
+                // Without the time for making the objects, as it says itself.
+                taken: Taken {
+                    cpu_seconds: loaded.get("cpu_seconds").and_then(Value::as_f64),
+                    ..taken
+                },
                 disk_bytes: disk_bytes(&path)?,
             });
             remove(&path)?;
@@ -102,7 +106,7 @@ impl Suite<'_> {
         let to = url(destination, &path);
         let verify = OsStr::new(&self.settings.verify);
         let arguments = ["migrate".as_ref(), &*from, &to, "--verify".as_ref(), verify];
-        let (migrated, memory) = child::run(&self.settings.program, self.dir, &arguments)?;
+        let (migrated, taken) = child::run(&self.settings.program, self.dir, &arguments)?;
         let digest = text(&migrated, "digest");
         if number(&migrated, "objects") != Some(self.objects)
             || digest.is_some() && digest != origin.digest
@@ -117,9 +121,9 @@ impl Suite<'_> {
             phases: phases(&migrated),
             digest,
             // What the process says itself misses nothing.
-            memory: Memory {
-                peak: number(&migrated, "peak_memory").or(memory.peak),
-                ..memory
+            taken: Taken {
+                peak: number(&migrated, "peak_memory").or(taken.peak),
+                ..taken
             },
             disk_bytes,
             raw,
@@ -127,7 +131,7 @@ impl Suite<'_> {
     }
 
     /// Fills an engine in a process of its own.
-    fn load(&self, engine: &str, path: &Path, raw: bool) -> Result<(Value, Memory)> {
+    fn load(&self, engine: &str, path: &Path, raw: bool) -> Result<(Value, Taken)> {
         let settings = self.settings;
         let numbers = [self.objects, u64::from(settings.size), settings.seed];
         let [objects, size, seed] = numbers.map(|number| OsString::from(number.to_string()));

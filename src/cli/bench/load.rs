@@ -22,6 +22,7 @@ pub(crate) fn run(context: &Context, args: &BenchLoadArgs) -> Outcome {
         "objects": args.objects,
         "stored_bytes": loaded.stored_bytes,
         "seconds": loaded.seconds,
+        "cpu_seconds": loaded.cpu_seconds,
         "digest": loaded.digest,
         "peak_memory": memory::peak(),
     });

@@ -57,7 +57,7 @@ fn verify(how: VerifyArg) -> String {
 /// A column: its heading, and what it shows of a row.
 type Column<R> = (&'static str, fn(&R) -> String);
 
-const MIGRATIONS: [Column<MigrateRow>; 14] = [
+const MIGRATIONS: [Column<MigrateRow>; 16] = [
     ("objects/s", |row| output::number(row.per_second as u64)),
     ("seconds", |row| seconds(row.seconds)),
     ("open", |row| part(row, "open")),
@@ -68,6 +68,8 @@ const MIGRATIONS: [Column<MigrateRow>; 14] = [
     ("raw", |row| {
         row.raw_seconds.map(seconds).unwrap_or_default()
     }),
+    ("cpu", |row| hundredths(row.cpu_seconds)),
+    ("raw cpu", |row| hundredths(row.raw_cpu_seconds)),
     ("ratio", |row| hundredths(row.ratio_to_raw)),
     ("verified", |row| hundredths(row.ratio_to_raw_verified)),
     ("peak MiB", |row| mebibytes(row.peak_memory)),
@@ -90,8 +92,8 @@ fn text(report: &MigrateReport) -> String {
     format!(
         "Seed {}, objects of {} bytes with three references each, on {} with {} threads.{}\n\n\
          Migrations, verified by {}. Seconds, in all and by part; of the engine alone, for the same\n\
-         records; and the ratio to that, without verification and with it. Peak memory, that of no file,\n\
-         and that of the engine alone:\n\n{}\n\
+         records; of processor time, of both; and the ratio to the engine alone, without verification and\n\
+         with it. Peak memory, that of no file, and that of the engine alone:\n\n{}\n\
          The same objects loaded into a store from memory:\n\n{}",
         report.seed,
         report.size,
