@@ -6,7 +6,7 @@
 //! with its spread. How fast the disk itself syncs is measured in the same run: no engine can commit
 //! durably much faster than that, one commit at a time.
 //!
-//! What prompt collection costs is measured by [`gc`].
+//! What prompt collection costs is measured by [`gc`], what migrations cost by [`migrate`].
 //!
 //! What the engines can be told apart by finely is in this crate's Criterion benchmarks.
 //!
@@ -22,6 +22,7 @@
 
 pub mod gc;
 mod machine;
+pub mod migrate;
 mod objects;
 mod round;
 mod row;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Values between one sender and one receiver, each with its size. A value that is larger than the
 /// bound passes alone.
@@ -53,6 +54,15 @@ impl<T> Channel<T> {
         state.values.push_back((value, bytes));
         self.changed.notify_all();
         true
+    }
+
+    /// Waits until there is a value or the channel is closed; false where `time` has passed before.
+    pub(crate) fn wait(&self, time: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), time, |state| {
+            state.values.is_empty() && !state.closed
+        });
+        let (_state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        !waited.timed_out()
     }
 
     /// Waits for the next value; `None` when the channel is closed and empty.
@@ -116,6 +126,16 @@ mod tests {
             assert_eq!(received, [4, 4, 50, 1, 9]);
             assert!(sender.join().unwrap());
         });
+    }
+
+    #[test]
+    fn waiting_takes_as_long_as_it_was_told_to() {
+        let channel = Channel::new(10);
+        assert!(!channel.wait(Duration::from_millis(1)));
+        assert!(channel.send(1, 1) && channel.wait(Duration::MAX));
+        assert_eq!(channel.receive(), Some(1));
+        drop(channel.closing());
+        assert!(channel.wait(Duration::MAX));
     }
 
     #[test]

@@ -197,11 +197,8 @@ impl Writer<'_> {
                 prepared.for_each(|oid, tid, refs, payload| {
                     importer.push_own(oid, tid, refs, payload)
                 })?;
-                if importer.checkpoint(note.encode())? && !*kept {
-                    staged.keep()?;
-                    *kept = true;
-                }
-                Ok(())
+                let written = importer.checkpoint(note.encode())?;
+                keep(staged, kept, written)
             }
             Writer::Durus(writer, seen, codecs) => prepared.for_each(|oid, _, refs, payload| {
                 let mut object = DurusObject {
@@ -218,6 +215,21 @@ impl Writer<'_> {
         }
     }
 
+    /// Leaves what was written as far as it goes, so that a migration that is resumed goes on there.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        match self {
+            Writer::Store {
+                importer,
+                staged,
+                kept,
+            } => {
+                let written = importer.settle()?;
+                keep(staged, kept, written)
+            }
+            Writer::Durus(..) => Ok(()),
+        }
+    }
+
     /// Ends the writing; `marks` are the source's last commit and the OID from which on none was handed
     /// out. Returns how many references lead nowhere, where that is known.
     pub(crate) fn finish(self, (tid, oids_from): (Tid, Oid)) -> Result<Option<u64>> {
@@ -226,6 +238,15 @@ impl Writer<'_> {
             Writer::Durus(..) => Ok(None),
         }
     }
+}
+
+/// Sees to it that the store is not removed that something was written to.
+fn keep(staged: &StagedStore, kept: &mut bool, written: bool) -> Result<()> {
+    if written && !*kept {
+        staged.keep()?;
+        *kept = true;
+    }
+    Ok(())
 }
 
 fn not_written(location: &Location) -> Error {

@@ -13,6 +13,7 @@ mod note;
 mod offsets;
 mod options;
 mod parcel;
+mod phases;
 mod pickle;
 mod pipeline;
 mod plan;
@@ -27,5 +28,6 @@ mod walk;
 pub mod zodb;
 
 pub use options::{MigrateOptions, OnError, Verify};
+pub use phases::Phases;
 pub use pipeline::{Difference, Outcome, Progress, migrate, migrate_open};
 pub use plan::{Plan, plan};

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use durum_core::config::Location;
 use durum_core::digest::Digest;
@@ -18,6 +19,7 @@ use crate::follow::{self, Followed, Follower};
 use crate::note::Note;
 use crate::options::{MigrateOptions, OnError, StopWatch, Verify};
 use crate::parcel::{Parcel, Prepared, Preparer};
+use crate::phases::{Clock, Phases};
 use crate::rate::Rate;
 use crate::rejects::Rejects;
 use crate::reuse::Spare;
@@ -50,6 +52,8 @@ pub struct Outcome {
     pub rounds: u64,
     /// Objects that these brought over or deleted.
     pub followed: u64,
+    /// How long its parts took.
+    pub phases: Phases,
 }
 
 /// Is told how far a migration has come, on the thread that called [`migrate`].
@@ -142,12 +146,14 @@ fn migrate_from(
 ) -> Result<Outcome> {
     Destination::check(destination)?;
     follow::check(destination, options)?;
-    let watch = StopWatch::start(options);
+    let (watch, clock) = (StopWatch::start(options), Clock::start());
     let rejects = Rejects::new(&options.on_error)?;
     let mut source = open()?;
     if options.reachable_only {
         progress.begin("walk", None);
+        clock.end(|phases| &mut phases.open);
         source.only_reachable(options.sort_bytes())?;
+        clock.end(|phases| &mut phases.walk);
     }
     let description = source.description()?;
     let (since, _) = source.marks()?;
@@ -157,12 +163,14 @@ fn migrate_from(
         options,
         progress,
         watch: &watch,
+        clock: &clock,
         rejects: &rejects,
     };
     let begun = copy.begin(description, &target);
     let mut filled = copy.fill((registry, destination), (target, left), begun)?;
     let end = End {
         options,
+        clock: &clock,
         progress,
         watch: &watch,
     };
@@ -185,6 +193,7 @@ struct End<'a> {
     options: &'a MigrateOptions,
     progress: &'a dyn Progress,
     watch: &'a StopWatch,
+    clock: &'a Clock,
 }
 
 impl End<'_> {
@@ -199,6 +208,7 @@ impl End<'_> {
             how: self.options.verify,
             source,
             watch: self.watch,
+            clock: self.clock,
             objects: note.objects,
             skips: self.options.on_error != OnError::Stop || note.rejects > 0,
             rejects: note.rejects,
@@ -230,6 +240,7 @@ impl End<'_> {
             let destination_read = !verifier.source_failed;
             return Err(stopped(error, destination, destination_read, self.options));
         }
+        self.clock.end(|phases| &mut phases.publish);
         Ok(Outcome {
             objects: note.objects,
             bytes: note.bytes,
@@ -241,6 +252,7 @@ impl End<'_> {
             left_out: note.left_out,
             rounds: followed.rounds,
             followed: followed.objects,
+            phases: self.clock.phases(),
         })
     }
 
@@ -273,6 +285,7 @@ impl End<'_> {
             progress: self.progress,
         };
         let followed = follower.run(since).map_err(|error| (error, false))?;
+        self.clock.end(|phases| &mut phases.follow);
         filled.dangling = Some(followed.dangling);
         Ok(followed)
     }
@@ -323,6 +336,7 @@ struct Copy<'a> {
     options: &'a MigrateOptions,
     progress: &'a dyn Progress,
     watch: &'a StopWatch,
+    clock: &'a Clock,
     rejects: &'a Rejects,
 }
 
@@ -390,6 +404,7 @@ impl Copy<'_> {
     ) -> Result<Copied> {
         self.progress.begin("copy", Some(self.source.objects()?));
         self.progress.skip(note.objects + note.rejects, note.bytes);
+        self.clock.end(|phases| &mut phases.open);
         if let Some(objects) = destination.complete()? {
             return Ok(match objects == note.objects {
                 true => Copied::All(None),
@@ -483,6 +498,8 @@ impl Copy<'_> {
             );
             let closing: (Vec<_>, Vec<_>) = (all.0.collect(), all.1.collect());
             let written = self.write_all(&ready, &prepared, &mut writer, note);
+            // Whatever has ended it: what was taken may be less than the destination writes at a time.
+            let settled = writer.settle();
             ended.store(true, Ordering::Relaxed);
             drop(closing);
             let failed = || Error::new(ErrorKind::Other, "migrate").because("a thread failed");
@@ -493,6 +510,7 @@ impl Copy<'_> {
             // Where the source fails the destination just ends early; where the destination fails the
             // source is told to stop, which is no error of its own.
             written?;
+            settled?;
             match (read?, self.watch.reason()) {
                 (true, _) => Ok(()),
                 // It was held up by its rate when it was to stop.
@@ -500,7 +518,10 @@ impl Copy<'_> {
                 (false, None) => Err(failed()),
             }
         })?;
-        writer.finish(self.source.marks()?).map(Copied::All)
+        self.clock.end(|phases| &mut phases.copy);
+        let dangling = writer.finish(self.source.marks()?)?;
+        self.clock.end(|phases| &mut phases.link);
+        Ok(Copied::All(dangling))
     }
 
     fn write_all(
@@ -511,6 +532,9 @@ impl Copy<'_> {
         note: &mut Note,
     ) -> Result<()> {
         for channel in ready.iter().cycle() {
+            if !channel.wait(IDLE_MAX) {
+                writer.settle()?;
+            }
             let Some(prepared) = channel.receive() else {
                 break;
             };
@@ -538,6 +562,10 @@ impl Copy<'_> {
         Ok(())
     }
 }
+
+/// Where nothing comes for so long, what the destination has been given is written, however little: a
+/// slow source must not keep a migration from being resumed where it is.
+const IDLE_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) fn interrupted(reason: &str) -> Error {
     Error::new(ErrorKind::Interrupted, "finish the migration").because(reason)

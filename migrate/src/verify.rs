@@ -8,6 +8,7 @@ use durum_core::{Error, ErrorKind, Oid, Result};
 use crate::destination::Destination;
 use crate::durus::{DurusFile, DurusObject};
 use crate::options::{MigrateOptions, StopWatch, Verify};
+use crate::phases::Clock;
 use crate::pipeline::{Difference, Progress, interrupted};
 use crate::source::Source;
 use crate::walk::Walk;
@@ -56,6 +57,7 @@ pub(crate) struct Verifier<'a> {
     pub(crate) how: Verify,
     pub(crate) source: &'a Source,
     pub(crate) watch: &'a StopWatch,
+    pub(crate) clock: &'a Clock,
     /// Objects that were copied.
     pub(crate) objects: u64,
     /// Whether objects that cannot be read were left out, and how many.
@@ -77,6 +79,13 @@ impl Verifier<'_> {
     }
 
     pub(crate) fn verify_store(&mut self, store: &LocalStore) -> Result<()> {
+        self.clock.end(|phases| &mut phases.publish);
+        let result = self.verify_open(store);
+        self.clock.end(|phases| &mut phases.verify);
+        result
+    }
+
+    fn verify_open(&mut self, store: &LocalStore) -> Result<()> {
         if self.dangling.is_none() {
             self.dangling = Some(count_dangling(&*store.snapshot()?)?);
         }
@@ -96,11 +105,16 @@ impl Verifier<'_> {
     }
 
     pub(crate) fn verify_durus(&mut self, file: &DurusFile) -> Result<()> {
-        match self.how {
+        self.clock.end(|phases| &mut phases.publish);
+        let result = match self.how {
             Verify::None => Ok(()),
             Verify::Count => self.compare_counts(file.object_count()),
-            Verify::Digest | Verify::Full => self.verify_objects(Walk::of_durus(file, false)?),
-        }
+            Verify::Digest | Verify::Full => {
+                Walk::of_durus(file, false).and_then(|walk| self.verify_objects(walk))
+            }
+        };
+        self.clock.end(|phases| &mut phases.verify);
+        result
     }
 
     fn verify_objects(&mut self, found: Walk<'_>) -> Result<()> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use durum_bench::gc::GcSettings;
+use durum_bench::migrate::MigrateSettings;
 use durum_core::record::Codec;
 use durum_core::units::{parse_duration, parse_size};
 use durum_migrate::MigrateOptions;
@@ -251,6 +252,11 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchCommand {
     /// The cost of prompt collection: rows read, pauses, bytes written
     Gc(BenchGcArgs),
+    /// Migrations between all engines: rate, memory, and how the engine alone compares
+    Migrate(BenchMigrateArgs),
+    /// One load of generated objects, as `bench migrate` runs it in a process of its own
+    #[command(hide = true)]
+    Load(BenchLoadArgs),
 }
 
 #[derive(Debug, Args)]
@@ -274,6 +280,58 @@ pub(crate) struct BenchGcArgs {
     /// Where to put the stores meanwhile
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchMigrateArgs {
+    /// Only these engines [default: all that keep data]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) engines: Vec<String>,
+    /// Objects in the stores [default: 1000000; with --quick 20000]
+    #[arg(long, value_name = "N", value_delimiter = ',',
+          value_parser = clap::value_parser!(u64).range(16..=1_000_000_000))]
+    pub(crate) objects: Vec<u64>,
+    /// Bytes of an object's data, on average; half of it compresses well, half not at all
+    #[arg(long, value_name = "BYTES", default_value_t = MigrateSettings::SIZE,
+          value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
+    pub(crate) size: u32,
+    /// How the copies are verified, as by `durum migrate`
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = VerifyArg::Digest)]
+    pub(crate) verify: VerifyArg,
+    /// How often everything is measured; the medians count
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) rounds: u16,
+    /// Few objects: well under a minute for all engines
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// The objects are drawn from it
+    #[arg(long, value_name = "N", default_value_t = MigrateSettings::SEED)]
+    pub(crate) seed: u64,
+    /// Where to put the stores, and temporary files, meanwhile
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchLoadArgs {
+    /// The engine
+    pub(crate) engine: String,
+    /// Where, without a scheme
+    pub(crate) path: PathBuf,
+    /// Load the engine alone, without Durum
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Objects
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) objects: u64,
+    /// Bytes of an object's data, on average
+    #[arg(long, value_name = "BYTES", default_value_t = MigrateSettings::SIZE,
+          value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
+    pub(crate) size: u32,
+    /// The objects are drawn from it
+    #[arg(long, value_name = "N", default_value_t = MigrateSettings::SEED)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Debug, Args)]

@@ -8,8 +8,8 @@ use durum_core::record::Codec;
 use durum_core::units::format_size;
 use durum_core::{Error, ErrorKind};
 use durum_migrate::zodb::LeftOut;
-use durum_migrate::{MigrateOptions, OnError, Outcome as Migrated, Verify};
-use serde_json::json;
+use durum_migrate::{MigrateOptions, OnError, Outcome as Migrated, Phases, Verify};
+use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -55,6 +55,7 @@ pub(crate) fn run(context: &Context, args: &MigrateArgs) -> Outcome {
         "digest": migrated.digest.map(|digest| digest.to_string()),
         "resumed": migrated.resumed,
         "peak_memory": memory::peak(),
+        "phases": phases(&migrated.phases),
         "torn_bytes": migrated.torn_bytes,
         "dangling": migrated.dangling,
         "rejects": migrated.rejects,
@@ -66,6 +67,19 @@ pub(crate) fn run(context: &Context, args: &MigrateArgs) -> Outcome {
     });
     context.print(&object, || text(&destination, &migrated, args, time))?;
     Ok(if migrated.rejects > 0 { REJECTS } else { DONE })
+}
+
+/// Seconds by part, which together are about all of the time.
+fn phases(phases: &Phases) -> Value {
+    json!({
+        "open": output::seconds(phases.open),
+        "walk": output::seconds(phases.walk),
+        "copy": output::seconds(phases.copy),
+        "link": output::seconds(phases.link),
+        "verify": output::seconds(phases.verify),
+        "follow": output::seconds(phases.follow),
+        "publish": output::seconds(phases.publish),
+    })
 }
 
 fn options(args: &MigrateArgs) -> Result<MigrateOptions, Error> {

@@ -1,8 +1,10 @@
-//! `durum bench gc`: counts that have to be so on every machine. Times are not looked at.
+//! `durum bench`: what has to be so on every machine. Times are not looked at.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::kit::{Home, has_keys};
+use crate::kit::{Home, engines, has_keys};
 
 /// What every row has, whether it applies to the workload or not.
 const KEYS: [&str; 14] = [
@@ -110,4 +112,112 @@ fn unknown_engines_and_workloads_are_refused() {
     refused(&["--workloads", "cycles"], "cycle");
     refused(&["--objects", "3"], "16");
     refused(&["--objects", "many"], "many");
+}
+
+/// `durum bench migrate`: every pair of engines, the same objects everywhere, and memory where the system
+/// tells of it.
+#[test]
+fn migrations_between_all_engines_are_measured() {
+    let home = Home::new();
+    let report = home.json(&["bench", "migrate", "--quick"]);
+    has_keys(
+        &report,
+        &["rows", "loads", "size", "verify", "seed", "machine"],
+    );
+    let names: BTreeSet<&str> = engines()
+        .iter()
+        .filter(|engine| engine.persistent)
+        .map(|engine| engine.name)
+        .collect();
+    let rows = report["rows"].as_array().unwrap();
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+    let pairs = rows
+        .iter()
+        .map(|row| (text(row, "source"), text(row, "destination")));
+    let pairs: BTreeSet<(String, String)> = pairs.collect();
+    assert_eq!(
+        (pairs.len(), rows.len()),
+        (names.len().pow(2), names.len().pow(2))
+    );
+    assert_eq!(report["loads"].as_array().unwrap().len(), names.len());
+    for row in rows {
+        for key in ["source", "destination"] {
+            assert!(names.contains(&*text(row, key)), "{row}");
+        }
+        assert_eq!(
+            (&row["objects"], row["digest"].as_str().unwrap().len()),
+            (&json!(20_000), 64)
+        );
+        assert_eq!(row["digest"], rows[0]["digest"]);
+        // About 200 bytes each.
+        assert!((3_900_000..4_100_000).contains(&row["bytes"].as_u64().unwrap()));
+        let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{key}: {row}"));
+        for key in [
+            "per_second",
+            "raw_seconds",
+            "ratio_to_raw",
+            "raw_disk_bytes",
+            "disk_bytes",
+        ] {
+            assert!(number(key) > 0.0, "{key}: {row}");
+        }
+        assert!(number("copy_seconds") < number("seconds"));
+        assert!(
+            number("disk_bytes") >= number("bytes") && number("raw_disk_bytes") >= number("bytes")
+        );
+        let parts = row["phases"].as_object().unwrap().values();
+        let sum: f64 = parts.map(|part| part.as_f64().unwrap()).sum();
+        assert!(sum > 0.0 && sum <= number("seconds") + 0.01, "{row}");
+        if cfg!(target_os = "linux") {
+            for key in [
+                "peak_anonymous",
+                "peak_mapped",
+                "raw_peak_anonymous",
+                "cpu_seconds",
+            ] {
+                assert!(number(key) > 0.0, "{key}: {row}");
+            }
+            assert!(number("peak_memory") >= number("peak_anonymous"), "{row}");
+        }
+    }
+    let left = std::fs::read_dir(home.path(".")).unwrap().count();
+    assert_eq!(left, 0, "nothing is left behind");
+}
+
+#[test]
+fn the_table_of_migrations_names_what_was_measured() {
+    let home = Home::new();
+    let engine = engines()
+        .into_iter()
+        .find(|engine| engine.persistent)
+        .unwrap();
+    let few = [
+        "--engines",
+        engine.name,
+        "--objects",
+        "100,200",
+        "--seed",
+        "5",
+    ];
+    let how = ["--verify", "count", "--size", "0", "--rounds", "2"];
+    let text = home
+        .run(&[&["bench", "migrate"][..], &few, &how].concat())
+        .text();
+    for part in [
+        "Seed 5",
+        engine.name,
+        "objects of 0 bytes",
+        "verified by count",
+        "raw",
+        "link",
+        "200",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let refused = |arguments: &[&str], hint: &str| {
+        home.refused(&[&["bench", "migrate"], arguments].concat(), 2, &[hint]);
+    };
+    refused(&["--engines", "lmdp"], "lmdb");
+    refused(&["--engines", "memory"], "keeps nothing");
+    refused(&["--objects", "3"], "16");
 }

@@ -19,6 +19,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         help: "The largest number of snapshots that can be open at once.",
     },
     OptionSpec {
+        name: "bulk_size",
+        kind: OptionKind::Size,
+        default: "8MiB",
+        help: "Size of the batches of an import, each of which is synced unless `unsynced` is `fast`.",
+    },
+    OptionSpec {
         name: "unsynced",
         kind: OptionKind::Choice(&["ordered", "fast"]),
         default: "ordered",
@@ -38,6 +44,7 @@ const MAP_BYTES_MAX: u64 = 1 << 46;
 
 const MAP_BYTES_DEFAULT: u64 = 64 << 30;
 const READERS_DEFAULT: u64 = 1024;
+const BULK_BYTES_DEFAULT: u64 = 8 << 20;
 
 /// The options, read.
 #[derive(Clone, Debug)]
@@ -45,6 +52,8 @@ pub(crate) struct Config {
     /// Size of the map at first; a multiple of the system's page size.
     pub(crate) map_bytes: usize,
     pub(crate) readers_max: u32,
+    /// Bytes of a batch of an import.
+    pub(crate) bulk_bytes: usize,
     /// Whether commits below `power` sync nothing at all.
     pub(crate) fast: bool,
 }
@@ -64,6 +73,8 @@ impl Config {
         Ok(Config {
             map_bytes,
             readers_max: u32::try_from(readers).unwrap_or(u32::MAX),
+            bulk_bytes: usize::try_from(options.size("bulk_size").unwrap_or(BULK_BYTES_DEFAULT))
+                .unwrap_or(usize::MAX),
             fast: options.choice("unsynced") == Some("fast"),
         })
     }

@@ -214,6 +214,10 @@ impl Engine for LmdbEngine {
         reclaim::reclaim(self)
     }
 
+    fn bulk_bytes(&self) -> usize {
+        self.config.bulk_bytes
+    }
+
     fn compact(&self) -> Option<&dyn Compact> {
         Some(self)
     }

@@ -119,6 +119,10 @@ impl Engine for CountingEngine {
         self.inner.reclaim(bytes_max)
     }
 
+    fn bulk_bytes(&self) -> usize {
+        self.inner.bulk_bytes()
+    }
+
     fn compact(&self) -> Option<&dyn Compact> {
         self.inner.compact()
     }

@@ -187,6 +187,12 @@ pub trait Engine: Send + Sync + Debug {
     /// - Any other: as for [`Engine::apply`].
     fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed>;
 
+    /// Bytes of a batch that suit the engine where many follow each other and nobody waits for any of
+    /// them, as in an import: large where each costs a sync, small where a batch takes memory.
+    fn bulk_bytes(&self) -> usize {
+        256 << 10
+    }
+
     /// The full rewrite that gives all unused space back, where the engine has one.
     fn compact(&self) -> Option<&dyn Compact> {
         None

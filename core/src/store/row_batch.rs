@@ -1,4 +1,4 @@
-//! Writing any number of rows below the commits, in batches of bounded size.
+//! Writing any number of rows below the commits, in batches of the size that the engine prefers.
 
 use super::local::Shared;
 use super::table_rows::TableWalk;
@@ -6,9 +6,6 @@ use super::writer::Writer;
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::Result;
 
-/// Rows are written in batches of about this many bytes. Larger ones are no faster on any engine, and
-/// sled frees nothing that it replaces before a batch ends: with 4 MiB that came to some 200 MiB.
-pub(super) const BATCH_BYTES: usize = 256 << 10;
 /// What a row costs beside its value: until a batch ends sled keeps what it replaced for each row, so
 /// that many small rows cost it far more than their bytes.
 const ROW_BYTES: usize = 512;
@@ -29,6 +26,7 @@ pub(super) struct RowBatch<'a> {
     durability: Durability,
     rows: Vec<(Table, Key, Option<Vec<u8>>)>,
     bytes: usize,
+    bytes_max: usize,
 }
 
 impl<'a> RowBatch<'a> {
@@ -43,6 +41,7 @@ impl<'a> RowBatch<'a> {
             durability,
             rows: Vec::new(),
             bytes: 0,
+            bytes_max: shared.engine.bulk_bytes(),
         }
     }
 
@@ -50,7 +49,7 @@ impl<'a> RowBatch<'a> {
     pub(super) fn push(&mut self, table: Table, key: Key, value: Option<Vec<u8>>) -> Result<()> {
         self.bytes += ROW_BYTES + value.as_ref().map_or(0, Vec::len);
         self.rows.push((table, key, value));
-        if self.bytes < BATCH_BYTES {
+        if self.bytes < self.bytes_max {
             return Ok(());
         }
         self.flush()

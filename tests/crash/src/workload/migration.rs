@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use durum_core::check::{FindingKind, check};
-use durum_core::config::StoreSettings;
+use durum_core::config::{Location, StoreSettings};
 use durum_core::digest::Digest;
 use durum_core::engine::{Durability, Registry};
 use durum_core::record::{Codecs, Payload};
@@ -49,8 +49,15 @@ impl Migration {
         };
         let home = std::env::var_os(SOURCE).expect("a directory for the source");
         let path = Path::new(&home).join(from);
-        let settings =
-            |engine, path: PathBuf| StoreSettings::new(engine, path).without_collection();
+        let settings = |engine, path: PathBuf| {
+            let mut settings = StoreSettings::new(engine, path).without_collection();
+            if engine == "lmdb" {
+                // Otherwise all of it would be one batch.
+                let option = ("bulk_size".to_owned(), "256KiB".to_owned());
+                settings.options.extend([option]);
+            }
+            settings
+        };
         Some(Migration {
             registry: durum_backends::registry(),
             destination: settings(to, store_path(&job.root)),
@@ -105,10 +112,10 @@ impl Migration {
             follow: matches!(self.source, Origin::Live(_)),
             ..MigrateOptions::default()
         };
-        let to = self.registry.parse(&self.destination.url())?;
+        let to = Location::Store(self.destination.clone());
         match &self.source {
             Origin::Store(settings) => {
-                let from = self.registry.parse(&settings.url())?;
+                let from = Location::Store(settings.clone());
                 migrate(&self.registry, &from, &to, &options, &()).map(drop)
             }
             Origin::Live(file) => {

@@ -3,19 +3,14 @@
 use durum_bench::gc::{self, GcReport, GcRow, GcSettings};
 use serde_json::json;
 
-use super::args::{BenchArgs, BenchCommand, BenchGcArgs};
-use super::context::Context;
-use super::failure::{DONE, Outcome};
-use super::output;
-use super::table::{Side, Table};
+use super::{debug_build, hundredths, tenths, whole};
+use crate::cli::args::BenchGcArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{DONE, Outcome};
+use crate::cli::output;
+use crate::cli::table::{Side, Table};
 
-pub(crate) fn run(context: &Context, args: &BenchArgs) -> Outcome {
-    match &args.what {
-        BenchCommand::Gc(args) => gc(context, args),
-    }
-}
-
-fn gc(context: &Context, args: &BenchGcArgs) -> Outcome {
+pub(crate) fn run(context: &Context, args: &BenchGcArgs) -> Outcome {
     context.check_config()?;
     let mut settings = match args.quick {
         true => GcSettings::quick(),
@@ -95,11 +90,7 @@ const DISK: [Column; 8] = [
 
 fn text(report: &GcReport) -> String {
     let machine = &report.machine;
-    let debug = if machine.debug_build {
-        "\nThis program was compiled without optimisation: its times are worthless."
-    } else {
-        ""
-    };
+    let debug = debug_build(machine);
     let mut text = format!(
         "Seed {}, on {} with {} threads. Commits are written as weakly as each engine can.{debug}\n",
         report.seed, machine.processor, machine.threads
@@ -156,20 +147,4 @@ fn table(rows: &[&GcRow], columns: &[Column]) -> String {
         table.row(cells);
     }
     table.render("")
-}
-
-fn whole(figure: Option<u64>) -> String {
-    figure.map(output::number).unwrap_or_default()
-}
-
-fn tenths(figure: Option<f64>) -> String {
-    figure
-        .map(|figure| format!("{figure:.1}"))
-        .unwrap_or_default()
-}
-
-fn hundredths(figure: Option<f64>) -> String {
-    figure
-        .map(|figure| format!("{figure:.2}"))
-        .unwrap_or_default()
 }

@@ -1,0 +1,37 @@
+//! `durum bench load`: a part of `durum bench migrate`.
+
+use durum_bench::migrate::{LoadSettings, load};
+use serde_json::json;
+
+use crate::cli::args::BenchLoadArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{DONE, Outcome};
+use crate::cli::{memory, output};
+
+pub(crate) fn run(context: &Context, args: &BenchLoadArgs) -> Outcome {
+    context.check_config()?;
+    let settings = LoadSettings {
+        engine: args.engine.clone(),
+        raw: args.raw,
+        objects: args.objects,
+        size: args.size,
+        seed: args.seed,
+    };
+    let loaded = load(&context.registry, &args.path, &settings)?;
+    let object = json!({
+        "objects": args.objects,
+        "stored_bytes": loaded.stored_bytes,
+        "seconds": loaded.seconds,
+        "cpu_seconds": loaded.cpu_seconds,
+        "digest": loaded.digest,
+        "peak_memory": memory::peak(),
+    });
+    context.print(&object, || {
+        format!(
+            "Loaded {} in {:.3} s.\n",
+            output::count(args.objects, "object"),
+            loaded.seconds
+        )
+    })?;
+    Ok(DONE)
+}

@@ -1,0 +1,44 @@
+//! `durum bench`.
+
+mod gc;
+mod load;
+mod migrate;
+
+use durum_bench::Machine;
+
+use super::args::{BenchArgs, BenchCommand};
+use super::context::Context;
+use super::failure::Outcome;
+use super::output;
+
+pub(crate) fn run(context: &Context, args: &BenchArgs) -> Outcome {
+    match &args.what {
+        BenchCommand::Gc(args) => gc::run(context, args),
+        BenchCommand::Migrate(args) => migrate::run(context, args),
+        BenchCommand::Load(args) => load::run(context, args),
+    }
+}
+
+/// A line about times that say nothing.
+fn debug_build(machine: &Machine) -> &'static str {
+    match machine.debug_build {
+        true => "\nThis program was compiled without optimisation: its times are worthless.",
+        false => "",
+    }
+}
+
+fn whole(figure: Option<u64>) -> String {
+    figure.map(output::number).unwrap_or_default()
+}
+
+fn tenths(figure: Option<f64>) -> String {
+    figure
+        .map(|figure| format!("{figure:.1}"))
+        .unwrap_or_default()
+}
+
+fn hundredths(figure: Option<f64>) -> String {
+    figure
+        .map(|figure| format!("{figure:.2}"))
+        .unwrap_or_default()
+}
