@@ -19,11 +19,9 @@ use crate::compact::{self, Copied};
 use crate::config::VALUE_BYTES_MAX;
 use crate::generation;
 use crate::reclaim;
+use crate::recover::BLOBS;
 use crate::snapshot::SledSnapshot;
 use crate::tree::{FILE, Tree, tree_key};
-
-/// Large values have files of their own in this directory.
-const BLOBS: &str = "blobs";
 
 const SYNC: &str = "sync the database";
 

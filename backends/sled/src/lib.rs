@@ -17,6 +17,8 @@
 //!   flushes the device's cache nor the file's size, and never syncs the files of large values): the
 //!   file `db`, new files in `blobs`, and the directories.
 //!
+//! Opening a database takes two steps, so that the power may be lost in it; `recover.rs` tells why.
+//!
 //! # Space
 //! sled's files grow to many times their data, and never shrink. Compaction copies all rows into a new
 //! database in a directory beside, `compacted-1` and so on, and the file `current` then names that one.
@@ -39,6 +41,7 @@ mod engine;
 mod error;
 mod generation;
 mod reclaim;
+mod recover;
 mod snapshot;
 mod tree;
 

@@ -11,6 +11,7 @@ use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 use crate::NAME;
 use crate::config;
 use crate::error::guarded;
+use crate::recover::{Stop, remove_unfinished_tables};
 
 /// sled's own name of its main file.
 pub(crate) const FILE: &str = "db";
@@ -32,20 +33,23 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Opens the database in `dir`, or creates it where `dir` is empty.
+    /// Opens the database in `dir`, or creates it where `dir` is empty. What is there has to be durable.
     pub(crate) fn open(dir: &Path, options: &Options) -> Result<Tree> {
-        refuse_missing_file(dir)?;
-        remove_unfinished_snapshots(dir)?;
-        let config = config::config(dir, options);
-        let start = Instant::now();
-        let db = loop {
-            match guarded(dir, OPEN, || config.open()) {
-                Err(error) if error.kind() == ErrorKind::InUse && start.elapsed() < UNLOCK_MAX => {
-                    std::thread::sleep(UNLOCK_POLL);
-                }
-                result => break result?,
-            }
-        };
+        let is_new = refuse_missing_file(dir)?;
+        remove_unfinished_tables(dir)?;
+        if !is_new {
+            let stop = Stop::set(dir)?;
+            let stopped = when_unlocked(|| {
+                guarded(dir, OPEN, || match config::config(dir, options).open() {
+                    Err(error) if Stop::has_worked(&error) => Ok(()),
+                    // There is nothing in the database, and nothing is to be recovered.
+                    opened => opened.map(drop),
+                })
+            });
+            stopped?;
+            stop.lift()?;
+        }
+        let db = when_unlocked(|| guarded(dir, OPEN, || config::config(dir, options).open()))?;
         Ok(Tree {
             db: Some(db),
             dir: dir.to_owned(),
@@ -88,31 +92,30 @@ impl Drop for Tree {
     }
 }
 
-/// Removes what sled leaves behind when it is killed while it writes a snapshot of its page table: it
-/// takes the unfinished file for a finished one, and then never opens again. The log has everything.
-fn remove_unfinished_snapshots(dir: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(dir).during(OPEN, dir)? {
-        let path = entry.during(OPEN, dir)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "generating")
-        {
-            std::fs::remove_file(&path).during(OPEN, &path)?;
+/// Tries again for as long as sled's threads hold the lock.
+fn when_unlocked<T>(open: impl Fn() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        match open() {
+            Err(error) if error.kind() == ErrorKind::InUse && start.elapsed() < UNLOCK_MAX => {
+                std::thread::sleep(UNLOCK_POLL);
+            }
+            result => return result,
         }
     }
-    Ok(())
 }
 
-/// sled would make an empty database in place of a file that has gone or has lost its bytes.
-fn refuse_missing_file(dir: &Path) -> Result<()> {
+/// sled would make an empty database in place of a file that has gone or has lost its bytes. True where
+/// there is none yet.
+fn refuse_missing_file(dir: &Path) -> Result<bool> {
     let path = dir.join(FILE);
     let reason = match std::fs::metadata(&path) {
         Ok(file) if file.len() == 0 => "the file is empty",
-        Ok(_) => return Ok(()),
+        Ok(_) => return Ok(false),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let mut entries = std::fs::read_dir(dir).during(OPEN, dir)?;
             if entries.next().is_none() {
-                return Ok(());
+                return Ok(true);
             }
             "the file is missing"
         }
