@@ -10,6 +10,7 @@ mod input;
 mod note;
 mod offsets;
 mod options;
+mod pace;
 mod parcel;
 mod pickle;
 mod pipeline;

@@ -7,12 +7,12 @@ use durum_core::{Error, ErrorKind, Oid, Result};
 
 use crate::zodb::LeftOut;
 
-const MAGIC: &str = "durum migration 1";
+const MAGIC: &str = "durum migration 2";
 
 /// The note of a batch: text, so that a person can read it with an engine's own tools.
 ///
 /// ```text
-/// durum migration 1
+/// durum migration 2
 /// source = store 0f.. at commit 17
 /// codec = zstd
 /// digest = yes
@@ -20,6 +20,7 @@ const MAGIC: &str = "durum migration 1";
 /// bytes = 123456
 /// rejects = 0
 /// weak references, references to other databases, blobs = 0 0 0
+/// dangling = unknown
 /// next = 1207
 /// sum = 64 hexadecimal digits
 /// ```
@@ -39,10 +40,13 @@ pub(crate) struct Note {
     pub(crate) rejects: u64,
     /// What of a ZODB file was left out.
     pub(crate) left_out: LeftOut,
+    /// References to objects that do not exist, of a destination that has everything.
+    pub(crate) dangling: Option<u64>,
     /// The OID to go on from.
     pub(crate) next: Oid,
 }
 
+const UNKNOWN: &str = "unknown";
 const LEFT_OUT: &str = "weak references, references to other databases, blobs";
 
 impl Note {
@@ -58,7 +62,9 @@ impl Note {
             blobs,
         } = self.left_out;
         let _ = writeln!(text, "{LEFT_OUT} = {weak} {cross_database} {blobs}");
-        let _ = writeln!(text, "next = {}", self.next.0);
+        let dangling = self.dangling.map(|count| count.to_string());
+        let dangling = dangling.as_deref().unwrap_or(UNKNOWN);
+        let _ = writeln!(text, "dangling = {dangling}\nnext = {}", self.next.0);
         if let Some(sum) = &self.digest {
             let _ = writeln!(text, "sum = {sum}");
         }
@@ -96,6 +102,10 @@ impl Note {
             cross_database: numbers.next()??,
             blobs: numbers.next()??,
         };
+        let dangling = match value("dangling")? {
+            UNKNOWN => None,
+            count => Some(count.parse().ok()?),
+        };
         let next = Oid(value("next")?.parse().ok()?);
         let digest = match digests {
             true => Some(Digest::parse(value("sum")?, objects)?),
@@ -109,6 +119,7 @@ impl Note {
             bytes,
             rejects,
             left_out,
+            dangling,
             next,
         })
     }
@@ -159,6 +170,7 @@ mod tests {
                 cross_database: 5,
                 blobs: 6,
             },
+            dangling: None,
             next: Oid(8),
         };
         let bytes = note.encode();
@@ -168,6 +180,11 @@ mod tests {
             ..note.clone()
         };
         assert_eq!(Note::decode(&plain.encode()).unwrap(), plain);
+        let complete = Note {
+            dangling: Some(9),
+            ..note.clone()
+        };
+        assert_eq!(Note::decode(&complete.encode()).unwrap(), complete);
         for end in 0..bytes.len() - 1 {
             assert!(Note::decode(&bytes[..end]).is_err(), "{end}");
         }

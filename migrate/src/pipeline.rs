@@ -14,6 +14,7 @@ use crate::channel::Channel;
 use crate::destination::{Destination, Failed, KEPT, Writer};
 use crate::note::Note;
 use crate::options::{MigrateOptions, OnError, StopWatch};
+use crate::pace::Pace;
 use crate::parcel::{Parcel, Prepared, Preparer};
 use crate::rate::Rate;
 use crate::rejects::Rejects;
@@ -97,14 +98,26 @@ pub fn migrate(
     options: &MigrateOptions,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
+    copy(registry, (source, destination), options, progress).map_err(tell_of_room)
+}
+
+fn copy(
+    registry: &Registry,
+    (source, destination): (&Location, &Location),
+    options: &MigrateOptions,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
     Destination::check(destination)?;
     let watch = StopWatch::start(options);
-    let rejects = Rejects::new(&options.on_error)?;
     let mut source = Source::open(registry, source)?;
     if options.reachable_only {
         progress.begin("walk", None);
-        source.only_reachable(options.sort_bytes())?;
+        let pace = Pace::new(progress, &watch);
+        source
+            .only_reachable(options.sort_bytes(), &|| pace.step(0))
+            .map_err(nothing_copied)?;
     }
+    let rejects = Rejects::new(&options.on_error)?;
     let description = source.description()?;
     let (target, left) = Destination::open(registry, destination, options)?;
     let copy = Copy {
@@ -126,7 +139,7 @@ pub fn migrate(
     let mut verifier = Verifier {
         how: options.verify,
         source: &source,
-        watch: &watch,
+        pace: Pace::new(progress, &watch),
         objects: note.objects,
         skips: options.on_error != OnError::Stop || note.rejects > 0,
         rejects: note.rejects,
@@ -171,6 +184,31 @@ fn stopped(
     match destination.is_some_and(|destination| destination.leave(options.digests())) {
         true => error.hint_also(KEPT),
         false => error,
+    }
+}
+
+/// Where the disk is full, however the engine words that, it is said what to do.
+fn tell_of_room(error: Error) -> Error {
+    use std::error::Error as _;
+    use std::io::ErrorKind as Io;
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    let full = cause
+        .map(std::io::Error::kind)
+        .is_some_and(|kind| matches!(kind, Io::StorageFull | Io::QuotaExceeded));
+    match full || error.kind() == ErrorKind::Full {
+        true => error
+            .with_kind(ErrorKind::Full)
+            .hint_also("Make room first."),
+        false => error,
+    }
+}
+
+/// What is to be said where it ends before the destination is opened.
+fn nothing_copied(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Interrupted => error
+            .hint("Nothing was copied by this run, and nothing changed: the same command does it."),
+        _ => error,
     }
 }
 
@@ -263,11 +301,9 @@ impl Copy<'_> {
         note: &mut Note,
         seen: &mut Seen,
     ) -> Result<Copied> {
-        self.progress.begin("copy", Some(self.source.objects()?));
-        self.progress.skip(note.objects + note.rejects, note.bytes);
         if let Some(objects) = destination.complete()? {
-            return Ok(match objects == note.objects {
-                true => Copied::All(None),
+            return Ok(match objects == note.objects && note.dangling.is_some() {
+                true => Copied::All(note.dangling),
                 false => Copied::Unusable,
             });
         }
@@ -282,7 +318,11 @@ impl Copy<'_> {
         match destination {
             Destination::Store(staged) => {
                 let memory = self.options.sort_bytes();
-                let importer = match staged.resumable_importer(note.encode(), memory) {
+                if note.objects > 0 {
+                    self.progress.begin("resume", Some(note.objects));
+                }
+                let watch = |objects| self.watch.advance(self.progress, objects);
+                let importer = match staged.resumable_importer(note.encode(), memory, &watch) {
                     Err(error) if error.kind() == ErrorKind::Damaged => {
                         return Ok(Copied::Unusable);
                     }
@@ -320,6 +360,8 @@ impl Copy<'_> {
         from: Oid,
         note: &mut Note,
     ) -> Result<Copied> {
+        self.progress.begin("copy", Some(self.source.objects()?));
+        self.progress.skip(note.objects + note.rejects, note.bytes);
         let threads = self.options.threads();
         let share = self.options.in_flight_bytes() / threads / 2;
         let read: Vec<Channel<Parcel>> = (0..threads).map(|_| Channel::new(share)).collect();
@@ -372,7 +414,10 @@ impl Copy<'_> {
                 (false, None) => Err(failed()),
             }
         })?;
-        writer.finish(self.source.marks()?).map(Copied::All)
+        let marks = self.source.marks()?;
+        writer
+            .finish(marks, note, self.progress, self.watch)
+            .map(Copied::All)
     }
 
     fn write_all(
@@ -403,9 +448,7 @@ impl Copy<'_> {
             self.progress
                 .advance(prepared.objects() + rejected, prepared.data_bytes);
             spare.give(prepared);
-            if let Some(reason) = self.watch.reason() {
-                return Err(interrupted(reason));
-            }
+            self.watch.check()?;
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ pub fn plan(
 ) -> Result<Plan> {
     let mut source = Source::open(registry, source)?;
     if options.reachable_only {
-        source.only_reachable(options.sort_bytes())?;
+        source.only_reachable(options.sort_bytes(), &|| Ok(()))?;
     }
     let (objects, bytes) = (source.objects()?, source.bytes()?);
     let (path, done) = look(registry, destination, options)?;

@@ -9,6 +9,7 @@ mod bench;
 mod commands;
 mod configuration;
 mod damage;
+mod full_disk;
 mod interrupted;
 mod kit;
 mod migrate;

@@ -4,6 +4,7 @@
 //! - `digest`: what the proof rests on: any one changed byte, reference or OID changes the digest.
 //! - `pairs`: every engine to every other, with every codec.
 //! - `failures`: what must not happen, and that nothing is left behind when it does.
+//! - `stops`: stopping in every phase, and going on.
 //!
 //! Random tests print their seed; `DURUM_TEST_SEED` repeats one.
 
@@ -16,3 +17,4 @@ mod failures;
 mod kept;
 mod pairs;
 mod sample;
+mod stops;

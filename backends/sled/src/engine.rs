@@ -220,7 +220,9 @@ impl Engine for SledEngine {
             let count = self.count() + 1;
             batch.insert(generation::ROW, &generation::encode(count));
             self.tree()
-                .run("apply a batch", |tree| tree.apply_batch(batch))?;
+                .run("apply a batch", |tree| tree.apply_batch(batch))
+                // What of it is in sled's buffers is uncertain, and a flush would wait for the rest.
+                .inspect_err(|_| self.failed.store(true, Ordering::Release))?;
             self.count.store(count, Ordering::Release);
         }
         self.make_durable(durability)?;

@@ -24,8 +24,9 @@
 //! database in a directory beside, `compacted-1` and so on, and the file `current` then names that one.
 //!
 //! # Failing disks
-//! After a write that the system refused, sled can wait for ever for it. Nothing acknowledged is lost by
-//! that; the process has to be killed.
+//! After a write that the system refused, sled can wait for ever for it when it is closed. Nothing
+//! acknowledged is lost by that: after some seconds it is left to itself, on a thread of its own, and the
+//! database can be opened again by another process, or when this one has ended.
 //!
 //! # Damage
 //! A `db` that was cut opens in sled as an empty database, without a word. So every batch also counts

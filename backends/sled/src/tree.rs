@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use durum_core::engine::{Key, Options, Table};
@@ -30,6 +31,8 @@ pub(crate) struct Tree {
     pub(crate) dir: PathBuf,
     /// Set by a panic or damage, after which sled's state cannot be relied upon.
     broken: AtomicBool,
+    /// Set by any other error, after which sled may wait for ever.
+    failed: AtomicBool,
 }
 
 impl Tree {
@@ -54,6 +57,7 @@ impl Tree {
             db: Some(db),
             dir: dir.to_owned(),
             broken: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
         })
     }
 
@@ -75,10 +79,12 @@ impl Tree {
                 .hint("Open the store again."));
         };
         let result = guarded(&self.dir, operation, || work(db));
-        if let Err(error) = &result
-            && error.kind() == ErrorKind::Damaged
-        {
-            self.broken.store(true, Ordering::Release);
+        match &result {
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                self.broken.store(true, Ordering::Release);
+            }
+            Err(_) => self.failed.store(true, Ordering::Release),
+            Ok(_) => {}
         }
         result
     }
@@ -86,9 +92,25 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // sled flushes when it is dropped, and may panic there as well.
         let db = self.db.take();
-        let _panic = catch_unwind(AssertUnwindSafe(|| drop(db)));
+        // sled flushes when it is dropped, and may panic there as well.
+        let close = move || {
+            let _panic = catch_unwind(AssertUnwindSafe(|| drop(db)));
+        };
+        if !*self.broken.get_mut() && !*self.failed.get_mut() {
+            return close();
+        }
+        // It waits for ever for what a failed write has left in its buffers. Left to itself on a thread, it
+        // holds its lock until the process ends.
+        let (closing, closed) = channel();
+        let thread = std::thread::Builder::new().name("close sled".to_owned());
+        let spawned = thread.spawn(move || {
+            close();
+            let _nobody_waits = closing.send(());
+        });
+        if spawned.is_ok() && closed.recv_timeout(UNLOCK_MAX).is_err() {
+            tracing::warn!(path = %self.dir.display(), "sled does not close after a failed write");
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::table_rows::TableWalk;
 use super::writer::Writer;
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::Result;
+use crate::watch::{Steps, Watch};
 
 /// Rows are written in batches of about this many bytes. Larger ones are no faster on any engine, and
 /// sled frees nothing that it replaces before a batch ends: with 4 MiB that came to some 200 MiB.
@@ -85,12 +86,18 @@ impl<'a> RowBatch<'a> {
     }
 
     /// Deletes all rows of a table of which the key is not `kept`.
-    pub(super) fn clear(&mut self, table: Table, kept: impl Fn(Key) -> bool) -> Result<()> {
-        let mut walk = TableWalk::new(table);
-        while let Some((key, _)) = walk.next(self.shared)? {
+    pub(super) fn clear(
+        &mut self,
+        table: Table,
+        watch: &Watch<'_>,
+        kept: impl Fn(Key) -> bool,
+    ) -> Result<()> {
+        let (mut walk, mut steps) = (TableWalk::new(table), Steps::new(watch));
+        while let Some((key, value)) = walk.next(self.shared)? {
             if !kept(key) {
                 self.push(table, key, None)?;
             }
+            steps.other(value.len())?;
         }
         self.flush()
     }

@@ -36,11 +36,10 @@ fn killed_between_every_pair_of_engines() {
     }
 }
 
-/// Where the disk fails or is full. Not for sled, which can wait for ever when it opens what it could not
-/// finish writing.
+/// Where the disk fails or is full.
 #[test]
 fn failing() {
-    for to in ["file", "lmdb", "sqlite"] {
+    for to in ENGINES {
         suite("file", to, 24).fail().assert_clean();
     }
 }
