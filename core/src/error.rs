@@ -61,9 +61,21 @@ pub enum ErrorKind {
 }
 
 /// A failure, with its context.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0)]
+#[derive(Debug)]
 pub struct Error(Box<Inner>);
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let source: &(dyn std::error::Error + 'static) = self.0.source.as_deref()?;
+        Some(source)
+    }
+}
 
 #[derive(Debug)]
 struct Inner {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::watch::{Steps, UNWATCHED, Watch};
 
 /// A pair, ordered by its first number, then by its second.
 pub(crate) type Pair = (u64, u64);
@@ -79,7 +80,12 @@ impl PairSorter {
     ///
     /// # Errors
     /// `Full` or `Io` when a temporary file cannot be written or read, here or while iterating.
-    pub fn finish(mut self) -> Result<SortedPairs> {
+    pub fn finish(self) -> Result<SortedPairs> {
+        self.finish_watched(UNWATCHED)
+    }
+
+    /// As [`PairSorter::finish`]; `watch` is told of no objects, and may end it.
+    pub(crate) fn finish_watched(mut self, watch: &Watch<'_>) -> Result<SortedPairs> {
         if self.runs.is_none() {
             self.pairs.sort_unstable();
             return Ok(SortedPairs(Source::Memory(self.pairs.into_iter())));
@@ -93,7 +99,7 @@ impl PairSorter {
         let mut runs = writer.finish()?;
         let runs_max = (self.memory_bytes / READ_BYTES_MIN).max(2);
         while runs.len() > runs_max {
-            runs = self.merge_once(&runs, runs_max)?;
+            runs = self.merge_once(&runs, runs_max, watch)?;
         }
         Ok(SortedPairs(Source::Merge(Merge::new(
             runs,
@@ -119,11 +125,13 @@ impl PairSorter {
     }
 
     /// Merges every `runs_max` runs into one.
-    fn merge_once(&self, runs: &[Run], runs_max: usize) -> Result<Vec<Run>> {
+    fn merge_once(&self, runs: &[Run], runs_max: usize, watch: &Watch<'_>) -> Result<Vec<Run>> {
+        let mut steps = Steps::new(watch);
         let mut merged = RunWriter::create(self.directory.as_deref())?;
         for group in runs.chunks(runs_max) {
             for pair in Merge::new(group.to_vec(), self.memory_bytes)? {
                 merged.push(pair?)?;
+                steps.other(0)?;
             }
             merged.end_run();
         }

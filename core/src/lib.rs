@@ -22,6 +22,7 @@ pub mod place;
 pub mod record;
 pub mod store;
 pub mod units;
+mod watch;
 
 pub use error::{Error, ErrorKind, IoResultExt, Result, ResultExt};
 pub use id::{Oid, SessionId, StoreId, Tid};

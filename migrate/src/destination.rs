@@ -4,14 +4,16 @@ use std::path::Path;
 
 use durum_core::config::{DurusFormat, Location, StoreSettings};
 use durum_core::engine::Registry;
+use durum_core::place::Identity;
 use durum_core::record::{Codec, Codecs};
-use durum_core::store::{Importer, StagedStore, Store as _};
+use durum_core::store::{ImportSummary, Importer, StagedStore, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use crate::durus::{DurusFile, DurusObject, DurusWriter, Format};
 use crate::note::Note;
-use crate::options::MigrateOptions;
+use crate::options::{MigrateOptions, StopWatch};
 use crate::parcel::Prepared;
+use crate::pipeline::Progress;
 use crate::source::no_server;
 use crate::verify::{Seen, Verifier};
 
@@ -100,10 +102,16 @@ impl Destination {
     pub(crate) fn publish(self, verifier: &mut Verifier<'_>) -> Result<(), Failed> {
         match self {
             Destination::Store(staged) => match verifier.verify_store(staged.store()) {
-                Ok(()) => staged.publish().map(drop).map_err(|error| Failed {
-                    error: error.hint_also(KEPT),
-                    destination: None,
-                }),
+                Ok(()) => {
+                    let target = staged.target().map(Path::to_path_buf);
+                    staged.publish_closed().map_err(|error| {
+                        let appeared = target.is_some_and(|path| Identity::read(&path).is_ok());
+                        Failed::at_end(match appeared {
+                            true => error,
+                            false => error.hint_also(KEPT),
+                        })
+                    })
+                }
                 Err(error) => Err(Failed {
                     error,
                     destination: Some(Box::new(Destination::Store(staged))),
@@ -230,13 +238,30 @@ impl Writer<'_> {
         }
     }
 
-    /// Ends the writing; `marks` are the source's last commit and the OID from which on none was handed
-    /// out. Returns how many references lead nowhere, where that is known.
-    pub(crate) fn finish(self, (tid, oids_from): (Tid, Oid)) -> Result<Option<u64>> {
-        match self {
-            Writer::Store { importer, .. } => Ok(Some(importer.finish(tid, oids_from)?.dangling)),
-            Writer::Durus(..) => Ok(None),
-        }
+    /// Ends the writing, with the last note; `marks` are the source's last commit and the OID from which on
+    /// none was handed out. Returns how many references lead nowhere, where that is known.
+    pub(crate) fn finish(
+        self,
+        (tid, oids_from): (Tid, Oid),
+        note: &Note,
+        progress: &dyn Progress,
+        watch: &StopWatch,
+    ) -> Result<Option<u64>> {
+        let Writer::Store { importer, .. } = self else {
+            return Ok(None);
+        };
+        progress.begin("link", Some(note.objects));
+        let last = |summary: &ImportSummary| {
+            let last = Note {
+                dangling: Some(summary.dangling),
+                ..note.clone()
+            };
+            Some(last.encode())
+        };
+        let summary = importer.finish_watched(tid, oids_from, &last, &|objects| {
+            watch.advance(progress, objects)
+        })?;
+        Ok(Some(summary.dangling))
     }
 }
 

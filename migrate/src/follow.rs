@@ -20,8 +20,9 @@ use crate::destination::Destination;
 use crate::durus::DurusObject;
 use crate::note::Note;
 use crate::options::{MigrateOptions, OnError, StopWatch};
+use crate::pace::Pace;
 use crate::parcel::Reject;
-use crate::pipeline::{Progress, interrupted};
+use crate::pipeline::Progress;
 use crate::rejects::Rejects;
 use crate::source::Source;
 use crate::verify::mismatch;
@@ -118,7 +119,7 @@ impl<'a> Follower<'a> {
             let changed = match self.follow(round, marks) {
                 // The round took so long that the source does not show its state any more.
                 Err(error) if error.kind() == ErrorKind::TooOld => {
-                    self.look_up()?;
+                    self.watch.check()?;
                     continue;
                 }
                 changed => changed?,
@@ -155,7 +156,7 @@ impl<'a> Follower<'a> {
                 continue;
             }
             if (looked_at as u64).is_multiple_of(STEP) {
-                self.look_up()?;
+                self.watch.check()?;
             }
             self.add(&mut chunk, oid, known, marks)?;
             if chunk.catch_up.bytes() >= CHUNK_BYTES {
@@ -259,23 +260,17 @@ impl<'a> Follower<'a> {
     /// The objects that differ, as far as OIDs and tids tell: of files of other kinds all may.
     fn compare(&self) -> Result<SortedPairs> {
         let memory = self.options.sort_bytes();
-        let (mut here, mut listed) = (PairSorter::new(None, memory), Ok(()));
+        let mut here = PairSorter::new(None, memory);
+        let pace = Pace::new(self.progress, self.watch);
         self.staged.store().scan_unverified(&mut |oid, bytes| {
             let record = Record::parse_unverified(oid, bytes);
-            let tid = record.map_or(u64::MAX, |record| record.tid.0);
-            if listed.is_ok() {
-                listed = here.push(oid.0, tid);
-            }
+            here.push(oid.0, record.map_or(u64::MAX, |record| record.tid.0))?;
+            pace.step(0)
         })?;
-        listed?;
         let (mut here, mut differ) = (here.finish()?, PairSorter::new(None, memory));
         let mut next = here.next().transpose()?;
-        let mut seen: u64 = 0;
         self.source.tids(&mut |oid, tid| {
-            seen += 1;
-            if seen.is_multiple_of(STEP) {
-                self.look_up()?;
-            }
+            pace.step(0)?;
             while let Some((other, _)) = next.filter(|(other, _)| *other < oid.0) {
                 differ.push(other, 0)?;
                 next = here.next().transpose()?;
@@ -299,16 +294,9 @@ impl<'a> Follower<'a> {
     fn rest(&self, time: Duration) -> Result<()> {
         let begin = Instant::now();
         while let Some(left) = time.checked_sub(begin.elapsed()) {
-            self.look_up()?;
+            self.watch.check()?;
             std::thread::sleep(left.min(NAP));
         }
         Ok(())
-    }
-
-    /// Ends the following where it has to stop.
-    fn look_up(&self) -> Result<()> {
-        self.watch
-            .reason()
-            .map_or(Ok(()), |reason| Err(interrupted(reason)))
     }
 }

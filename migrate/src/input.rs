@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use durum_core::{Error, ErrorKind, IoResultExt, Result};
+use durum_core::{Error, ErrorKind, IoResultExt, Oid, Result};
 
 /// An open file whose size is known.
 #[derive(Debug)]
@@ -103,6 +103,14 @@ impl Input {
     }
 }
 
+/// Names the object, where an error is about what lies in its place.
+pub(crate) fn of_object(error: Error, oid: Oid) -> Error {
+    match error.kind() {
+        ErrorKind::Damaged | ErrorKind::Io => error.with_oid(oid),
+        _ => error,
+    }
+}
+
 /// Takes a shared lock; false where somebody holds an exclusive one.
 pub(crate) fn lock_shared(file: &File) -> bool {
     // A file system without locks cannot tell; the original programs would not start there.
@@ -160,12 +168,14 @@ impl<'i> Window<'i> {
             let onwards = at >= self.start && at - self.start < NEAR_BYTES;
             let take = if onwards { FAR_BYTES } else { JUMP_BYTES };
             let left = usize::try_from(self.input.len - at).unwrap_or(usize::MAX);
-            self.bytes.resize(take.max(len).min(left), 0);
             self.start = at;
-            if let Err(error) = self.input.read_at(&mut self.bytes, at) {
-                self.bytes.clear();
-                return Err(error);
-            }
+            let mut read = |length| {
+                self.bytes.resize(length, 0);
+                let read = self.input.read_at(&mut self.bytes, at);
+                read.inspect_err(|_| self.bytes.clear())
+            };
+            // What is read ahead may lie where the disk fails, and what is wanted may not.
+            read(take.max(len).min(left)).or_else(|_| read(len))?;
         }
         let skip = usize::try_from(at - self.start).unwrap_or(usize::MAX);
         Ok(self.bytes.get(skip..).and_then(|bytes| bytes.get(..len)))

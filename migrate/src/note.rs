@@ -8,12 +8,12 @@ use durum_core::{Error, ErrorKind, Oid, Result};
 use crate::durus::DurusObject;
 use crate::zodb::LeftOut;
 
-const MAGIC: &str = "durum migration 1";
+const MAGIC: &str = "durum migration 2";
 
 /// The note of a batch: text, so that a person can read it with an engine's own tools.
 ///
 /// ```text
-/// durum migration 1
+/// durum migration 2
 /// source = store 0f.. at commit 17
 /// codec = zstd
 /// digest = yes
@@ -21,6 +21,7 @@ const MAGIC: &str = "durum migration 1";
 /// bytes = 123456
 /// rejects = 0
 /// weak references, references to other databases, blobs = 0 0 0
+/// dangling = unknown
 /// next = 1207
 /// sum = 64 hexadecimal digits
 /// ```
@@ -40,6 +41,8 @@ pub(crate) struct Note {
     pub(crate) rejects: u64,
     /// What of a ZODB file was left out.
     pub(crate) left_out: LeftOut,
+    /// References to objects that do not exist, of a destination that has everything.
+    pub(crate) dangling: Option<u64>,
     /// The OID to go on from.
     pub(crate) next: Oid,
 }
@@ -47,6 +50,7 @@ pub(crate) struct Note {
 /// What follows the source's description when it was followed to its end, and the destination cannot be
 /// brought up to date any more as it is.
 const AT_END: &str = ", to its end";
+const UNKNOWN: &str = "unknown";
 const LEFT_OUT: &str = "weak references, references to other databases, blobs";
 
 impl Note {
@@ -62,7 +66,9 @@ impl Note {
             blobs,
         } = self.left_out;
         let _ = writeln!(text, "{LEFT_OUT} = {weak} {cross_database} {blobs}");
-        let _ = writeln!(text, "next = {}", self.next.0);
+        let dangling = self.dangling.map(|count| count.to_string());
+        let dangling = dangling.as_deref().unwrap_or(UNKNOWN);
+        let _ = writeln!(text, "dangling = {dangling}\nnext = {}", self.next.0);
         if let Some(sum) = &self.digest {
             let _ = writeln!(text, "sum = {sum}");
         }
@@ -100,6 +106,10 @@ impl Note {
             cross_database: numbers.next()??,
             blobs: numbers.next()??,
         };
+        let dangling = match value("dangling")? {
+            UNKNOWN => None,
+            count => Some(count.parse().ok()?),
+        };
         let next = Oid(value("next")?.parse().ok()?);
         let digest = match digests {
             true => Some(Digest::parse(value("sum")?, objects)?),
@@ -113,6 +123,7 @@ impl Note {
             bytes,
             rejects,
             left_out,
+            dangling,
             next,
         })
     }
@@ -198,6 +209,7 @@ mod tests {
                 cross_database: 5,
                 blobs: 6,
             },
+            dangling: None,
             next: Oid(8),
         };
         let bytes = note.encode();
@@ -207,6 +219,11 @@ mod tests {
             ..note.clone()
         };
         assert_eq!(Note::decode(&plain.encode()).unwrap(), plain);
+        let complete = Note {
+            dangling: Some(9),
+            ..note.clone()
+        };
+        assert_eq!(Note::decode(&complete.encode()).unwrap(), complete);
         for end in 0..bytes.len() - 1 {
             assert!(Note::decode(&bytes[..end]).is_err(), "{end}");
         }

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use durum_core::Result;
+
+use crate::pipeline::{Progress, interrupted};
+
 /// How a copy is verified before it appears.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
@@ -25,7 +29,8 @@ pub enum OnError {
     /// The migration ends, and can be resumed.
     #[default]
     Stop,
-    /// The object is left out, and counted. What can be had of it goes into the directory, if one is
+    /// The object is left out, and counted, whether its bytes are wrong or the disk does not give them; what
+    /// is wrong with the source as a whole ends the migration all the same. What can be had of it goes into the directory, if one is
     /// named: `OID.txt` with the reason, and `OID.record` with its bytes as they are stored.
     Skip(Option<PathBuf>),
 }
@@ -129,5 +134,19 @@ impl StopWatch {
         }
         let over = self.end.is_some_and(|end| Instant::now() >= end);
         over.then_some("its time is over")
+    }
+
+    /// An error where it has to stop.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.reason() {
+            Some(reason) => Err(interrupted(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// So many more objects of a phase are done; an error where it has to stop.
+    pub(crate) fn advance(&self, progress: &dyn Progress, objects: u64) -> Result<()> {
+        progress.advance(objects, 0);
+        self.check()
     }
 }

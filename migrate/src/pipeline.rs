@@ -11,20 +11,22 @@ use durum_core::digest::Digest;
 use durum_core::engine::Registry;
 use durum_core::record::Codecs;
 use durum_core::store::LocalStore;
-use durum_core::{Error, ErrorKind, Oid, Result, Tid};
+use durum_core::{Error, ErrorKind, Oid, Result};
 
 use crate::channel::Channel;
-use crate::destination::{Destination, Failed, KEPT, Writer};
-use crate::follow::{self, Followed, Follower};
+use crate::destination::{Destination, Writer};
+use crate::ending::{End, Filled, nothing_copied, stopped, tell_of_room};
+use crate::follow::{self, Followed};
 use crate::note::Note;
-use crate::options::{MigrateOptions, OnError, StopWatch, Verify};
+use crate::options::{MigrateOptions, OnError, StopWatch};
+use crate::pace::Pace;
 use crate::parcel::{Parcel, Prepared, Preparer};
 use crate::phases::{Clock, Phases};
 use crate::rate::Rate;
 use crate::rejects::Rejects;
 use crate::reuse::Spare;
 use crate::source::Source;
-use crate::verify::{Seen, Verifier};
+use crate::verify::Seen;
 use crate::zodb::LeftOut;
 
 /// What a migration did.
@@ -112,7 +114,7 @@ pub fn migrate(
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let open = || Source::open(registry, source, options.follow);
-    migrate_from(registry, &open, destination, options, progress)
+    migrate_from(registry, &open, destination, options, progress).map_err(tell_of_room)
 }
 
 /// As [`migrate`] with [`MigrateOptions::follow`], from a store that is open in this process and is
@@ -134,7 +136,7 @@ pub fn migrate_open(
         ..options.clone()
     };
     let open = || Source::of_store(source.clone(), still.clone(), true);
-    migrate_from(registry, &open, destination, &options, progress)
+    migrate_from(registry, &open, destination, &options, progress).map_err(tell_of_room)
 }
 
 fn migrate_from(
@@ -147,14 +149,17 @@ fn migrate_from(
     Destination::check(destination)?;
     follow::check(destination, options)?;
     let (watch, clock) = (StopWatch::start(options), Clock::start());
-    let rejects = Rejects::new(&options.on_error)?;
     let mut source = open()?;
     if options.reachable_only {
         progress.begin("walk", None);
         clock.end(|phases| &mut phases.open);
-        source.only_reachable(options.sort_bytes())?;
+        let pace = Pace::new(progress, &watch);
+        source
+            .only_reachable(options.sort_bytes(), &|| pace.step(0))
+            .map_err(nothing_copied)?;
         clock.end(|phases| &mut phases.walk);
     }
+    let rejects = Rejects::new(&options.on_error)?;
     let description = source.description()?;
     let (since, _) = source.marks()?;
     let (target, left) = Destination::open(registry, destination, options)?;
@@ -174,151 +179,17 @@ fn migrate_from(
         progress,
         watch: &watch,
     };
-    let mut followed = Followed::default();
-    if options.follow {
-        let since = Some(since).filter(|_| !filled.resumed);
-        match end.follow(&mut source, &rejects, since, &mut filled) {
-            Ok(result) => followed = result,
-            Err((error, destination_read)) => {
-                let target = Some(filled.target);
-                return Err(stopped(error, target, destination_read, options));
-            }
-        }
-    }
-    end.publish(&source, filled, followed)
-}
-
-/// What comes after the copy.
-struct End<'a> {
-    options: &'a MigrateOptions,
-    progress: &'a dyn Progress,
-    watch: &'a StopWatch,
-    clock: &'a Clock,
-}
-
-impl End<'_> {
-    fn verifier<'a>(
-        &'a self,
-        source: &'a Source,
-        note: &Note,
-        seen: Seen,
-        dangling: Option<u64>,
-    ) -> Verifier<'a> {
-        Verifier {
-            how: self.options.verify,
-            source,
-            watch: self.watch,
-            clock: self.clock,
-            objects: note.objects,
-            skips: self.options.on_error != OnError::Stop || note.rejects > 0,
-            rejects: note.rejects,
-            source_failed: false,
-            expected: note.digest,
-            seen,
-            progress: self.progress,
-            dangling,
-        }
-    }
-
-    /// Verifies what has not been verified yet, and makes the destination appear.
-    fn publish(&self, source: &Source, filled: Filled, followed: Followed) -> Result<Outcome> {
-        let Filled {
-            target,
-            note,
-            seen,
-            dangling,
-            resumed,
-        } = filled;
-        let mut verifier = self.verifier(source, &note, seen, dangling);
-        verifier.how = match self.options.verify {
-            // Read back bit by bit.
-            Verify::Digest if self.options.follow => Verify::None,
-            how => how,
-        };
-        if let Err(Failed { error, destination }) = target.publish(&mut verifier) {
-            let destination = destination.map(|it| *it);
-            let destination_read = !verifier.source_failed;
-            return Err(stopped(error, destination, destination_read, self.options));
-        }
-        self.clock.end(|phases| &mut phases.publish);
-        Ok(Outcome {
-            objects: note.objects,
-            bytes: note.bytes,
-            digest: note.digest,
-            torn_bytes: source.torn_bytes(),
-            dangling: verifier.dangling.unwrap_or_default(),
-            resumed,
-            rejects: note.rejects,
-            left_out: note.left_out,
-            rounds: followed.rounds,
-            followed: followed.objects,
-            phases: self.clock.phases(),
-        })
-    }
-
-    /// Verifies the copy, and follows the source to its end. With an error comes whether it was the
-    /// destination that was read.
-    fn follow(
-        &self,
-        source: &mut Source,
-        rejects: &Rejects,
-        since: Option<Tid>,
-        filled: &mut Filled,
-    ) -> Result<Followed, (Error, bool)> {
-        let staged = follow::staged(&filled.target).map_err(|error| (error, true))?;
-        let seen = Seen::new(&filled.target, self.options);
-        let mut verifier = self.verifier(source, &filled.note, seen, Some(0));
-        verifier.how = match self.options.verify {
-            // What comes later can be compared only at the end.
-            Verify::Full => Verify::Digest,
-            how => how,
-        };
-        let verified = verifier.verify_store(staged.store());
-        verified.map_err(|error| (error, true))?;
-        let follower = Follower {
-            source,
-            staged,
-            note: &mut filled.note,
-            rejects,
-            options: self.options,
-            watch: self.watch,
-            progress: self.progress,
-        };
-        let followed = follower.run(since).map_err(|error| (error, false))?;
-        self.clock.end(|phases| &mut phases.follow);
-        filled.dangling = Some(followed.dangling);
-        Ok(followed)
-    }
-}
-
-/// What is to be said of an error after which a destination may be left that can be gone on with. Damage
-/// is that of the `destination_read`, or else of the source.
-fn stopped(
-    error: Error,
-    destination: Option<Destination>,
-    destination_read: bool,
-    options: &MigrateOptions,
-) -> Error {
-    let worth_keeping = match error.kind() {
-        // What is wrong is not, nor what will not fit in the end.
-        ErrorKind::Mismatch | ErrorKind::TooLarge => false,
-        ErrorKind::Damaged => !destination_read,
-        _ => true,
+    let followed = match options.follow {
+        true => end.follow(&mut source, &rejects, since, &mut filled),
+        false => Ok(Followed::default()),
     };
-    let destination = destination.filter(|_| worth_keeping);
-    match destination.is_some_and(|destination| destination.leave(options.digests())) {
-        true => error.hint_also(KEPT),
-        false => error,
+    match followed {
+        Ok(followed) => end.publish(&source, filled, followed),
+        Err((error, destination_read)) => {
+            let target = Some(filled.target);
+            Err(stopped(error, target, destination_read, options))
+        }
     }
-}
-
-/// A destination that has everything.
-struct Filled {
-    target: Destination,
-    note: Note,
-    seen: Seen,
-    dangling: Option<u64>,
-    resumed: bool,
 }
 
 /// What a copy has come to.
@@ -402,12 +273,10 @@ impl Copy<'_> {
         note: &mut Note,
         seen: &mut Seen,
     ) -> Result<Copied> {
-        self.progress.begin("copy", Some(self.source.objects()?));
-        self.progress.skip(note.objects + note.rejects, note.bytes);
         self.clock.end(|phases| &mut phases.open);
         if let Some(objects) = destination.complete()? {
-            return Ok(match objects == note.objects {
-                true => Copied::All(None),
+            return Ok(match objects == note.objects && note.dangling.is_some() {
+                true => Copied::All(note.dangling),
                 false => Copied::Unusable,
             });
         }
@@ -422,7 +291,12 @@ impl Copy<'_> {
         match destination {
             Destination::Store(staged) => {
                 let memory = self.options.sort_bytes();
-                let mut importer = match staged.resumable_importer(note.encode(), memory) {
+                if note.objects > 0 {
+                    self.progress.begin("resume", Some(note.objects));
+                }
+                let watch = |objects| self.watch.advance(self.progress, objects);
+                let importer = staged.resumable_importer(note.encode(), memory, &watch);
+                let mut importer = match importer {
                     Err(error) if error.kind() == ErrorKind::Damaged => {
                         return Ok(Copied::Unusable);
                     }
@@ -463,6 +337,8 @@ impl Copy<'_> {
         from: Oid,
         note: &mut Note,
     ) -> Result<Copied> {
+        self.progress.begin("copy", Some(self.source.objects()?));
+        self.progress.skip(note.objects + note.rejects, note.bytes);
         let threads = self.options.threads();
         let share = self.options.in_flight_bytes() / threads / 2;
         let read: Vec<Channel<Parcel>> = (0..threads).map(|_| Channel::new(share)).collect();
@@ -519,7 +395,8 @@ impl Copy<'_> {
             }
         })?;
         self.clock.end(|phases| &mut phases.copy);
-        let dangling = writer.finish(self.source.marks()?)?;
+        let marks = self.source.marks()?;
+        let dangling = writer.finish(marks, note, self.progress, self.watch)?;
         self.clock.end(|phases| &mut phases.link);
         Ok(Copied::All(dangling))
     }
@@ -555,9 +432,7 @@ impl Copy<'_> {
             self.progress
                 .advance(prepared.objects() + rejected, prepared.data_bytes);
             spare.give(prepared);
-            if let Some(reason) = self.watch.reason() {
-                return Err(interrupted(reason));
-            }
+            self.watch.check()?;
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ pub fn plan(
     let mut source = Source::open(registry, source, options.follow)?;
     follow::check(destination, options)?;
     if options.reachable_only {
-        source.only_reachable(options.sort_bytes())?;
+        source.only_reachable(options.sort_bytes(), &|| Ok(()))?;
     }
     let (objects, bytes) = (source.objects()?, source.bytes()?);
     let (path, done) = look(registry, destination, options)?;

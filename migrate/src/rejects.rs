@@ -3,12 +3,32 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use durum_core::{IoResultExt as _, Result};
+use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 
 use crate::options::OnError;
 use crate::parcel::Reject;
 
 const DOING: &str = "write down a rejected object";
+/// The system's number for an error of reading, on Linux and others alike.
+const EIO: i32 = 5;
+
+/// Whether an error of reading keeps one object from being copied, and not the rest: its bytes are wrong,
+/// or the disk does not give them. Which object that is it has to say.
+pub(crate) fn is_of_an_object(error: &Error) -> bool {
+    !error.oids().is_empty()
+        && match error.kind() {
+            ErrorKind::Damaged => true,
+            // A device that is gone, or a file server that does not answer, is no object's fault.
+            ErrorKind::Io => system_error(error) == Some(EIO),
+            _ => false,
+        }
+}
+
+fn system_error(error: &Error) -> Option<i32> {
+    use std::error::Error as _;
+    let cause = error.source()?.downcast_ref::<std::io::Error>()?;
+    cause.raw_os_error()
+}
 
 /// Where they are written down.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use durum_core::{Error, ErrorKind, IoResultExt as _, Oid, Result, Tid};
 use crate::durus::{DurusFile, DurusObject};
 use crate::input::{SORT_BYTES, Writers};
 use crate::parcel::Parcel;
+use crate::rejects::is_of_an_object;
 use crate::reuse::Spare;
 use crate::walk::Walk;
 use crate::zodb::{LeftOut, ZodbFile};
@@ -95,21 +96,27 @@ impl Source {
     }
 
     /// Leaves out what the root does not reach, by walking from it first. The sets of OIDs take up to
-    /// `memory_bytes` each.
+    /// `memory_bytes` each. `watch` is called for each object.
     ///
     /// # Errors
-    /// Those of reading; `Damaged` where an object on the way cannot be read, since what hangs on it is
-    /// not known then.
-    pub(crate) fn only_reachable(&mut self, memory_bytes: usize) -> Result<()> {
-        let (reached, mut missing) =
-            reach_with(memory_bytes, &mut |oid, refs| match &self.files {
+    /// Those of reading and of `watch`; `Damaged` where an object on the way cannot be read, since what
+    /// hangs on it is not known then.
+    pub(crate) fn only_reachable(
+        &mut self,
+        memory_bytes: usize,
+        watch: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        let (reached, mut missing) = reach_with(memory_bytes, &mut |oid, refs| {
+            watch()?;
+            match &self.files {
                 Files::Store { snapshot, .. } => snapshot.load_with(oid, &mut |record| {
                     refs.extend(record.refs());
                     Ok(())
                 }),
                 Files::Durus(file) => Ok(take_refs(file.load(oid)?, refs)),
                 Files::Zodb(file) => Ok(take_refs(file.load(oid)?, refs)),
-            })?;
+            }
+        })?;
         if missing.contains(Oid::ROOT)? && self.objects()? > 0 {
             return Err(Error::new(ErrorKind::Usage, "find what the root reaches")
                 .because("the source has no root, object 0")
@@ -250,9 +257,9 @@ impl Source {
                 }
                 Err(error) => {
                     let oid = error.oids().first().copied();
-                    let damaged = error.kind() == ErrorKind::Damaged;
+                    let skipped = skips && is_of_an_object(&error);
                     // Where it is not known which object that is, it is not known where to go on.
-                    let Some(oid) = oid.filter(|oid| skips && damaged && *oid >= start) else {
+                    let Some(oid) = oid.filter(|oid| skipped && *oid >= start) else {
                         return Err(error);
                     };
                     if self.wants(oid)? {

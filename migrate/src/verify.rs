@@ -2,21 +2,20 @@
 
 use durum_core::collect::OidSet;
 use durum_core::digest::Digest;
-use durum_core::store::{LocalStore, Snapshot, Store as _};
+use durum_core::store::{LocalStore, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result};
 
 use crate::destination::Destination;
 use crate::durus::{DurusFile, DurusObject};
-use crate::options::{MigrateOptions, StopWatch, Verify};
+use crate::options::{MigrateOptions, Verify};
+use crate::pace::Pace;
 use crate::phases::Clock;
-use crate::pipeline::{Difference, Progress, interrupted};
+use crate::pipeline::{Difference, Progress};
 use crate::source::Source;
 use crate::walk::Walk;
 
 /// Memory for the set of OIDs that were copied.
 const SEEN_BYTES: usize = 16 << 20;
-/// Progress is told, and a request to stop noticed, after this many objects.
-const STEP: u64 = 1024;
 
 /// The OIDs that were copied, to find references to others.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ impl Seen {
 pub(crate) struct Verifier<'a> {
     pub(crate) how: Verify,
     pub(crate) source: &'a Source,
-    pub(crate) watch: &'a StopWatch,
+    pub(crate) pace: Pace<'a>,
     pub(crate) clock: &'a Clock,
     /// Objects that were copied.
     pub(crate) objects: u64,
@@ -86,15 +85,17 @@ impl Verifier<'_> {
     }
 
     fn verify_open(&mut self, store: &LocalStore) -> Result<()> {
-        if self.dangling.is_none() {
-            self.dangling = Some(count_dangling(&*store.snapshot()?)?);
-        }
         match self.how {
             Verify::None => Ok(()),
             Verify::Count => {
                 // The store's own count is what the copy told it: the rows are what counts.
+                self.progress.begin("verify", Some(self.objects));
                 let mut found = 0;
-                store.scan_unverified(&mut |_, _| found += 1)?;
+                store.scan_unverified(&mut |_, stored| {
+                    found += 1;
+                    self.pace.step(stored.len())
+                })?;
+                self.pace.tell()?;
                 self.compare_counts(found)
             }
             Verify::Digest | Verify::Full => {
@@ -131,8 +132,9 @@ impl Verifier<'_> {
         while walk.next(&mut object)? {
             found.add(object.oid, object.refs.iter().copied(), &object.data);
             self.note(&object)?;
-            self.step(found.objects())?;
+            self.pace.step(object.data.len())?;
         }
+        self.pace.tell()?;
         let expected = self.expected.unwrap_or_default();
         if found == expected {
             return Ok(());
@@ -150,7 +152,7 @@ impl Verifier<'_> {
         let (mut left, mut right) = (DurusObject::default(), DurusObject::default());
         let first = self.of_source(expected.next(&mut left))?;
         let mut more = (first, found.next(&mut right)?);
-        let (mut counts, mut steps) = ([0; 3], 0);
+        let mut counts = [0; 3];
         while more.0 || more.1 {
             let order = match more {
                 (true, true) => left.oid.cmp(&right.oid),
@@ -176,9 +178,9 @@ impl Verifier<'_> {
             if order.is_le() {
                 more.0 = self.of_source(expected.next(&mut left))?;
             }
-            steps += 1;
-            self.step(steps)?;
+            self.pace.step(left.data.len())?;
         }
+        self.pace.tell()?;
         if expected.passed() > self.rejects {
             let error = Error::damaged(
                 "verify the copy",
@@ -209,17 +211,6 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn step(&self, done: u64) -> Result<()> {
-        if !done.is_multiple_of(STEP) {
-            return Ok(());
-        }
-        self.progress.advance(STEP, 0);
-        match self.watch.reason() {
-            Some(reason) => Err(interrupted(reason)),
-            None => Ok(()),
-        }
-    }
-
     fn compare_counts(&self, found: u64) -> Result<()> {
         let expected = self.objects;
         if found == expected {
@@ -229,23 +220,6 @@ impl Verifier<'_> {
             "{expected} objects were copied, and {found} are there"
         )))
     }
-}
-
-/// The references to objects that do not exist.
-fn count_dangling(snapshot: &dyn Snapshot) -> Result<u64> {
-    let mut oids = OidSet::new(SEEN_BYTES);
-    let mut scan = snapshot.scan(Oid::ROOT)?;
-    while let Some(record) = scan.next()? {
-        oids.insert(record.oid)?;
-    }
-    let mut dangling = 0;
-    let mut scan = snapshot.scan(Oid::ROOT)?;
-    while let Some(record) = scan.next()? {
-        for oid in record.refs() {
-            dangling += u64::from(!oids.contains(oid)?);
-        }
-    }
-    Ok(dangling)
 }
 
 pub(crate) fn mismatch(reason: String) -> Error {

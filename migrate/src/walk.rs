@@ -2,9 +2,10 @@
 
 use durum_core::record::Record;
 use durum_core::store::{ScanStored, Snapshot};
-use durum_core::{Error, ErrorKind, Oid, Result};
+use durum_core::{Error, Oid, Result};
 
 use crate::durus::{self, DurusFile, DurusObject};
+use crate::rejects::is_of_an_object;
 use crate::source::Source;
 use crate::zodb::{self, ZodbFile};
 
@@ -78,7 +79,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn next(&mut self, object: &mut DurusObject) -> Result<bool> {
         loop {
             match self.read(object) {
-                Err(error) if self.skips && error.kind() == ErrorKind::Damaged => {
+                Err(error) if self.skips && is_of_an_object(&error) => {
                     self.pass_over(error)?;
                     self.passed += 1;
                 }

@@ -10,6 +10,7 @@ mod commands;
 mod configuration;
 mod damage;
 mod follow;
+mod full_disk;
 mod interrupted;
 mod kit;
 mod migrate;

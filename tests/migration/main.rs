@@ -5,6 +5,7 @@
 //! - `pairs`: every engine to every other, with every codec.
 //! - `failures`: what must not happen, and that nothing is left behind when it does.
 //! - `follow`: stores that are committed to while they are copied.
+//! - `stops`: stopping in every phase, and going on.
 //!
 //! Random tests print their seed; `DURUM_TEST_SEED` repeats one.
 
@@ -18,3 +19,4 @@ mod follow;
 mod kept;
 mod pairs;
 mod sample;
+mod stops;

@@ -16,6 +16,7 @@ use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 use crate::NAME;
 use crate::engine::{SledEngine, sync, sync_all};
 use crate::reclaim::disk_bytes;
+use crate::recover::{BLOBS, KEPT, TABLE};
 use crate::tree::{FILE, Tree, UNLOCK_MAX, UNLOCK_POLL};
 
 /// Names the database that counts, where it is not that in the directory itself.
@@ -156,8 +157,8 @@ pub(crate) fn remove_all_but(dir: &Path, kept: &Path) -> Result<()> {
     for entry in fs::read_dir(dir).during(REMOVE, dir)? {
         let path = entry.during(REMOVE, dir)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let of_the_first =
-            name == FILE || name == "conf" || name == "blobs" || name.starts_with("snap.");
+        let of_the_first = [FILE, "conf", BLOBS].contains(&&*name)
+            || [TABLE, KEPT].iter().any(|prefix| name.starts_with(prefix));
         let left = name == CURRENT_NEW
             || (name.starts_with(PREFIX) && path != kept)
             || (of_the_first && kept != dir);

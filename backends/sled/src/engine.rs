@@ -19,11 +19,9 @@ use crate::compact::{self, Copied};
 use crate::config::VALUE_BYTES_MAX;
 use crate::generation;
 use crate::reclaim;
+use crate::recover::BLOBS;
 use crate::snapshot::SledSnapshot;
 use crate::tree::{FILE, Tree, tree_key};
-
-/// Large values have files of their own in this directory.
-const BLOBS: &str = "blobs";
 
 const SYNC: &str = "sync the database";
 
@@ -225,7 +223,9 @@ impl Engine for SledEngine {
             let count = self.count() + 1;
             batch.insert(generation::ROW, &generation::encode(count));
             self.tree()
-                .run("apply a batch", |tree| tree.apply_batch(batch))?;
+                .run("apply a batch", |tree| tree.apply_batch(batch))
+                // What of it is in sled's buffers is uncertain, and a flush would wait for the rest.
+                .inspect_err(|_| self.failed.store(true, Ordering::Release))?;
             self.count.store(count, Ordering::Release);
         }
         self.make_durable(durability)?;

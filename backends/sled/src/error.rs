@@ -50,11 +50,13 @@ fn convert(error: sled::Error, operation: &'static str) -> Error {
         },
         _ => ErrorKind::Damaged,
     };
-    let reason = error.to_string();
     let converted = Error::new(kind, operation)
         .with_engine(NAME)
-        .because(reason)
-        .caused_by(error);
+        .because(error.to_string());
+    let converted = match error {
+        sled::Error::Io(error) => converted.caused_by(error),
+        other => converted.caused_by(other),
+    };
     if kind == ErrorKind::Damaged {
         return converted.hint(HINT);
     }

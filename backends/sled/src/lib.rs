@@ -17,13 +17,16 @@
 //!   flushes the device's cache nor the file's size, and never syncs the files of large values): the
 //!   file `db`, new files in `blobs`, and the directories.
 //!
+//! Opening a database takes two steps, so that the power may be lost in it; `recover.rs` tells why.
+//!
 //! # Space
 //! sled's files grow to many times their data, and never shrink. Compaction copies all rows into a new
 //! database in a directory beside, `compacted-1` and so on, and the file `current` then names that one.
 //!
 //! # Failing disks
-//! After a write that the system refused, sled can wait for ever for it. Nothing acknowledged is lost by
-//! that; the process has to be killed.
+//! After a write that the system refused, sled can wait for ever for it when it is closed. Nothing
+//! acknowledged is lost by that: after some seconds it is left to itself, on a thread of its own, and the
+//! database can be opened again by another process, or when this one has ended.
 //!
 //! # Damage
 //! A `db` that was cut opens in sled as an empty database, without a word. So every batch also counts
@@ -39,6 +42,7 @@ mod engine;
 mod error;
 mod generation;
 mod reclaim;
+mod recover;
 mod snapshot;
 mod tree;
 

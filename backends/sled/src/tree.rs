@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use durum_core::engine::{Key, Options, Table};
@@ -11,6 +12,7 @@ use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 use crate::NAME;
 use crate::config;
 use crate::error::guarded;
+use crate::recover::{Stop, remove_unfinished_tables};
 
 /// sled's own name of its main file.
 pub(crate) const FILE: &str = "db";
@@ -29,27 +31,33 @@ pub(crate) struct Tree {
     pub(crate) dir: PathBuf,
     /// Set by a panic or damage, after which sled's state cannot be relied upon.
     broken: AtomicBool,
+    /// Set by any other error, after which sled may wait for ever.
+    failed: AtomicBool,
 }
 
 impl Tree {
-    /// Opens the database in `dir`, or creates it where `dir` is empty.
+    /// Opens the database in `dir`, or creates it where `dir` is empty. What is there has to be durable.
     pub(crate) fn open(dir: &Path, options: &Options) -> Result<Tree> {
-        refuse_missing_file(dir)?;
-        remove_unfinished_snapshots(dir)?;
-        let config = config::config(dir, options);
-        let start = Instant::now();
-        let db = loop {
-            match guarded(dir, OPEN, || config.open()) {
-                Err(error) if error.kind() == ErrorKind::InUse && start.elapsed() < UNLOCK_MAX => {
-                    std::thread::sleep(UNLOCK_POLL);
-                }
-                result => break result?,
-            }
-        };
+        let is_new = refuse_missing_file(dir)?;
+        remove_unfinished_tables(dir)?;
+        if !is_new {
+            let stop = Stop::set(dir)?;
+            let stopped = when_unlocked(|| {
+                guarded(dir, OPEN, || match config::config(dir, options).open() {
+                    Err(error) if Stop::has_worked(&error) => Ok(()),
+                    // There is nothing in the database, and nothing is to be recovered.
+                    opened => opened.map(drop),
+                })
+            });
+            stopped?;
+            stop.lift()?;
+        }
+        let db = when_unlocked(|| guarded(dir, OPEN, || config::config(dir, options).open()))?;
         Ok(Tree {
             db: Some(db),
             dir: dir.to_owned(),
             broken: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
         })
     }
 
@@ -71,10 +79,12 @@ impl Tree {
                 .hint("Open the store again."));
         };
         let result = guarded(&self.dir, operation, || work(db));
-        if let Err(error) = &result
-            && error.kind() == ErrorKind::Damaged
-        {
-            self.broken.store(true, Ordering::Release);
+        match &result {
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                self.broken.store(true, Ordering::Release);
+            }
+            Err(_) => self.failed.store(true, Ordering::Release),
+            Ok(_) => {}
         }
         result
     }
@@ -82,37 +92,52 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // sled flushes when it is dropped, and may panic there as well.
         let db = self.db.take();
-        let _panic = catch_unwind(AssertUnwindSafe(|| drop(db)));
-    }
-}
-
-/// Removes what sled leaves behind when it is killed while it writes a snapshot of its page table: it
-/// takes the unfinished file for a finished one, and then never opens again. The log has everything.
-fn remove_unfinished_snapshots(dir: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(dir).during(OPEN, dir)? {
-        let path = entry.during(OPEN, dir)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "generating")
-        {
-            std::fs::remove_file(&path).during(OPEN, &path)?;
+        // sled flushes when it is dropped, and may panic there as well.
+        let close = move || {
+            let _panic = catch_unwind(AssertUnwindSafe(|| drop(db)));
+        };
+        if !*self.broken.get_mut() && !*self.failed.get_mut() {
+            return close();
+        }
+        // It waits for ever for what a failed write has left in its buffers. Left to itself on a thread, it
+        // holds its lock until the process ends.
+        let (closing, closed) = channel();
+        let thread = std::thread::Builder::new().name("close sled".to_owned());
+        let spawned = thread.spawn(move || {
+            close();
+            let _nobody_waits = closing.send(());
+        });
+        if spawned.is_ok() && closed.recv_timeout(UNLOCK_MAX).is_err() {
+            tracing::warn!(path = %self.dir.display(), "sled does not close after a failed write");
         }
     }
-    Ok(())
 }
 
-/// sled would make an empty database in place of a file that has gone or has lost its bytes.
-fn refuse_missing_file(dir: &Path) -> Result<()> {
+/// Tries again for as long as sled's threads hold the lock.
+fn when_unlocked<T>(open: impl Fn() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        match open() {
+            Err(error) if error.kind() == ErrorKind::InUse && start.elapsed() < UNLOCK_MAX => {
+                std::thread::sleep(UNLOCK_POLL);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// sled would make an empty database in place of a file that has gone or has lost its bytes. True where
+/// there is none yet.
+fn refuse_missing_file(dir: &Path) -> Result<bool> {
     let path = dir.join(FILE);
     let reason = match std::fs::metadata(&path) {
         Ok(file) if file.len() == 0 => "the file is empty",
-        Ok(_) => return Ok(()),
+        Ok(_) => return Ok(false),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let mut entries = std::fs::read_dir(dir).during(OPEN, dir)?;
             if entries.next().is_none() {
-                return Ok(());
+                return Ok(true);
             }
             "the file is missing"
         }

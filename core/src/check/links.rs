@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::external_sort::SortedPairs;
 use crate::id::Oid;
 use crate::store::{LocalStore, TableRows};
+use crate::watch::UNWATCHED;
 
 /// Walks over all tables at once.
 struct Walk<'a> {
@@ -47,7 +48,7 @@ pub(super) fn compare(
     memory_bytes: usize,
     report: &mut Report,
 ) -> Result<u64> {
-    let (objects, pairs) = linker.sorted()?;
+    let (objects, pairs) = linker.sorted(UNWATCHED)?;
     let rows = |table| TableRows::new(store, table);
     let mut walk = Walk {
         store,

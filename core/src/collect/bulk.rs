@@ -22,6 +22,7 @@ use crate::engine::{Key, Table};
 use crate::error::Result;
 use crate::external_sort::{PairSorter, RunReader, RunWriter, SortedPairs};
 use crate::id::{Oid, Tid};
+use crate::watch::{Steps, Watch};
 
 /// Dangling references that are listed at most.
 const DANGLING_MAX: usize = 1000;
@@ -83,33 +84,39 @@ impl Linker {
     }
 
     /// The objects and the references, for walking over both by ascending OID.
-    pub(crate) fn sorted(self) -> Result<(ObjectsRead, Ahead<SortedPairs>)> {
+    pub(crate) fn sorted(self, watch: &Watch<'_>) -> Result<(ObjectsRead, Ahead<SortedPairs>)> {
         let mut objects = self.objects;
         objects.end_run();
         let run = objects.finish()?.pop();
         let reader = run.map(|run| RunReader::new(run, OBJECTS_BUFFER_BYTES));
-        Ok((ObjectsRead(reader), Ahead::new(self.pairs.finish()?)?))
+        Ok((
+            ObjectsRead(reader),
+            Ahead::new(self.pairs.finish_watched(watch)?)?,
+        ))
     }
 
     /// Gives all rows that there have to be to `sink`. `pins` are pairs of OID and session, ascending;
     /// those of objects that do not exist are deleted. Orphans are noted as of `tid`. Of objects that are
-    /// `expected` there are the referrers already.
+    /// `expected` there are the referrers already. `watch` is told of each object once, and may end it.
     pub(crate) fn link(
         self,
         pins: SortedPairs,
         tid: Tid,
         expected: &Expected<'_>,
         sink: &mut Sink<'_>,
+        watch: &Watch<'_>,
     ) -> Result<Linked> {
+        let memory_bytes = self.memory_bytes;
+        let (objects, pairs) = self.sorted(watch)?;
         let mut passes = Passes {
-            rooted: OidSet::new(self.memory_bytes / 4),
+            rooted: OidSet::new(memory_bytes / 4),
             left: WordStack::default(),
             linked: Linked::default(),
             tid,
             expected,
             sink,
+            steps: Steps::new(watch),
         };
-        let (objects, pairs) = self.sorted()?;
         passes.first(objects, pairs, Ahead::new(pins)?)?;
         passes.others(READ_FACTOR, READ_EXTRA)?;
         Ok(passes.linked)
@@ -238,6 +245,11 @@ impl Group {
         Some(Some(anchor))
     }
 
+    /// What of its referrers was read.
+    fn bytes(&self) -> usize {
+        usize::try_from(self.count * 16).unwrap_or(usize::MAX)
+    }
+
     fn links(&self, anchor: Option<Oid>) -> Links {
         Links {
             anchor,
@@ -257,6 +269,7 @@ struct Passes<'a, 'b> {
     tid: Tid,
     expected: &'a Expected<'b>,
     sink: &'a mut Sink<'b>,
+    steps: Steps<'a>,
 }
 
 impl Passes<'_, '_> {
@@ -292,7 +305,9 @@ impl Passes<'_, '_> {
                 }
                 None => push_end(&mut self.left, &group)?,
             }
+            self.steps.object(group.bytes())?;
         }
+        self.steps.tell()?;
         self.absent(&mut pairs, u64::MAX)?;
         while let Some((absent, session)) = pins.next()? {
             (self.sink)(Table::Pins, Key::pair(session, absent), None)?;
@@ -345,6 +360,7 @@ impl Passes<'_, '_> {
                 }
                 None => push_end(&mut self.left, &group)?,
             }
+            self.steps.other(group.bytes())?;
         }
         Ok(progress)
     }
@@ -391,6 +407,7 @@ impl Passes<'_, '_> {
                 }
                 next = pairs.of(target)?;
             }
+            self.steps.other(group.bytes())?;
             if expected {
                 self.emit(&group, None)?;
             }

@@ -140,8 +140,8 @@ impl StagedPlace {
     /// Takes up a place for a store on `engine` at `target` that was begun and left, by whatever.
     ///
     /// # Errors
-    /// `InUse` where somebody is building it, `Usage` where it is for another engine, `Exists` where
-    /// `target` has appeared.
+    /// `InUse` where somebody is building it, `Usage` where it is for another engine, or where there are
+    /// several, `Exists` where `target` has appeared.
     pub fn find(target: &Path, engine: &str) -> Result<Option<StagedPlace>> {
         const DOING: &str = "go on with an unfinished store";
         let target = std::path::absolute(target).during(DOING, target)?;
@@ -149,40 +149,50 @@ impl StagedPlace {
         let (parent, name) = parent_and_name(&target)?;
         let prefix = staging_prefix(&name);
         let _one_at_a_time = lock_directory(parent);
+        let mut found = Vec::new();
         for (staging, id) in unfinished(parent, &prefix) {
-            let lock = Lock::take(&staging)?;
+            let lock = match Lock::take(&staging) {
+                // Whoever was building it has just removed it, or given it its name.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                lock => lock?,
+            };
             // One with an identity was about to get its name.
-            let found = match fs::read_to_string(staging.join(STAGED)) {
+            let begun_on = match fs::read_to_string(staging.join(STAGED)) {
                 // Without the end of the line it was still being marked.
                 Ok(text) => text.strip_suffix('\n').map(str::to_owned),
                 Err(_) => Identity::read(&staging)
                     .ok()
                     .map(|identity| identity.engine),
             };
-            let Some(found) = found else { continue };
-            if found != engine {
-                return Err(Error::new(ErrorKind::Usage, DOING)
-                    .with_path(&staging)
-                    .because(format!(
-                        "it was begun on the engine {found}, not on {engine}"
-                    ))
-                    .hint(format!(
-                        "Name the destination as `{found}:{}`.",
-                        target.display()
-                    )));
+            if let Some(begun_on) = begun_on {
+                found.push((staging, id, lock, begun_on));
             }
-            return Ok(Some(StagedPlace {
-                target,
-                staging,
-                identity: Identity {
-                    engine: engine.to_owned(),
-                    store_id: id,
-                },
-                _lock: lock,
-                stays: false,
-            }));
         }
-        Ok(None)
+        if found.len() > 1 {
+            let paths: Vec<_> = found.iter().map(|found| found.0.as_path()).collect();
+            return Err(several(&target, &paths));
+        }
+        let Some((staging, id, lock, begun_on)) = found.pop() else {
+            return Ok(None);
+        };
+        if begun_on != engine {
+            let reason = format!("it was begun on the engine {begun_on}, not on {engine}");
+            let hint = format!("Name the destination as `{begun_on}:{}`.", target.display());
+            return Err(Error::new(ErrorKind::Usage, DOING)
+                .with_path(&staging)
+                .because(reason)
+                .hint(hint));
+        }
+        Ok(Some(StagedPlace {
+            target,
+            staging,
+            identity: Identity {
+                engine: engine.to_owned(),
+                store_id: id,
+            },
+            _lock: lock,
+            stays: false,
+        }))
     }
 
     /// Marks the place as one that can be gone on with: what the engine has of it is durable.
@@ -214,6 +224,11 @@ impl StagedPlace {
         self.staging.join(STAGED).exists() || Identity::read(&self.staging).is_ok()
     }
 
+    /// Where the place will appear.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// What the store will say of itself.
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -237,7 +252,7 @@ impl StagedPlace {
         self.identity.write(&self.staging)?;
         sync_directory(&self.staging)?;
         remove_if_present(&self.staging.join(STAGED)).during(DOING, &self.staging)?;
-        let (parent, _) = parent_and_name(&self.target)?;
+        let (parent, name) = parent_and_name(&self.target)?;
         // A rename replaces an empty directory and fails on anything else, which is what we want.
         fs::rename(&self.staging, &self.target).map_err(|error| {
             let kind = match error.kind() {
@@ -249,7 +264,16 @@ impl StagedPlace {
                 .with_kind(kind)
         })?;
         self.stays = true;
-        sync_directory(parent)?;
+        sync_directory(parent).map_err(|error| {
+            error.hint(
+                "It is complete and in its place, but may not be there after a loss of power, unless it \
+                 is opened before.",
+            )
+        })?;
+        // Others for this path can never be published now.
+        let one_at_a_time = lock_directory(parent);
+        remove_abandoned(parent, &staging_prefix(&name));
+        drop(one_at_a_time);
         let lock = Lock::again(&self.target, &self._lock)?;
         Ok(Place {
             path: self.target.clone(),
@@ -271,6 +295,23 @@ impl Drop for StagedPlace {
             tracing::warn!(path = %self.staging.display(), %error, "left an unfinished store behind");
         }
     }
+}
+
+/// Which of several unfinished places was meant nobody can tell.
+fn several(target: &Path, found: &[&Path]) -> Error {
+    let names: Vec<String> = found
+        .iter()
+        .filter_map(|path| path.file_name())
+        .map(|name| format!("`{}`", name.to_string_lossy()))
+        .collect();
+    Error::new(ErrorKind::Usage, "go on with an unfinished store")
+        .with_path(target)
+        .because(format!(
+            "{} unfinished ones lie beside it: {}",
+            names.len(),
+            names.join(", ")
+        ))
+        .hint("Remove all but the one to go on with, or begin anew, which removes them all.")
 }
 
 /// Makes the entries of a directory durable.
@@ -440,6 +481,31 @@ mod tests {
         second.publish().unwrap();
         let left: Vec<_> = fs::read_dir(home.path()).unwrap().flatten().collect();
         assert_eq!(left.len(), 2, "{left:?}");
+    }
+
+    #[test]
+    fn of_several_unfinished_places_none_is_chosen() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("store");
+        let begun = [(); 2].map(|()| StagedPlace::create(&path, "lmdb").unwrap());
+        begun.iter().for_each(|staged| staged.mark().unwrap());
+        let error = StagedPlace::find(&path, "lmdb").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
+        let left = begun.map(|staged| staged.leave().unwrap());
+        let error = StagedPlace::find(&path, "lmdb").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
+        for path in &left {
+            let name = path.file_name().unwrap().to_string_lossy();
+            assert!(error.to_string().contains(&*name), "{error}");
+        }
+        fs::remove_dir_all(&left[0]).unwrap();
+        let found = StagedPlace::find(&path, "lmdb").unwrap().unwrap();
+        // One that appears meanwhile has no place to go to any more.
+        let late = StagedPlace::create(&path, "lmdb").unwrap();
+        late.mark().unwrap();
+        late.leave().unwrap();
+        found.publish().unwrap();
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
     }
 
     #[test]

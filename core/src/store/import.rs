@@ -19,6 +19,7 @@ use crate::external_queue::PairQueue;
 use crate::external_sort::PairSorter;
 use crate::id::{Oid, Tid};
 use crate::record::{self, Codec, Codecs, Payload};
+use crate::watch::{UNWATCHED, Watch};
 
 /// Memory for sorting references, where nobody asks for more or less.
 pub(super) const MEMORY_BYTES: usize = 8 << 20;
@@ -380,7 +381,23 @@ impl<'a> Importer<'a> {
     ///
     /// # Errors
     /// As [`Importer::push`].
-    pub fn finish(mut self, tid_min: Tid, oids_from: Oid) -> Result<ImportSummary> {
+    pub fn finish(self, tid_min: Tid, oids_from: Oid) -> Result<ImportSummary> {
+        self.finish_watched(tid_min, oids_from, &|_| None, UNWATCHED)
+    }
+
+    /// As [`Importer::finish`]. `note` makes the last note of an import that can be resumed, which is
+    /// written with the store's state. `watch` is told of the objects as they are linked; where it ends
+    /// that, or anything else does, an import that is resumed does all of it again.
+    ///
+    /// # Errors
+    /// As [`Importer::push`], and those of `watch`.
+    pub fn finish_watched(
+        mut self,
+        tid_min: Tid,
+        oids_from: Oid,
+        note: &dyn Fn(&ImportSummary) -> Option<Vec<u8>>,
+        watch: &Watch<'_>,
+    ) -> Result<ImportSummary> {
         self.settle_dictionary()?;
         self.flush()?;
         let mut state = self.state;
@@ -416,6 +433,7 @@ impl<'a> Importer<'a> {
                 Ok(left_open)
             },
             &mut |table, key, value| batch.push(table, key, value),
+            watch,
         )?;
         for oid in missing.into_inner().finish()? {
             batch.push(Table::Missing, Key::from(oid?.0), Some(Vec::new()))?;
@@ -428,14 +446,19 @@ impl<'a> Importer<'a> {
             tracing::warn!(%source, %target, count, "imported objects refer to some that do not exist");
         }
         state.orphans = linked.orphans;
-        let rows = WriteSet::new(self.shared.engine.snapshot()?);
-        self.shared
-            .write(&mut writer, rows, state, Vec::new(), None, self.durability)?;
-        Ok(ImportSummary {
+        let summary = ImportSummary {
             objects: state.objects,
             bytes: state.live_bytes,
             dangling: linked.dangling,
-        })
+        };
+        let mut rows = WriteSet::new(self.shared.engine.snapshot()?);
+        if let Some(note) = note(&summary) {
+            let (meta, key) = import_row();
+            rows.put(meta, key, sealed(&note));
+        }
+        self.shared
+            .write(&mut writer, rows, state, Vec::new(), None, self.durability)?;
+        Ok(summary)
     }
 }
 

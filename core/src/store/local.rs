@@ -162,12 +162,12 @@ impl LocalStore {
     /// verified, and commits meanwhile may be seen in part.
     ///
     /// # Errors
-    /// Those of the engine's reading.
-    pub fn scan_unverified(&self, visit: &mut dyn FnMut(Oid, &[u8])) -> Result<()> {
+    /// Those of the engine's reading, and of `visit`.
+    pub fn scan_unverified(&self, visit: &mut dyn FnMut(Oid, &[u8]) -> Result<()>) -> Result<()> {
         let view = self.shared.view()?;
         let mut cursor = view.engine()?.cursor(Table::Objects, Key::MIN)?;
         while let Some((key, value)) = cursor.next()? {
-            visit(Oid(key.first), value);
+            visit(Oid(key.first), value)?;
         }
         Ok(())
     }

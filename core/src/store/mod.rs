@@ -43,6 +43,8 @@ pub use import::{ImportSummary, Importer};
 pub use local::LocalStore;
 pub use open::{StagedStore, StoreOptions};
 pub use session::SessionKind;
+
+pub use crate::watch::Watch;
 pub(crate) use table_rows::{AnchorReader, TableRows};
 
 use crate::collect::Collected;

@@ -27,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::id::{SessionId, StoreId};
 use crate::place::{Place, StagedPlace};
 use crate::record::{Codec, Codecs};
+use crate::watch::Watch;
 
 /// How a store is used while it is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -396,6 +397,11 @@ impl StagedStore {
         place.and_then(StagedPlace::leave)
     }
 
+    /// The path under which it will appear, if it is one that stays.
+    pub fn target(&self) -> Option<&Path> {
+        self.place.as_ref().map(StagedPlace::target)
+    }
+
     /// The store while it is being filled.
     pub fn store(&self) -> &LocalStore {
         &self.store
@@ -412,12 +418,18 @@ impl StagedStore {
     /// As [`StagedStore::importer`], for an import that can be cut off and resumed: with each of its
     /// batches it writes a note of how far it is. `begun` is the first one. Goes on where an earlier
     /// import ended, if the store was taken up with [`StagedStore::resume`]. References are sorted in
-    /// about `memory_bytes` bytes.
+    /// about `memory_bytes` bytes. `watch` is told of what is read again.
     ///
     /// # Errors
-    /// `Exists` where the store is complete; `Damaged` where what is there cannot be read.
-    pub fn resumable_importer(&self, begun: Vec<u8>, memory_bytes: usize) -> Result<Importer<'_>> {
-        Importer::resume(&self.store.shared, begun, memory_bytes)
+    /// `Exists` where the store is complete; `Damaged` where what is there cannot be read; those of
+    /// `watch`.
+    pub fn resumable_importer(
+        &self,
+        begun: Vec<u8>,
+        memory_bytes: usize,
+        watch: &Watch<'_>,
+    ) -> Result<Importer<'_>> {
+        Importer::resume(&self.store.shared, begun, memory_bytes, watch)
     }
 
     /// Makes the store appear under its path, durably, and opens it there.
@@ -425,14 +437,40 @@ impl StagedStore {
     /// # Errors
     /// As [`StagedPlace::publish`], and those of the engine.
     pub fn publish(self) -> Result<LocalStore> {
-        let StagedStore {
-            place,
-            store,
-            backend,
-            options,
-        } = self;
+        if self.place.is_none() {
+            return self.store.with_worker();
+        }
+        let (backend, options) = (Arc::clone(&self.backend), self.options.clone());
+        let place = self.put_in_place()?;
+        let path = place.path().to_path_buf();
+        let engine = backend
+            .open(&place.data(), &options.engine)
+            .at_path(&path)?;
+        let id = place.identity().store_id;
+        LocalStore::assemble(&*backend, Some(place), engine, id, &options)
+            .and_then(LocalStore::with_worker)
+            .at_path(&path)
+    }
+
+    /// As [`StagedStore::publish`], and leaves it closed: once it has appeared nothing can fail any more.
+    /// On an engine that is not persistent nothing is left.
+    ///
+    /// # Errors
+    /// As [`StagedPlace::publish`].
+    pub fn publish_closed(self) -> Result<()> {
+        match self.place.is_none() {
+            true => Ok(()),
+            false => self.put_in_place().map(drop),
+        }
+    }
+
+    fn put_in_place(self) -> Result<Place> {
+        let StagedStore { place, store, .. } = self;
         let Some(place) = place else {
-            return store.with_worker();
+            return Err(
+                Error::new(ErrorKind::Other, "put the new store in its place")
+                    .because("it has none"),
+            );
         };
         let synced = super::Store::sync(&store);
         let closed = synced.and_then(|_| {
@@ -450,14 +488,6 @@ impl StagedStore {
         };
         // Engines open files by path while they run: it is closed before the directory is renamed.
         drop(shared);
-        let place = place.publish()?;
-        let path = place.path().to_path_buf();
-        let engine = backend
-            .open(&place.data(), &options.engine)
-            .at_path(&path)?;
-        let id = place.identity().store_id;
-        LocalStore::assemble(&*backend, Some(place), engine, id, &options)
-            .and_then(LocalStore::with_worker)
-            .at_path(&path)
+        place.publish()
     }
 }

@@ -14,6 +14,7 @@ use crate::engine::{Key, Table};
 use crate::error::{ErrorKind, Result};
 use crate::external_sort::{PairSorter, SortedPairs};
 use crate::record::Record;
+use crate::watch::UNWATCHED;
 
 /// The tables that hold nothing but what the objects and the pins say.
 pub(super) const DERIVED: [Table; 4] = [
@@ -69,13 +70,14 @@ impl LocalStore {
         let tid = writer.state.tid;
         let mut batch = RowBatch::new(shared, &mut writer, level);
         for table in DERIVED {
-            batch.clear(table, |_| false)?;
+            batch.clear(table, UNWATCHED, |_| false)?;
         }
-        batch.clear(Table::Condemned, |key| key.first == job.condemned)?;
-        let expected = |oid| self.is_expected(oid);
-        let linked = linker.link(pins, tid, &expected, &mut |table, key, value| {
-            batch.push(table, key, value)
+        batch.clear(Table::Condemned, UNWATCHED, |key| {
+            key.first == job.condemned
         })?;
+        let expected = |oid| self.is_expected(oid);
+        let mut push = |table, key, value| batch.push(table, key, value);
+        let linked = linker.link(pins, tid, &expected, &mut push, UNWATCHED)?;
         batch.flush()?;
 
         writer.job = job;

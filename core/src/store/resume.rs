@@ -11,6 +11,7 @@ use crate::engine::{EngineSnapshot, Table};
 use crate::error::{Error, Result};
 use crate::id::Oid;
 use crate::record::Record;
+use crate::watch::{Steps, Watch};
 
 /// The note of an import's last batch.
 pub(super) fn read_note(view: &dyn EngineSnapshot) -> Result<Option<Vec<u8>>> {
@@ -35,6 +36,7 @@ impl<'a> Importer<'a> {
         shared: &'a Shared,
         note: Vec<u8>,
         memory_bytes: usize,
+        watch: &Watch<'_>,
     ) -> Result<Importer<'a>> {
         let mut importer = Importer::new(shared, memory_bytes)?;
         importer.note = Some(note);
@@ -47,17 +49,19 @@ impl<'a> Importer<'a> {
             // An import, and what comes after it, fills these at its end, which may have been cut off, too.
             let others = [Table::Missing, Table::Pins];
             for table in DERIVED.into_iter().chain(others) {
-                batch.clear(table, |_| false)?;
+                batch.clear(table, watch, |_| false)?;
             }
         }
-        let mut walk = TableWalk::new(Table::Objects);
+        let (mut walk, mut steps) = (TableWalk::new(Table::Objects), Steps::new(watch));
         while let Some((key, stored)) = walk.next(shared)? {
             let oid = Oid(key.first);
             let record = Record::parse(oid, &stored)?;
             importer.smallest_referrer(oid)?;
             importer.account(oid, record.tid, record.anchor, record.refs(), stored.len())?;
             importer.last = Some(oid);
+            steps.object(stored.len())?;
         }
+        steps.tell()?;
         Ok(importer)
     }
 

@@ -5,6 +5,7 @@ use super::table_rows::TableWalk;
 use super::writer::Writer;
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::Result;
+use crate::watch::{Steps, Watch};
 
 /// What a row costs beside its value: until a batch ends sled keeps what it replaced for each row, so
 /// that many small rows cost it far more than their bytes.
@@ -84,12 +85,18 @@ impl<'a> RowBatch<'a> {
     }
 
     /// Deletes all rows of a table of which the key is not `kept`.
-    pub(super) fn clear(&mut self, table: Table, kept: impl Fn(Key) -> bool) -> Result<()> {
-        let mut walk = TableWalk::new(table);
-        while let Some((key, _)) = walk.next(self.shared)? {
+    pub(super) fn clear(
+        &mut self,
+        table: Table,
+        watch: &Watch<'_>,
+        kept: impl Fn(Key) -> bool,
+    ) -> Result<()> {
+        let (mut walk, mut steps) = (TableWalk::new(table), Steps::new(watch));
+        while let Some((key, value)) = walk.next(self.shared)? {
             if !kept(key) {
                 self.push(table, key, None)?;
             }
+            steps.other(value.len())?;
         }
         self.flush()
     }

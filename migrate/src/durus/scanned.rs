@@ -7,7 +7,7 @@ use durum_core::{ErrorKind, Oid, Result, ResultExt};
 use super::index::{Found, Index};
 use super::record::{Layout, read_entry, read_object};
 use super::{DurusObject, Format, scan_dfs20, scan_shelf};
-use crate::input::{Input, Window, Writers};
+use crate::input::{Input, Window, Writers, of_object};
 use crate::offsets::OffsetCursor;
 
 /// An open Shelf or FileStorage2 file.
@@ -124,12 +124,17 @@ impl ScannedFile {
 
     pub(super) fn load(&self, oid: Oid) -> Result<Option<DurusObject>> {
         match self.index.offsets.find(oid)? {
-            Some(at) => self.read(&mut Window::new(&self.input), oid, at).map(Some),
+            Some(at) => self.read(&mut Window::new(&self.input), oid, at),
             None => Ok(None),
         }
     }
 
-    fn read(&self, window: &mut Window<'_>, oid: Oid, at: u64) -> Result<DurusObject> {
+    fn read(&self, window: &mut Window<'_>, oid: Oid, at: u64) -> Result<Option<DurusObject>> {
+        let read = self.read_unnamed(window, oid, at);
+        read.map(Some).map_err(|error| of_object(error, oid))
+    }
+
+    fn read_unnamed(&self, window: &mut Window<'_>, oid: Oid, at: u64) -> Result<DurusObject> {
         match read_entry(window, self.layout, at, self.whole_end)? {
             Ok(entry) if entry.oid == oid.0 => read_object(window, &entry),
             Ok(_) => Err(self
@@ -151,7 +156,7 @@ pub(super) struct ScannedObjects<'f> {
 impl ScannedObjects<'_> {
     pub(super) fn next(&mut self) -> Result<Option<DurusObject>> {
         match self.offsets.next()? {
-            Some((oid, at)) => self.file.read(&mut self.window, Oid(oid), at).map(Some),
+            Some((oid, at)) => self.file.read(&mut self.window, Oid(oid), at),
             None => Ok(None),
         }
     }

@@ -11,7 +11,7 @@ use super::record::Record;
 use super::references::{LeftOut, references};
 use super::{READ, scan};
 use crate::durus::DurusObject;
-use crate::input::{Input, SORT_BYTES, Window, Writers, lock_shared};
+use crate::input::{Input, SORT_BYTES, Window, Writers, lock_shared, of_object};
 use crate::offsets::{BEYOND, OffsetCursor, OffsetIndex};
 
 /// An open FileStorage file.
@@ -178,6 +178,16 @@ impl ZodbFile {
     }
 
     fn read(&self, window: &mut Window<'_>, oid: Oid, at: u64) -> Result<(DurusObject, LeftOut)> {
+        let read = self.read_unnamed(window, oid, at);
+        read.map_err(|error| of_object(error, oid))
+    }
+
+    fn read_unnamed(
+        &self,
+        window: &mut Window<'_>,
+        oid: Oid,
+        at: u64,
+    ) -> Result<(DurusObject, LeftOut)> {
         let input = &self.input;
         let record = Record::read(window, at)?.filter(|record| {
             let end = record.end().filter(|end| *end <= self.whole_end);

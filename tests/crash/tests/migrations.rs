@@ -40,11 +40,10 @@ fn killed_between_every_pair_of_engines() {
     }
 }
 
-/// Where the disk fails or is full. Not for sled, which can wait for ever when it opens what it could not
-/// finish writing.
+/// Where the disk fails or is full.
 #[test]
 fn failing() {
-    for to in ["file", "lmdb", "sqlite"] {
+    for to in ENGINES {
         suite("file", to, 24).fail().assert_clean();
     }
 }
@@ -84,23 +83,4 @@ macro_rules! destinations {
     )*};
 }
 
-destinations!(file lmdb sqlite);
-
-mod sled {
-    use super::suite;
-
-    #[test]
-    fn power_loss() {
-        suite("file", "sled", 24).power_loss().assert_clean();
-    }
-
-    /// With 60 points it failed in one of three runs: what the file `generation` counts as durable was not
-    /// all there when the power was lost right after a resumed migration.
-    #[test]
-    #[ignore = "sled loses batches now and then; the cause is not known yet"]
-    fn power_loss_after_kill() {
-        suite("file", "sled", 12)
-            .power_loss_after_kill()
-            .assert_clean();
-    }
-}
+destinations!(file lmdb sled sqlite);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use durum_testkit::seed;
 
 use super::*;
+use crate::watch::UNWATCHED;
 
 /// Each object with the anchor in its record and its references.
 type Graph = BTreeMap<u64, (Option<u64>, BTreeSet<u64>)>;
@@ -37,8 +38,9 @@ fn link(graph: &Graph, pins: &BTreeSet<(u64, u64)>, budget: (u64, u64)) -> (Rows
         tid: Tid(7),
         expected: &|_| Ok(false),
         sink: &mut sink,
+        steps: Steps::new(UNWATCHED),
     };
-    let (objects, pairs) = linker.sorted().unwrap();
+    let (objects, pairs) = linker.sorted(UNWATCHED).unwrap();
     let pins = Ahead::new(sorted.finish().unwrap()).unwrap();
     passes.first(objects, pairs, pins).unwrap();
     passes.others(budget.0, budget.1).unwrap();

@@ -45,7 +45,7 @@ fn follow(fixture: &Fixture, random: &mut fastrand::Rng) {
     }
     let mut staged = fixture.stage();
     let mut importer = staged
-        .resumable_importer(b"copied".to_vec(), 1 << 20)
+        .resumable_importer(b"copied".to_vec(), 1 << 20, &|_| Ok(()))
         .unwrap();
     importer.leave_open();
     let codecs = Codecs::default();

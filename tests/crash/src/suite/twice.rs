@@ -47,7 +47,7 @@ impl Suite {
         let points = self.choose(self.record().operations);
         let points: Vec<u64> = points.into_iter().step_by(FIRST_STEP).collect();
         Suite::for_all(&points, |point, report| {
-            let scratch = self.scratch();
+            let mut scratch = self.scratch();
             let orders = Orders {
                 fault: Some(format!("kill:{point}")),
                 record: Some(scratch.path("killed")),
@@ -67,19 +67,20 @@ impl Suite {
                 journal::describe(&events, u64::MAX)
             );
             let bounds = heard.bounds(self.commits);
-            self.go_on(&scratch, &scratch.job.root, disk, (before, bounds), report);
+            let root = scratch.job.root.clone();
+            self.go_on(&mut scratch, &root, disk, (before, bounds), report);
         })
     }
 
     /// Goes on from what the first loss left.
     fn lose_again(&self, disk: &Disk, number: u64, bounds: (u64, u64), report: &mut Report) {
-        let scratch = self.scratch();
+        let mut scratch = self.scratch();
         let root = scratch.path("first");
         let first = self.draw(number);
         write_image(disk, first, &root).expect("an image");
         let left = Disk::load(&root).expect("the image can be read");
         let before = format!("after operation {number}, {first:?}");
-        self.go_on(&scratch, &root, left, (before, bounds), report);
+        self.go_on(&mut scratch, &root, left, (before, bounds), report);
     }
 
     /// Makes more commits on what the first fault left in `root`, and loses the power at some of the
@@ -87,7 +88,7 @@ impl Suite {
     /// there are.
     fn go_on(
         &self,
-        scratch: &Scratch,
+        scratch: &mut Scratch,
         root: &Path,
         disk: Disk,
         (before, bounds): (String, (u64, u64)),
@@ -122,6 +123,9 @@ impl Suite {
             };
             let survivors = self.draw(number);
             write_image(disk, survivors, &job.root).expect("an image");
+            let untouched = format!("untouched-{number}");
+            let untouched = self.is_kept().then(|| scratch.copy_of(&job, &untouched));
+            let known = report.failures.len();
             let low = bounds.0.max(heard.durable);
             let high = bounds.1.max(heard.returned) + 1;
             let checked = self
@@ -131,6 +135,12 @@ impl Suite {
                 let operation = journal::describe(&events, number);
                 format!("{before}, then after operation {number} ({operation}), {survivors:?}")
             });
+            if untouched.is_some() && report.failures.len() > known {
+                println!(
+                    "{before}, then after operation {number}, {survivors:?}: kept {}",
+                    scratch.keep()
+                );
+            }
         });
     }
 
