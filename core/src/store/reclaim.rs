@@ -47,6 +47,8 @@ impl Dead {
 struct Pass {
     /// It ends after so many slices: under commits there is always something more.
     slices_left: u64,
+    /// Whether it was begun when commits paused.
+    is_quiet: bool,
 }
 
 /// The part of the worker that gives space back.
@@ -111,8 +113,18 @@ impl Reclaimer {
                 Err(error) => return self.fail(shared, error),
             }
         }
-        match shared.reclaim(SLICE_BYTES) {
-            Ok(step) => self.after_slice(shared, step.more, loaded.then(|| now.elapsed())),
+        // Where views were in the way before, readers wait for a moment, but not while others write.
+        let views = shared.views.opened_and_closed();
+        let result = match self.hindered > 0 && !loaded {
+            true => shared.reclaim_alone(SLICE_BYTES, VIEWS_WAIT),
+            false => shared.reclaim(SLICE_BYTES).map(|done| (done, false)),
+        };
+        match result {
+            Ok((done, alone)) => {
+                let time = loaded.then(|| now.elapsed());
+                let viewed = views.is_none() || views != shared.views.opened_and_closed();
+                self.after_slice(done.more, viewed && !alone, time)
+            }
             Err(error) => self.fail(shared, error),
         }
     }
@@ -146,7 +158,8 @@ impl Reclaimer {
         if shared.condemned_left.load(Ordering::Relaxed) == 0 {
             shared.dead.bytes.fetch_sub(dead, Ordering::Relaxed);
         }
-        self.again = None;
+        // What is not given back under commits is when they pause.
+        self.again = (!is_quiet).then_some(now);
         if dead >= QUIET_BYTES {
             self.hindered = 0;
         }
@@ -158,12 +171,14 @@ impl Reclaimer {
         let slices = stats.reclaimable_bytes / SLICE_BYTES * 2;
         self.pass = Some(Pass {
             slices_left: slices + SLICES_MIN,
+            is_quiet,
         });
         Ok(None)
     }
 
-    /// Decides how it goes on after a slice, which took `loaded` where others write at the same time.
-    fn after_slice(&mut self, shared: &Shared, more: bool, loaded: Option<Duration>) -> Next {
+    /// Decides how it goes on after a slice, which took `loaded` where others write at the same time, and in
+    /// the way of which views may have been.
+    fn after_slice(&mut self, more: bool, viewed: bool, loaded: Option<Duration>) -> Next {
         if let Some(pass) = &mut self.pass
             && more
             && pass.slices_left > 0
@@ -172,17 +187,18 @@ impl Reclaimer {
             // They get at least half of the time.
             return Next::Rest(loaded.map_or(REST, |time| time.clamp(REST, REST_MAX)));
         }
-        self.pass = None;
+        let is_quiet = self.pass.take().is_some_and(|pass| pass.is_quiet);
         self.failures = 0;
         let now = Instant::now();
         self.not_before = now + PAUSE;
-        self.again = if more {
+        self.again = if more || !is_quiet {
             Some(self.not_before)
-        } else if shared.views.is_any_open() {
+        } else if viewed {
             // They may have kept the engine from giving back what they show.
             self.hindered = self.hindered.saturating_add(1);
             Some(now + delay(QUIET, self.hindered.min(HINDERED_MAX)))
         } else {
+            self.hindered = 0;
             None
         };
         Next::Wait(Some(self.not_before))
@@ -234,3 +250,5 @@ const REST_MAX: Duration = Duration::from_millis(50);
 const DELAY_MAX: Duration = Duration::from_secs(60);
 /// Views that stay in the way are looked at every few seconds.
 const HINDERED_MAX: u32 = 2;
+/// So long readers wait for the end of those that are in the way.
+const VIEWS_WAIT: Duration = Duration::from_millis(50);

@@ -1,6 +1,7 @@
 //! Space that goes back to the system: in slices, and by compaction.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use super::local::{LocalStore, Shared};
 use crate::engine::{Compact, Reclaimed};
@@ -9,13 +10,34 @@ use crate::error::{Error, ErrorKind, Result};
 impl Shared {
     /// See [`LocalStore::reclaim`].
     pub(super) fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed> {
+        self.reclaim_by(|| self.engine.reclaim(bytes_max))
+    }
+
+    /// The same, if possible within `wait` while no view of the engine is open, for which readers wait.
+    /// Says whether that was so.
+    pub(super) fn reclaim_alone(
+        &self,
+        bytes_max: u64,
+        wait: Duration,
+    ) -> Result<(Reclaimed, bool)> {
+        let mut alone = false;
+        let reclaimed = self.reclaim_by(|| {
+            let work = || self.engine.reclaim(bytes_max);
+            let (result, none_open) = self.views.with_few_views(wait, work);
+            alone = none_open;
+            result
+        })?;
+        Ok((reclaimed, alone))
+    }
+
+    fn reclaim_by(&self, work: impl FnOnce() -> Result<Reclaimed>) -> Result<Reclaimed> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.check()?;
         // Views that lie idle would keep the engine from giving back what was deleted since.
         self.views.sweep();
         // For the case that the engine panics; taken back when it returns.
         writer.poisoned = Some("the engine failed while it gave space back".to_owned());
-        let result = self.engine.reclaim(bytes_max);
+        let result = work();
         writer.poisoned = None;
         let result = result.map_err(|error| match error.kind() {
             // What was to be moved cannot be read. It is where it was.

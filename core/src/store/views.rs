@@ -78,6 +78,8 @@ pub(super) struct Gate {
 #[derive(Default)]
 struct GateState {
     open: usize,
+    /// All that ever were.
+    opened: u64,
     closing: bool,
     slots: Vec<Weak<Slot>>,
     swept: Option<Instant>,
@@ -116,6 +118,7 @@ impl Gate {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         state.open += 1;
+        state.opened += 1;
         drop(state);
         // From here on the drop of the view undoes the count, also where the engine fails.
         let mut view = View {
@@ -154,9 +157,11 @@ impl Gate {
         }
     }
 
-    /// Whether any view is open, idle ones included.
-    pub(super) fn is_any_open(&self) -> bool {
-        self.lock().open > 0
+    /// How many views were opened so far; none where one is open, if only idle. Asked before and after
+    /// something, it tells whether views were in the way.
+    pub(super) fn opened_and_closed(&self) -> Option<u64> {
+        let state = self.lock();
+        (state.open == 0).then_some(state.opened)
     }
 
     /// Runs `work` while no view is open.
@@ -164,16 +169,43 @@ impl Gate {
     /// # Errors
     /// `InUse` where a view is read from for so long that something must be stuck.
     pub(super) fn without_views<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let quiet = self.close_all(WAIT_MAX);
+        let _reopened = Reopen(self);
+        if quiet {
+            work()
+        } else {
+            Err(
+                Error::new(ErrorKind::InUse, "close all snapshots of the engine")
+                    .because("one of them is being read from and does not finish"),
+            )
+        }
+    }
+
+    /// Runs `work` while no view is open, if that comes about within `wait`; else with those that are. Says
+    /// whether none was.
+    pub(super) fn with_few_views<T>(&self, wait: Duration, work: impl FnOnce() -> T) -> (T, bool) {
+        let quiet = self.close_all(wait);
+        let reopened = Reopen(self);
+        if !quiet {
+            drop(reopened);
+            return (work(), false);
+        }
+        (work(), true)
+    }
+
+    /// Closes idle views, lets none be opened, and waits until none is open, but no longer than `wait`;
+    /// says whether that is so. [`Reopen`] ends it.
+    fn close_all(&self, wait: Duration) -> bool {
         let mut state = self.lock();
         state.closing = true;
         self.closing.store(true, Ordering::Release);
         let begun = Instant::now();
-        let quiet = loop {
+        loop {
             if state.open == 0 {
-                break true;
+                return true;
             }
-            if begun.elapsed() > WAIT_MAX {
-                break false;
+            if begun.elapsed() > wait {
+                return false;
             }
             let slots = state.slots.clone();
             drop(state);
@@ -186,16 +218,6 @@ impl Gate {
                 let waited = self.changed.wait_timeout(state, Duration::from_millis(5));
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
-        };
-        drop(state);
-        let _reopened = Reopen(self);
-        if quiet {
-            work()
-        } else {
-            Err(
-                Error::new(ErrorKind::InUse, "close all snapshots of the engine")
-                    .because("one of them is being read from and does not finish"),
-            )
         }
     }
 }
