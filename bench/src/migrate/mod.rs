@@ -80,7 +80,7 @@ pub struct MigrateReport {
 
 /// Measures what `settings` say in a directory below `dir` that is removed afterwards, temporary files
 /// included. At any time it holds one source, one destination, and what the latter takes to sort the
-/// references: together about 8 times the objects' data where sled is among the engines, 3 times
+/// references: together about 6 times the objects' data where sled is among the engines, 4 times
 /// elsewhere. `progress` is told in a line what comes next.
 ///
 /// # Errors
