@@ -119,10 +119,12 @@ fn run_full(home: &Home, (from, to): (&str, &str), root: &Path, fault: &str) {
     if code != Some(0) {
         let is_there = root.join("copy").exists();
         assert_eq!(is_there, said.contains("in its place,"), "{what}: {said}");
-        // Two engines say no more, in places, than that a write failed: SQLite while it makes its log, and
-        // LMDB of half a page, which no full disk leaves where there was a page before.
+        // Some say no more, in places, than that a write failed: SQLite while it makes its log, the flat
+        // file of one whose failure was of no consequence by itself, and LMDB of half a page, which no full
+        // disk leaves where there was a page before.
         let vague = [
             ("sqlite", "write-ahead log"),
+            ("file", "an earlier write failed"),
             ("lmdb", "Input/output error"),
         ];
         if !vague

@@ -201,6 +201,8 @@ impl StagedPlace {
     /// Those of the system.
     pub fn mark(&self) -> Result<()> {
         const DOING: &str = "mark an unfinished store";
+        // A loss of power must not leave the mark without what it speaks of.
+        sync_directory(&self.staging)?;
         let path = self.staging.join(STAGED);
         let written = File::create(&path).and_then(|mut file| {
             // In one piece, so that a loss of power leaves all of it or nothing.
@@ -249,6 +251,8 @@ impl StagedPlace {
         const DOING: &str = "put the new store in its place";
         // What is complete is worth keeping, whatever goes wrong from here on.
         self.stays = self.is_marked();
+        // Nor an identity without the rest.
+        sync_directory(&self.staging)?;
         self.identity.write(&self.staging)?;
         sync_directory(&self.staging)?;
         remove_if_present(&self.staging.join(STAGED)).during(DOING, &self.staging)?;
