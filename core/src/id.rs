@@ -17,6 +17,16 @@ impl Oid {
     /// The largest OID that a store can hold.
     pub const MAX: Oid = Oid((1 << 63) - 1);
 
+    /// The OID from which on new ones can be handed out where something refers to this one, which must not
+    /// come to mean another object. From 2^62 on nothing is reserved: one such reference would use up what
+    /// there is, and nobody gets there by counting.
+    pub(crate) fn reserves(self) -> u64 {
+        match self.0 < 1 << 62 {
+            true => self.0 + 1,
+            false => 0,
+        }
+    }
+
     /// Whether this number can name an object, that is, lies below 2^63.
     pub fn is_valid(self) -> bool {
         self <= Oid::MAX

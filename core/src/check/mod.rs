@@ -183,6 +183,11 @@ fn check_once(store: &LocalStore, repair: bool, memory_bytes: usize) -> Result<(
     let mut counted = check_records(store, &mut ignored, &mut linker, &mut report)?;
     let damaged = report.error_count > 0;
     counted.orphans = links::compare(store, linker, &mut ignored, memory_bytes / 4, &mut derived)?;
+    for key in store.damaged_pins()? {
+        let (session, oid) = (key.first, Oid(key.second));
+        let message = format!("the note that session {session} keeps object {oid} is damaged");
+        derived.add(Some(oid), FindingKind::Pins, message);
+    }
     check_references(store, &mut report)?;
     let kept = store.counters();
     let mut rebuildable = false;

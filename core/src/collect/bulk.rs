@@ -56,6 +56,9 @@ pub(crate) struct Linked {
     pub(crate) dangling: u64,
     /// The first of them: target and source.
     pub(crate) dangling_first: Vec<(Oid, Oid)>,
+    /// None of them leads to this OID or beyond; those apart that are no concern of who hands out OIDs
+    /// ([`Oid::reserves`]).
+    pub(crate) dangling_end: u64,
     /// Passes over the objects that the first pass did not settle.
     pub(crate) passes: u64,
 }
@@ -417,6 +420,8 @@ impl Passes<'_, '_> {
 
     fn dangling(&mut self, (target, source): (u64, u64)) {
         self.linked.dangling += 1;
+        let end = Oid(target).reserves();
+        self.linked.dangling_end = self.linked.dangling_end.max(end);
         if self.linked.dangling_first.len() < DANGLING_MAX {
             self.linked.dangling_first.push((Oid(target), Oid(source)));
         }

@@ -11,7 +11,7 @@ use crate::collect::graph::{Graph, Node, Pin, inconsistent};
 use crate::collect::rows::{JobState, Links, condemned_oids, condemned_row, encode_orphan};
 use crate::collect::spill::SpillSet;
 use crate::engine::{EngineSnapshot, Key, Table};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::id::{Oid, SessionId, Tid};
 use crate::record::{self, Record};
 
@@ -543,14 +543,15 @@ impl Graph for RowGraph<'_> {
         self.reads += 1;
         let mut pin = None;
         let key = Key::pair(session.0, oid.0);
-        self.rows
-            .get(Table::Pins, key, &mut |bytes| pin = Some(decode_pin(bytes)))?;
+        self.rows.get(Table::Pins, key, &mut |bytes| {
+            pin = Some(decode_pin(oid, bytes))
+        })?;
         pin.transpose()
     }
 
     fn next_pin(&mut self, session: SessionId, from: Oid) -> Result<Option<(Oid, Pin)>> {
         let found = self.next_second(Table::Pins, session.0, from)?;
-        let pin = found.map(|(oid, bytes)| Ok((oid, decode_pin(&bytes)?)));
+        let pin = found.map(|(oid, bytes)| Ok((oid, decode_pin(oid, &bytes)?)));
         pin.transpose()
     }
 
@@ -570,13 +571,23 @@ impl Graph for RowGraph<'_> {
     }
 }
 
-fn decode_pin(bytes: &[u8]) -> Result<Pin> {
+fn decode_pin(oid: Oid, bytes: &[u8]) -> Result<Pin> {
     match bytes {
         [0] => Ok(Pin::Born),
         [1] => Ok(Pin::Held),
-        _ => Err(Error::damaged(
-            "look for a pinned object",
-            "a row of pins is damaged",
+        _ => Err(inconsistent(
+            oid,
+            "the note that a session keeps the object is damaged",
         )),
     }
+}
+
+/// Whether it is a row of pins that can be read.
+pub(super) fn is_pin(bytes: &[u8]) -> bool {
+    matches!(bytes, [0 | 1])
+}
+
+/// What a row of pins is taken for that cannot be read: it goes with its session, and no sooner.
+pub(super) fn unknown_pin() -> Vec<u8> {
+    vec![1]
 }

@@ -410,16 +410,6 @@ impl<'a> Importer<'a> {
             .writer
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        {
-            let view = self.shared.engine.snapshot()?;
-            let root = view.get(Table::Objects, Key::MIN, &mut |_| {})?;
-            let mut oids = self
-                .shared
-                .oids
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *oids = OidAllocator::new(state.high_water, root);
-        }
         let no_pins = PairSorter::new(None, 0).finish()?;
         let mut batch = RowBatch::new(self.shared, &mut writer, self.durability);
         let (left_open, missing) = (self.left_open, RefCell::new(PairSorter::new(None, 0)));
@@ -446,6 +436,17 @@ impl<'a> Importer<'a> {
             tracing::warn!(%source, %target, count, "imported objects refer to some that do not exist");
         }
         state.orphans = linked.orphans;
+        state.high_water = state.high_water.max(linked.dangling_end);
+        {
+            let view = self.shared.engine.snapshot()?;
+            let root = view.get(Table::Objects, Key::MIN, &mut |_| {})?;
+            let mut oids = self
+                .shared
+                .oids
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *oids = OidAllocator::new(state.high_water, root);
+        }
         let summary = ImportSummary {
             objects: state.objects,
             bytes: state.live_bytes,

@@ -89,10 +89,12 @@ impl State {
         while let Some((key, value)) = cursor.next()? {
             state.objects += 1;
             state.live_bytes += value.len() as u64;
-            state.high_water = key.first.saturating_add(1);
+            state.high_water = state.high_water.max(key.first.saturating_add(1));
             // A damaged record is a finding of the check that follows.
             if let Ok(record) = Record::parse(Oid(key.first), value) {
                 state.tid = state.tid.max(record.tid);
+                let largest = record.refs().last().map_or(0, Oid::reserves);
+                state.high_water = state.high_water.max(largest);
             }
         }
         drop(cursor);

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use super::graph::{is_pin, unknown_pin};
 use super::local::LocalStore;
 use super::meta::rebuilding_row;
 use super::row_batch::RowBatch;
@@ -60,6 +61,7 @@ impl LocalStore {
         })
         .map_err(|error| error.hint("Nothing was rebuilt. Restore it from a backup."))?;
         let pins = self.sorted_pins(memory_bytes / 8)?;
+        let damaged_pins = self.damaged_pins()?;
 
         let durability = shared.offered_durability(shared.durability)?;
         let (table, key) = rebuilding_row();
@@ -75,6 +77,11 @@ impl LocalStore {
         batch.clear(Table::Condemned, UNWATCHED, |key| {
             key.first == job.condemned
         })?;
+        for key in damaged_pins {
+            batch.push(Table::Pins, key, Some(unknown_pin()))?;
+        }
+        // Before pins of what does not exist are deleted: a batch names a row once.
+        batch.flush()?;
         let expected = |oid| self.is_expected(oid);
         let mut push = |table, key, value| batch.push(table, key, value);
         let linked = linker.link(pins, tid, &expected, &mut push, UNWATCHED)?;
@@ -134,6 +141,17 @@ impl LocalStore {
             }
         }
         Ok(members)
+    }
+
+    /// The pins whose rows cannot be read, as pairs of session and OID.
+    pub(crate) fn damaged_pins(&self) -> Result<Vec<Key>> {
+        let (mut damaged, mut walk) = (Vec::new(), TableWalk::new(Table::Pins));
+        while let Some((key, value)) = walk.next(&self.shared)? {
+            if !is_pin(&value) {
+                damaged.push(key);
+            }
+        }
+        Ok(damaged)
     }
 
     /// The pins as pairs of OID and session, ascending.

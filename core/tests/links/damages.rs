@@ -202,6 +202,13 @@ pub(crate) const DAMAGES: &[Damage] = &[
         )
     },
     |store| {
+        write(store, Table::Pins, Key::pair(7, 3), Some(b"rubbish"));
+        (
+            FindingKind::Pins,
+            "the note that session 7 keeps object 3 is damaged",
+        )
+    },
+    |store| {
         write(store, Table::Meta, Key::from(2), Some(b"rubbish"));
         (FindingKind::Links, "the collector's state is damaged")
     },

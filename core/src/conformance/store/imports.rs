@@ -126,3 +126,17 @@ pub fn an_import_leaves_nothing_for_the_collector_to_find(fixture: &Fixture) {
     assert!(!clean(true).is_empty());
     assert_eq!(clean(false), [""; 0]);
 }
+
+/// What is referred to is never handed out, though it does not exist; one reference does not use up all
+/// OIDs.
+pub fn an_oid_that_is_referred_to_is_not_handed_out(fixture: &Fixture) {
+    let staged = fixture.stage();
+    let mut importer = staged.importer().unwrap();
+    let refs = [Oid(5), Oid(1 << 40), Oid(Oid::MAX.0 - 1)];
+    let (data, codecs) = (Payload::plain(b"refers"), Codecs::default());
+    importer.push(Oid(0), Tid(1), &refs, data, &codecs).unwrap();
+    assert_eq!(importer.finish(Tid(1), Oid(0)).unwrap().dangling, 3);
+    let store = staged.publish().unwrap();
+    let new = store.new_oids(crate::SessionId::EMBEDDED, 2).unwrap();
+    assert_eq!(new, [Oid((1 << 40) + 1), Oid((1 << 40) + 2)]);
+}

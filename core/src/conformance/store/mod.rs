@@ -99,6 +99,7 @@ macro_rules! store_conformance {
                     an_unpublished_store_leaves_nothing,
                     an_import_must_ascend_and_begin_empty,
                     an_import_leaves_nothing_for_the_collector_to_find,
+                    an_oid_that_is_referred_to_is_not_handed_out,
                 ],
                 logs: [
                     changes_are_logged_by_commit,
