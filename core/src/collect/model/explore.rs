@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::checkpoint::Checkpoint;
 use super::invariants;
 use super::moves::{Config, Move, Slice, State};
 
@@ -14,12 +15,15 @@ const THREADS: usize = 2;
 /// States that a thread takes at a time.
 const CHUNK: usize = 64;
 
+/// States between two looks at whether it is time to save how far it is.
+const SLICE: usize = 1 << 18;
+const SAVED_EVERY: Duration = Duration::from_secs(600);
 /// A longer exploration says from then on, after each level, how far it is.
 const PROGRESS_FROM: Duration = Duration::from_secs(60);
 
 /// A state's identity: 128 bits of a hash of all that matters of it. That two of 10^8 states share one
 /// has a probability below 10^-22.
-type Identity = u128;
+pub(super) type Identity = u128;
 
 fn identity(bytes: &[u8]) -> Identity {
     let mut halves = [0x9E37_79B9_7F4A_7C15u64, 0xC2B2_AE3D_27D4_EB4F];
@@ -40,7 +44,7 @@ fn identity(bytes: &[u8]) -> Identity {
 
 /// Identities are hashes already.
 #[derive(Default)]
-struct Plain(u64);
+pub(super) struct Plain(u64);
 
 impl Hasher for Plain {
     fn finish(&self) -> u64 {
@@ -56,18 +60,22 @@ impl Hasher for Plain {
     }
 }
 
-type Shard = HashMap<Identity, Identity, BuildHasherDefault<Plain>>;
+pub(super) type Shard = HashMap<Identity, Identity, BuildHasherDefault<Plain>>;
 
 /// Visited states, and from which each was reached first.
-struct Visited(Vec<Mutex<Shard>>);
+pub(super) struct Visited(pub(super) Vec<Mutex<Shard>>);
 
 impl Visited {
+    pub(super) fn new() -> Visited {
+        Visited((0..SHARDS).map(|_| Mutex::default()).collect())
+    }
+
     fn shard(&self, state: Identity) -> &Mutex<Shard> {
         &self.0[(state >> 120) as usize % SHARDS]
     }
 
     /// True where it was not visited yet.
-    fn insert(&self, state: Identity, from: Identity) -> bool {
+    pub(super) fn insert(&self, state: Identity, from: Identity) -> bool {
         let mut shard = self.shard(state).lock().unwrap();
         let mut new = false;
         shard.entry(state).or_insert_with(|| {
@@ -94,13 +102,17 @@ pub(super) struct Outcome {
 
 /// A level of the breadth-first search: states as bytes, each with its length before it.
 #[derive(Default)]
-struct Level {
+pub(super) struct Level {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Level {
-    fn push(&mut self, state: &[u8]) {
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn push(&mut self, state: &[u8]) {
         self.bytes.extend_from_slice(state);
         self.ends.push(self.bytes.len());
     }
@@ -111,7 +123,7 @@ impl Level {
         self.ends.extend(other.ends.iter().map(|end| base + end));
     }
 
-    fn get(&self, index: usize) -> Option<&[u8]> {
+    pub(super) fn get(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)?;
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         Some(&self.bytes[start..end])
@@ -128,40 +140,104 @@ struct Share {
     found: Option<Found>,
 }
 
-/// Visits all states of a configuration, or up to a violation.
-pub(super) fn explore(config: &Config) -> Outcome {
+/// How far an exploration is.
+pub(super) struct Stage {
+    pub(super) visited: Visited,
+    /// The level that is being visited, and how many of its states have been.
+    pub(super) level: Level,
+    pub(super) done: usize,
+    /// The one after it.
+    pub(super) next: Level,
+    /// The level's number: how many moves lead there.
+    pub(super) depth: u64,
+    pub(super) transitions: u64,
+}
+
+impl Stage {
+    fn begin(config: &Config) -> Stage {
+        let mut stage = Stage {
+            visited: Visited::new(),
+            level: Level::default(),
+            done: 0,
+            next: Level::default(),
+            depth: 0,
+            transitions: 0,
+        };
+        let mut bytes = Vec::new();
+        State::initial(config).save(&mut bytes);
+        let initial = identity(&bytes);
+        stage.visited.insert(initial, initial);
+        stage.level.push(&bytes);
+        stage
+    }
+
+    fn states(&self) -> u64 {
+        let shards = self.visited.0.iter();
+        shards.map(|shard| shard.lock().unwrap().len() as u64).sum()
+    }
+}
+
+/// Visits all states of a configuration, or up to a violation; where `kept` is one, from where an earlier
+/// exploration was cut off.
+pub(super) fn explore(config: &Config, kept: Option<&Checkpoint>) -> Outcome {
+    explore_until(config, kept, u64::MAX)
+}
+
+/// As [`explore`], and ends when about so many states have been visited.
+pub(super) fn explore_until(
+    config: &Config,
+    kept: Option<&Checkpoint>,
+    states_max: u64,
+) -> Outcome {
     let start = Instant::now();
-    let visited = Visited((0..SHARDS).map(|_| Mutex::default()).collect());
-    let mut level = Level::default();
+    let resumed = kept.and_then(|kept| kept.load(config));
+    let mut stage = resumed.unwrap_or_else(|| Stage::begin(config));
     let mut bytes = Vec::new();
-    let mut state = State::initial(config);
-    state.save(&mut bytes);
+    State::initial(config).save(&mut bytes);
     let initial = identity(&bytes);
-    visited.insert(initial, initial);
-    level.push(&bytes);
-    let (mut states, mut transitions, mut found) = (1, 0, None);
-    while found.is_none() && !level.ends.is_empty() {
-        let position = AtomicUsize::new(0);
+    let (mut saved, mut found) = (start, None);
+    while found.is_none() && stage.done < stage.level.len() {
+        let end = stage.level.len().min(stage.done + SLICE);
+        let position = AtomicUsize::new(stage.done);
+        let (level, visited) = (&stage.level, &stage.visited);
         let shares: Vec<Share> = std::thread::scope(|scope| {
-            let run = || share(config, &level, &position, &visited);
+            let run = || share(config, level, (&position, end), visited);
             let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(run)).collect();
             let joined = threads.into_iter().map(|thread| thread.join().unwrap());
             joined.collect()
         });
-        level = Level::default();
+        stage.done = end;
         for share in shares {
-            level.append(&share.next);
-            transitions += share.transitions;
+            stage.next.append(&share.next);
+            stage.transitions += share.transitions;
             found = found.or(share.found);
         }
-        states += level.ends.len() as u64;
-        if start.elapsed() > PROGRESS_FROM {
-            let (seconds, ahead) = (start.elapsed().as_secs(), level.ends.len());
-            eprintln!(
-                "{seconds} s: {states} states, {transitions} transitions, {ahead} states ahead"
-            );
+        if stage.done == stage.level.len() {
+            stage.level = std::mem::take(&mut stage.next);
+            stage.done = 0;
+            stage.depth += 1;
+            if start.elapsed() > PROGRESS_FROM {
+                let (depth, states, ahead) = (stage.depth, stage.states(), stage.level.len());
+                let (seconds, transitions) = (start.elapsed().as_secs(), stage.transitions);
+                eprintln!(
+                    "{seconds} s: after {depth} moves {states} states, {transitions} transitions, \
+                     {ahead} states ahead"
+                );
+            }
+        }
+        let ends = stage.states() >= states_max;
+        if let Some(kept) = kept.filter(|_| found.is_none())
+            && (ends || saved.elapsed() > SAVED_EVERY)
+        {
+            kept.save(config, &stage);
+            saved = Instant::now();
+        }
+        if ends {
+            break;
         }
     }
+    let (states, transitions) = (stage.states(), stage.transitions);
+    let visited = stage.visited;
     let violation = found.map(|(last, step, what)| {
         let history = history(config, &visited, (initial, last), step);
         (what, history)
@@ -183,19 +259,24 @@ fn check(state: &mut State, config: &Config) -> Result<(), String> {
     state.clone().settle(config, Slice::steps(3))
 }
 
-fn share(config: &Config, level: &Level, position: &AtomicUsize, visited: &Visited) -> Share {
+fn share(
+    config: &Config,
+    level: &Level,
+    (position, end): (&AtomicUsize, usize),
+    visited: &Visited,
+) -> Share {
     let (mut share, mut moves, mut bytes) = (Share::default(), Vec::new(), Vec::new());
     loop {
         let start = position.fetch_add(CHUNK, Ordering::Relaxed);
-        if level.get(start).is_none() {
+        if start >= end {
             return share;
         }
-        for state in (start..start + CHUNK).map_while(|index| level.get(index)) {
+        for state in (start..end.min(start + CHUNK)).map_while(|index| level.get(index)) {
             let from = identity(state);
             let mut state = State::load(state, config);
             if let Err(what) = check(&mut state, config) {
                 share.found = Some((from, None, what));
-                position.store(level.ends.len(), Ordering::Relaxed);
+                position.store(end, Ordering::Relaxed);
                 return share;
             }
             state.moves(config, &mut moves);
@@ -210,7 +291,7 @@ fn share(config: &Config, level: &Level, position: &AtomicUsize, visited: &Visit
                     }
                     Err(what) => {
                         share.found = Some((from, Some(*step), what));
-                        position.store(level.ends.len(), Ordering::Relaxed);
+                        position.store(end, Ordering::Relaxed);
                         return share;
                     }
                 }
