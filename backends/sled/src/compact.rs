@@ -66,7 +66,7 @@ impl Compact for SledEngine {
         compare(&original, &tree, &mut |done| {
             progress(bytes + done, 2 * bytes);
         })?;
-        tree.run(COMPACT, |tree| tree.flush().map(drop))?;
+        tree.write(COMPACT, |tree| tree.flush().map(drop))?;
         sync_all(&dir)?;
         sync(&self.dir)?;
         progress(2 * bytes, 2 * bytes);
@@ -237,7 +237,7 @@ fn each_row(tree: &Tree, mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> R
 fn copy_rows(original: &Tree, copy: &Tree, report: &mut dyn FnMut(u64)) -> Result<()> {
     let write = |batch: &mut sled::Batch| {
         let batch = std::mem::take(batch);
-        copy.run(COMPACT, |tree| {
+        copy.write(COMPACT, |tree| {
             tree.apply_batch(batch)?;
             tree.flush().map(drop)
         })

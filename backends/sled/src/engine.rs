@@ -142,7 +142,7 @@ impl SledEngine {
 
     fn flush(&self) -> Result<()> {
         self.tree()
-            .run("flush the database", |tree| tree.flush().map(drop))
+            .write("flush the database", |tree| tree.flush().map(drop))
     }
 
     /// Syncs what sled wrote: large values before the log that names them.
@@ -223,7 +223,7 @@ impl Engine for SledEngine {
             let count = self.count() + 1;
             batch.insert(generation::ROW, &generation::encode(count));
             self.tree()
-                .run("apply a batch", |tree| tree.apply_batch(batch))
+                .write("apply a batch", |tree| tree.apply_batch(batch))
                 // What of it is in sled's buffers is uncertain, and a flush would wait for the rest.
                 .inspect_err(|_| self.failed.store(true, Ordering::Release))?;
             self.count.store(count, Ordering::Release);

@@ -43,6 +43,7 @@ mod error;
 mod generation;
 mod reclaim;
 mod recover;
+mod rescue;
 mod snapshot;
 mod tree;
 

@@ -13,6 +13,7 @@ use crate::NAME;
 use crate::config;
 use crate::error::guarded;
 use crate::recover::{Stop, remove_unfinished_tables};
+use crate::rescue::Rescue;
 
 /// sled's own name of its main file.
 pub(crate) const FILE: &str = "db";
@@ -28,6 +29,8 @@ pub(crate) const UNLOCK_POLL: Duration = Duration::from_millis(2);
 pub(crate) struct Tree {
     /// `None` only while it is being dropped.
     db: Option<sled::Db>,
+    /// `None` only while it is being dropped: it holds the database, too.
+    rescue: Option<Rescue>,
     pub(crate) dir: PathBuf,
     /// Set by a panic or damage, after which sled's state cannot be relied upon.
     broken: AtomicBool,
@@ -54,11 +57,24 @@ impl Tree {
         }
         let db = when_unlocked(|| guarded(dir, OPEN, || config::config(dir, options).open()))?;
         Ok(Tree {
+            rescue: Some(Rescue::start(&db)),
             db: Some(db),
             dir: dir.to_owned(),
             broken: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         })
+    }
+
+    /// Runs `work` on the tree, which writes to it.
+    pub(crate) fn write<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&sled::Tree) -> sled::Result<T>,
+    ) -> Result<T> {
+        match &self.rescue {
+            Some(rescue) => rescue.watch(|| self.run(operation, work)),
+            None => self.run(operation, work),
+        }
     }
 
     /// Runs `work` on the tree.
@@ -92,6 +108,7 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
+        self.rescue = None;
         let db = self.db.take();
         // sled flushes when it is dropped, and may panic there as well.
         let close = move || {
