@@ -57,7 +57,10 @@ impl Destination {
                         };
                         if let Some(before) = note.before_end() {
                             // It was about to appear, and its source may have changed since.
-                            staged.unseal(&before.encode())?;
+                            if let Err(error) = staged.unseal(&before.encode()) {
+                                staged.leave();
+                                return Err(error.hint_also(KEPT));
+                            }
                             note = before;
                         }
                         return Ok((Destination::Store(staged), Some(note)));

@@ -47,6 +47,7 @@ impl Parcel {
         self.objects.push(object);
     }
 
+    /// Adds what cannot be read.
     pub(crate) fn add_reject(&mut self, error: Error) {
         self.bytes += REJECT_OVERHEAD;
         let oid = error.oids().first().copied().unwrap_or_default();

@@ -240,19 +240,23 @@ impl Source {
         let mut parcel = spare.take();
         let mut from = Some(from).filter(|oid| oid.is_valid());
         let mut newer = None;
+        let mut failing = 0;
         while let Some(start) = from.take() {
             let mut reading = Reading {
                 parcel: &mut parcel,
                 spare,
                 send: &mut *send,
                 next: start,
+                added: 0,
             };
-            match self.read_some(start, newer.as_deref(), &mut reading) {
+            let result = self.read_some(start, newer.as_deref(), &mut reading);
+            let (added, next) = (reading.added, reading.next);
+            match result {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::TooOld && self.followed => {
                     // What has changed since the first snapshot is looked at again in any case.
-                    from = Some(reading.next).filter(|oid| oid.is_valid());
+                    from = Some(next).filter(|oid| oid.is_valid());
                     newer = self.newer_snapshot()?;
                 }
                 Err(error) => {
@@ -262,8 +266,25 @@ impl Source {
                     let Some(oid) = oid.filter(|oid| skipped && *oid >= start) else {
                         return Err(error);
                     };
+                    failing = match error.kind() {
+                        ErrorKind::Io if added == 0 => failing + 1,
+                        _ => 0,
+                    };
+                    if failing >= FAILING_MAX {
+                        return Err(error.hint("The disk seems to be gone, not single objects."));
+                    }
                     if self.wants(oid)? {
                         parcel.add_reject(error);
+                        let mut reading = Reading {
+                            parcel: &mut parcel,
+                            spare,
+                            send: &mut *send,
+                            next: oid,
+                            added: 0,
+                        };
+                        if !reading.go_on() {
+                            return Ok(false);
+                        }
                     }
                     from = Some(oid.next()).filter(|oid| oid.is_valid());
                 }
@@ -331,6 +352,9 @@ impl Source {
     }
 }
 
+/// After so many objects in a row that the disk does not give it is not the objects.
+const FAILING_MAX: u32 = 200;
+
 fn take_refs(object: Option<DurusObject>, refs: &mut Vec<Oid>) -> bool {
     let found = object.is_some();
     refs.extend(object.into_iter().flat_map(|object| object.refs));
@@ -344,6 +368,8 @@ struct Reading<'a, 's> {
     send: &'a mut Send<'s>,
     /// Everything before has been read; of stores only.
     next: Oid,
+    /// Objects that were read.
+    added: u64,
 }
 
 impl Reading<'_, '_> {
@@ -354,6 +380,7 @@ impl Reading<'_, '_> {
 
     /// Sends the parcel when it is full; false where nobody wants more.
     fn go_on(&mut self) -> bool {
+        self.added += 1;
         if !self.parcel.is_full() {
             return true;
         }

@@ -25,6 +25,8 @@ use lock::Lock;
 const DATA: &str = "data";
 /// In a place that is being built and can be gone on with: a line with the name of its engine.
 const STAGED: &str = "staged";
+/// The same while it is being written.
+const MARKING: &str = "staged.new";
 
 /// The directory of an open store, locked for as long as this value lives.
 #[derive(Debug)]
@@ -157,13 +159,8 @@ impl StagedPlace {
                 lock => lock?,
             };
             // One with an identity was about to get its name.
-            let begun_on = match fs::read_to_string(staging.join(STAGED)) {
-                // Without the end of the line it was still being marked.
-                Ok(text) => text.strip_suffix('\n').map(str::to_owned),
-                Err(_) => Identity::read(&staging)
-                    .ok()
-                    .map(|identity| identity.engine),
-            };
+            let identity = || Identity::read(&staging).ok();
+            let begun_on = read_mark(&staging).or_else(|| Some(identity()?.engine));
             if let Some(begun_on) = begun_on {
                 found.push((staging, id, lock, begun_on));
             }
@@ -204,12 +201,16 @@ impl StagedPlace {
         // A loss of power must not leave the mark without what it speaks of.
         sync_directory(&self.staging)?;
         let path = self.staging.join(STAGED);
-        let written = File::create(&path).and_then(|mut file| {
-            // In one piece, so that a loss of power leaves all of it or nothing.
-            file.write_all(format!("{}\n", self.identity.engine).as_bytes())?;
-            file.sync_all()
-        });
-        written.during(DOING, &path)?;
+        if read_mark(&self.staging).is_none() {
+            // A mark that is there stays whole, and so does what it marks.
+            let new = self.staging.join(MARKING);
+            let written = File::create(&new).and_then(|mut file| {
+                file.write_all(format!("{}\n", self.identity.engine).as_bytes())?;
+                file.sync_all()
+            });
+            written.during(DOING, &new)?;
+            fs::rename(&new, &path).during(DOING, &path)?;
+        }
         sync_directory(&self.staging)?;
         let (parent, _) = parent_and_name(&self.target)?;
         sync_directory(parent)
@@ -223,7 +224,7 @@ impl StagedPlace {
     }
 
     fn is_marked(&self) -> bool {
-        self.staging.join(STAGED).exists() || Identity::read(&self.staging).is_ok()
+        read_mark(&self.staging).is_some() || Identity::read(&self.staging).is_ok()
     }
 
     /// Where the place will appear.
@@ -255,7 +256,9 @@ impl StagedPlace {
         sync_directory(&self.staging)?;
         self.identity.write(&self.staging)?;
         sync_directory(&self.staging)?;
-        remove_if_present(&self.staging.join(STAGED)).during(DOING, &self.staging)?;
+        for name in [STAGED, MARKING] {
+            remove_if_present(&self.staging.join(name)).during(DOING, &self.staging)?;
+        }
         let (parent, name) = parent_and_name(&self.target)?;
         // A rename replaces an empty directory and fails on anything else, which is what we want.
         fs::rename(&self.staging, &self.target).map_err(|error| {
@@ -339,6 +342,12 @@ fn sync_entry(path: &Path) -> Result<()> {
     }
 }
 
+/// The engine that a place was begun on, if it is marked.
+fn read_mark(staging: &Path) -> Option<String> {
+    let text = fs::read_to_string(staging.join(STAGED)).ok()?;
+    text.strip_suffix('\n').map(str::to_owned)
+}
+
 fn staging_prefix(name: &str) -> String {
     format!(".{name}.new-")
 }
@@ -409,7 +418,7 @@ fn remove_abandoned(parent: &Path, prefix: &str) {
 
 /// Removes an unfinished place; first what it is known by, so that nobody takes up half of it.
 fn remove_staged(path: &Path) -> std::io::Result<()> {
-    for name in [STAGED, identity::FILE] {
+    for name in [STAGED, MARKING, identity::FILE] {
         remove_if_present(&path.join(name))?;
     }
     fs::remove_dir_all(path)

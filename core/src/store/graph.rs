@@ -208,7 +208,7 @@ impl<'a> RowGraph<'a> {
     /// Notes that an import has still to bring the object: its OID must not be handed out.
     pub(super) fn expect(&mut self, oid: Oid) {
         self.rows.put(Table::Missing, Key::from(oid.0), Vec::new());
-        self.expected_end = self.expected_end.max(oid.0.saturating_add(1));
+        self.expected_end = self.expected_end.max(oid.reserves());
         self.state.high_water = self.state.high_water.max(self.expected_end);
     }
 

@@ -347,6 +347,8 @@ impl<'a> Importer<'a> {
             .writer
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        // After a failed write nothing is tried again on top of it.
+        writer.check()?;
         let note = self.note.as_deref().map(sealed);
         let (meta, note_key) = import_row();
         let mut rows: Vec<Op<'_>> = self

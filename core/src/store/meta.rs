@@ -93,8 +93,8 @@ impl State {
             // A damaged record is a finding of the check that follows.
             if let Ok(record) = Record::parse(Oid(key.first), value) {
                 state.tid = state.tid.max(record.tid);
-                let largest = record.refs().last().map_or(0, Oid::reserves);
-                state.high_water = state.high_water.max(largest);
+                let reserved = record.refs().map(Oid::reserves).max();
+                state.high_water = state.high_water.max(reserved.unwrap_or(0));
             }
         }
         drop(cursor);
