@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use durum_core::external_sort::{PairSorter, SortedPairs};
 use durum_core::record::Record;
-use durum_core::store::{SnapshotExt as _, Store as _};
-use durum_core::{ErrorKind, Oid, Result, Tid};
+use durum_core::store::{Snapshot, SnapshotExt as _, Store as _};
+use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use crate::durus::{DurusFile, DurusObject};
 use crate::input::{SORT_BYTES, Writers};
@@ -29,39 +29,42 @@ impl Source {
     pub(crate) fn renew(&mut self, since: Option<Tid>, memory_bytes: usize) -> Result<Round> {
         let mut sorter = PairSorter::new(None, memory_bytes);
         let mut add = |oid: Oid| sorter.push(oid.0, 0);
-        let (known, is_last) = match &mut self.files {
+        // In this order: what was written before nobody writes any more is seen.
+        let mut is_last = self.takeover.is_some();
+        let known = match &mut self.files {
             Files::Store {
                 store,
                 snapshot,
                 still,
             } => {
-                // In this order: what was committed before it was set is seen.
-                let is_last = still.load(Ordering::Acquire);
+                is_last = still.load(Ordering::Acquire);
                 *snapshot = store.snapshot()?;
                 let visited =
                     since.map(|since| store.visit_changes_since(since, &mut |it| add(it.oid)));
                 match visited {
                     Some(Err(error)) if error.kind() != ErrorKind::TooOld => return Err(error),
-                    visited => (matches!(visited, Some(Ok(_))), is_last),
+                    visited => matches!(visited, Some(Ok(_))),
                 }
             }
-            Files::Durus(file) if file.is_still() => (true, true),
-            Files::Zodb(file) if file.is_still() => (true, true),
             Files::Durus(file) => {
-                let path = file.path().to_path_buf();
-                let now =
-                    again(&|| DurusFile::open_among(Writers::Tolerated, &path, None, SORT_BYTES))?;
+                let Some(path) = file.input().map(|input| input.path().to_path_buf()) else {
+                    return Err(Error::new(ErrorKind::Unsupported, "follow the source"));
+                };
+                let now = again(is_last, &|| {
+                    DurusFile::open_among(Writers::Tolerated, &path, None, SORT_BYTES)
+                })?;
                 let known = now.changes_since(file, &mut add)?;
                 *file = now;
-                (known, file.is_still())
+                known
             }
             Files::Zodb(file) => {
-                let path = file.path().to_path_buf();
-                let now =
-                    again(&|| ZodbFile::open_among(Writers::Tolerated, &path, None, SORT_BYTES))?;
+                let path = file.input().path().to_path_buf();
+                let now = again(is_last, &|| {
+                    ZodbFile::open_among(Writers::Tolerated, &path, None, SORT_BYTES)
+                })?;
                 let known = now.changes_since(file, &mut add)?;
                 *file = now;
-                (known, file.is_still())
+                known
             }
         };
         let changed = match known && since.is_some() {
@@ -71,17 +74,35 @@ impl Source {
         Ok(Round { changed, is_last })
     }
 
+    /// Takes a newer snapshot of a store, in a round that takes too long for the one that it began with: what
+    /// has changed since then comes with the next round in any case.
+    pub(crate) fn refresh(&mut self) -> Result<()> {
+        if let Files::Store {
+            store, snapshot, ..
+        } = &mut self.files
+        {
+            *snapshot = store.snapshot()?;
+        }
+        Ok(())
+    }
+
     /// Shows the OIDs of all objects, ascending, with the tids of those that have one.
     pub(crate) fn tids(&self, show: &mut dyn FnMut(Oid, Option<Tid>) -> Result<()>) -> Result<()> {
         match &self.files {
-            Files::Store { snapshot, .. } => {
-                let mut scan = snapshot.scan_stored(Oid::ROOT)?;
-                while let Some((oid, bytes)) = scan.next()? {
-                    // One that is damaged is looked at.
-                    let record = Record::parse_unverified(oid, bytes).ok();
-                    show(oid, record.map(|record| record.tid))?;
+            Files::Store {
+                store, snapshot, ..
+            } => {
+                let (mut from, mut newer) = (Oid::ROOT, None);
+                loop {
+                    let shown = newer.as_deref().unwrap_or(&**snapshot);
+                    match tids_from(shown, &mut from, show) {
+                        // As in a copy.
+                        Err(error) if error.kind() == ErrorKind::TooOld => {
+                            newer = Some(store.snapshot()?);
+                        }
+                        result => return result,
+                    }
                 }
-                Ok(())
             }
             Files::Durus(file) => file.oids(&mut |oid| show(oid, None)),
             Files::Zodb(file) => file.oids(&mut |oid| show(oid, None)),
@@ -105,15 +126,38 @@ impl Source {
     }
 }
 
-/// Opens a file that for a moment may not be there: a pack renames the old one before the new one.
-fn again<T>(open: &dyn Fn() -> Result<T>) -> Result<T> {
-    const TRIES: usize = 40;
+/// Goes on from `from`, which keeps pace.
+fn tids_from(
+    snapshot: &dyn Snapshot,
+    from: &mut Oid,
+    show: &mut dyn FnMut(Oid, Option<Tid>) -> Result<()>,
+) -> Result<()> {
+    let mut scan = snapshot.scan_stored(*from)?;
+    while let Some((oid, bytes)) = scan.next()? {
+        // One that is damaged is looked at.
+        let record = Record::parse_unverified(oid, bytes).ok();
+        show(oid, record.map(|record| record.tid))?;
+        *from = oid.next();
+    }
+    Ok(())
+}
+
+/// Opens a file that others write to, unless nobody does any more: for a moment it may not be there, since a
+/// pack renames the old one before the new one; and what a program takes back that it has begun to write can
+/// vanish while it is read.
+fn again<T>(is_still: bool, open: &dyn Fn() -> Result<T>) -> Result<T> {
+    const TRIES: u32 = 40;
+    const DAMAGED_TRIES: u32 = 3;
     const NAP: Duration = Duration::from_millis(25);
-    for _ in 1..TRIES {
+    let mut tries = 0;
+    loop {
+        tries += 1;
         match open() {
-            Err(error) if error.kind() == ErrorKind::NotFound => std::thread::sleep(NAP),
+            Err(error) if error.kind() == ErrorKind::NotFound && tries < TRIES => {}
+            Err(error)
+                if error.kind() == ErrorKind::Damaged && !is_still && tries < DAMAGED_TRIES => {}
             opened => return opened,
         }
+        std::thread::sleep(NAP);
     }
-    open()
 }

@@ -1,6 +1,7 @@
 //! What comes after the copy: following what was written meanwhile, verifying, and the destination's
 //! appearance; and what is left where something fails.
 
+use durum_core::collect::OidSet;
 use durum_core::{Error, ErrorKind, Result, Tid};
 
 use crate::destination::{Destination, Failed, KEPT};
@@ -35,6 +36,7 @@ impl End<'_> {
             source,
             pace: Pace::new(self.progress, self.watch),
             clock: self.clock,
+            ends_following: false,
             objects: note.objects,
             skips: self.options.on_error != OnError::Stop || note.rejects > 0,
             rejects: note.rejects,
@@ -61,6 +63,7 @@ impl End<'_> {
             resumed,
         } = filled;
         let mut verifier = self.verifier(source, &note, seen, dangling);
+        verifier.ends_following = self.options.follow;
         verifier.how = match self.options.verify {
             // Read back bit by bit.
             Verify::Digest if self.options.follow => Verify::None,
@@ -117,6 +120,7 @@ impl End<'_> {
             options: self.options,
             watch: self.watch,
             progress: self.progress,
+            rejected: OidSet::new(follow::REJECTED_BYTES),
         };
         let followed = follower.run(since).map_err(|error| (error, false))?;
         self.clock.end(|phases| &mut phases.follow);

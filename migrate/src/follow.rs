@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use durum_core::collect::OidSet;
 use durum_core::config::Location;
 use durum_core::digest::Digest;
 use durum_core::external_sort::{PairSorter, SortedPairs};
@@ -23,19 +24,22 @@ use crate::options::{MigrateOptions, OnError, StopWatch};
 use crate::pace::Pace;
 use crate::parcel::Reject;
 use crate::pipeline::Progress;
-use crate::rejects::Rejects;
+use crate::rejects::{Rejects, is_of_an_object};
 use crate::source::Source;
 use crate::verify::mismatch;
 
 /// A round that takes no longer is one that can be waited for.
 const SHORT: Duration = Duration::from_secs(2);
-/// Between rounds there is a rest of this length at least, or as long as the last round took, so that
-/// following takes no more than half of what the source can give.
+/// Between rounds there is a rest as long as the last round took, so that following takes no more than half
+/// of what the source can give, but of this length at least, and at most.
 const REST: Duration = Duration::from_millis(300);
+const REST_MAX: Duration = Duration::from_secs(5);
 /// How soon a request to stop is noticed in a rest.
 const NAP: Duration = Duration::from_millis(50);
 /// Bytes that are written at once, about.
 const CHUNK_BYTES: usize = 512 << 10;
+/// Memory for the set of objects that were left out.
+pub(crate) const REJECTED_BYTES: usize = 1 << 20;
 /// Objects between two looks at whether it is to stop.
 const STEP: u64 = 256;
 
@@ -81,6 +85,8 @@ pub(crate) struct Follower<'a> {
     pub(crate) options: &'a MigrateOptions,
     pub(crate) watch: &'a StopWatch,
     pub(crate) progress: &'a dyn Progress,
+    /// Objects that could not be read, and have been counted.
+    pub(crate) rejected: OidSet,
 }
 
 /// What following came to.
@@ -100,6 +106,8 @@ struct Chunk<'a> {
     /// What it is to hold afterwards of these objects: their digests, or nothing.
     expected: BTreeMap<Oid, Option<Digest>>,
     note: Note,
+    /// Bytes of what is to be replaced or deleted.
+    replaced_bytes: usize,
 }
 
 impl<'a> Follower<'a> {
@@ -107,38 +115,33 @@ impl<'a> Follower<'a> {
     /// a copy that was cut off nobody knows, and `since` is none.
     pub(crate) fn run(mut self, since: Option<Tid>) -> Result<Followed> {
         let mut total = Followed::default();
-        let (mut since, mut told) = (since, false);
+        let (mut since, mut told, mut before) = (since, false, None);
         // Nothing is left to be copied, whichever OIDs are still to come.
         self.note.next = Oid::MAX.next();
         self.progress.begin("follow", None);
         loop {
             let begin = Instant::now();
             let round = self.source.renew(since, self.options.sort_bytes())?;
-            let marks = self.source.marks()?;
-            let is_last = round.is_last;
-            let changed = match self.follow(round, marks) {
-                // The round took so long that the source does not show its state any more.
-                Err(error) if error.kind() == ErrorKind::TooOld => {
-                    self.watch.check()?;
-                    continue;
-                }
-                changed => changed?,
-            };
+            let (marks, is_last) = (self.source.marks()?, round.is_last);
+            let changed = self.follow(round, marks)?;
             since = Some(marks.0);
             total.rounds += 1;
             total.objects += changed;
-            if is_last {
+            if is_last && self.source.check_unchanged().is_ok() {
                 break;
             }
             if changed > 0 {
                 self.staged.keep()?;
             }
             let time = begin.elapsed();
-            if time <= SHORT && !told {
-                self.progress.caught_up(changed);
+            // Shorter than that they will not become.
+            let settled = before.is_some_and(|before: Duration| time >= before / 10 * 9);
+            before = Some(time);
+            if !told && (time <= SHORT || settled) {
+                self.progress.caught_up(changed, time);
                 told = true;
             }
-            self.rest(time.max(REST))?;
+            self.rest(time.clamp(REST, REST_MAX), told)?;
         }
         let end = self.note.at_end();
         total.dangling = self.staged.catch_up().seal(&end.encode())?;
@@ -148,6 +151,11 @@ impl<'a> Follower<'a> {
     /// Brings over what a round has found; how many objects that was.
     fn follow(&mut self, round: Round, marks: (Tid, Oid)) -> Result<u64> {
         let known = round.changed.is_some();
+        if !known {
+            // All that cannot be read is met again.
+            self.note.rejects = 0;
+            self.rejected = OidSet::new(REJECTED_BYTES);
+        }
         let changed = round.changed.map_or_else(|| self.compare(), Ok)?;
         let (mut chunk, mut count, mut last) = (self.chunk()?, 0, None);
         for (looked_at, pair) in changed.enumerate() {
@@ -158,14 +166,16 @@ impl<'a> Follower<'a> {
             if (looked_at as u64).is_multiple_of(STEP) {
                 self.watch.check()?;
             }
-            self.add(&mut chunk, oid, known, marks)?;
-            if chunk.catch_up.bytes() >= CHUNK_BYTES {
+            self.add(&mut chunk, oid, marks)?;
+            if chunk.catch_up.bytes() + chunk.replaced_bytes >= CHUNK_BYTES {
                 count += self.write(chunk, marks)?;
                 chunk = self.chunk()?;
             }
         }
-        if !chunk.catch_up.is_empty() {
-            count += self.write(chunk, marks)?;
+        match chunk.catch_up.is_empty() {
+            // Something may have been left out.
+            true => *self.note = chunk.note,
+            false => count += self.write(chunk, marks)?,
         }
         Ok(count)
     }
@@ -176,23 +186,17 @@ impl<'a> Follower<'a> {
             before: self.staged.store().snapshot()?,
             expected: BTreeMap::new(),
             note: self.note.clone(),
+            replaced_bytes: 0,
         })
     }
 
-    /// Adds an object to what is to be written, where it differs. Where it is not `known` that it has
-    /// changed it may be one that was left out, and counted, before.
-    fn add(
-        &self,
-        chunk: &mut Chunk<'a>,
-        oid: Oid,
-        known: bool,
-        (last, _): (Tid, Oid),
-    ) -> Result<()> {
+    /// Adds an object to what is to be written, where it differs.
+    fn add(&mut self, chunk: &mut Chunk<'a>, oid: Oid, (last, _): (Tid, Oid)) -> Result<()> {
         let before = chunk.before.load(oid)?;
         let before = before.map(|object| (object.tid, DurusObject::of(object)));
-        let now = match self.source.load(oid) {
-            Err(error) if error.kind() == ErrorKind::Damaged && self.skips() => {
-                if known || before.is_some() {
+        let now = match self.load(oid) {
+            Err(error) if is_of_an_object(&error) && self.skips() => {
+                if self.rejected.insert(oid)? {
                     chunk.note.rejects += 1;
                     let stored = None;
                     self.rejects.write(&[Reject { oid, error, stored }])?;
@@ -212,6 +216,8 @@ impl<'a> Follower<'a> {
         }
         if let Some((_, before)) = &before {
             chunk.note.remove(before);
+            // It is held until it has been replaced.
+            chunk.replaced_bytes += before.data.len() + before.refs.len() * 8;
         }
         let digest = now.as_ref().map(|(_, object)| object.digest());
         chunk.expected.insert(oid, digest);
@@ -227,6 +233,16 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
+    /// The object as the source has it, from a newer snapshot where the round's does not show it any more.
+    fn load(&mut self, oid: Oid) -> Result<Option<(Option<Tid>, DurusObject)>> {
+        loop {
+            match self.source.load(oid) {
+                Err(error) if error.kind() == ErrorKind::TooOld => self.source.refresh()?,
+                loaded => return loaded,
+            }
+        }
+    }
+
     fn skips(&self) -> bool {
         self.options.on_error != OnError::Stop
     }
@@ -238,6 +254,7 @@ impl<'a> Follower<'a> {
             before,
             expected,
             note,
+            ..
         } = chunk;
         drop(before);
         catch_up.write(last, oids_from, &note.encode())?;
@@ -291,10 +308,16 @@ impl<'a> Follower<'a> {
         differ.finish()
     }
 
-    fn rest(&self, time: Duration) -> Result<()> {
+    /// Waits for the next round, which comes at once when nobody writes to the source any more. Files are
+    /// locked as soon as that is possible, but only when it was `told` that it is time for that.
+    fn rest(&mut self, time: Duration, told: bool) -> Result<()> {
         let begin = Instant::now();
         while let Some(left) = time.checked_sub(begin.elapsed()) {
             self.watch.check()?;
+            if told && self.source.take_over()? {
+                self.progress.taken_over();
+                return Ok(());
+            }
             std::thread::sleep(left.min(NAP));
         }
         Ok(())

@@ -13,6 +13,7 @@ pub(crate) struct Input {
     file: File,
     path: PathBuf,
     len: u64,
+    state: State,
     doing: &'static str,
 }
 
@@ -31,6 +32,7 @@ impl Input {
             file,
             path: path.to_path_buf(),
             len: metadata.len(),
+            state: State::of(&metadata),
             doing,
         })
     }
@@ -46,19 +48,36 @@ impl Input {
 
     /// Looks at the file's size again, for what was appended since it was opened.
     pub(crate) fn measure(&mut self) -> Result<()> {
-        self.len = self.file.metadata().during(self.doing, &self.path)?.len();
+        let metadata = self.file.metadata().during(self.doing, &self.path)?;
+        (self.len, self.state) = (metadata.len(), State::of(&metadata));
         Ok(())
     }
 
-    /// Whether `earlier` is the same file, and no longer than this one: whatever a format that is only
-    /// appended to had then, it has now.
-    pub(crate) fn continues(&self, earlier: &Input) -> Result<bool> {
-        use std::os::unix::fs::MetadataExt as _;
-        let identity = |input: &Input| -> Result<(u64, u64)> {
-            let metadata = input.file.metadata().during(input.doing, &input.path)?;
-            Ok((metadata.dev(), metadata.ino()))
-        };
-        Ok(identity(self)? == identity(earlier)? && self.len >= earlier.len)
+    /// Whether `earlier` was the same file, and what it had up to `end`, with the checksum `tail`, is there
+    /// still: then whatever a format that is only appended to had then, it has now.
+    pub(crate) fn continues(&self, earlier: &Input, end: u64, tail: u32) -> Result<bool> {
+        let same = self.state.identity == earlier.state.identity && self.len >= end;
+        Ok(same && self.tail(end)? == tail)
+    }
+
+    /// The checksum of a few bytes before `end`.
+    pub(crate) fn tail(&self, end: u64) -> Result<u32> {
+        let length = end.min(TAIL_BYTES);
+        let mut bytes = vec![0; length as usize];
+        self.read_at(&mut bytes, end - length)?;
+        Ok(crc32fast::hash(&bytes))
+    }
+
+    /// Whether another file of this path, or a changed one, has taken its place since it was measured.
+    pub(crate) fn is_as_it_was(&self) -> Result<bool> {
+        let metadata = std::fs::metadata(&self.path).during(self.doing, &self.path)?;
+        Ok(State::of(&metadata) == self.state)
+    }
+
+    /// Whether `file` is this one.
+    pub(crate) fn is(&self, file: &File) -> Result<bool> {
+        let metadata = file.metadata().during(self.doing, &self.path)?;
+        Ok(State::of(&metadata).identity == self.state.identity)
     }
 
     /// The file's path, length and the time of its last change.
@@ -111,6 +130,26 @@ pub(crate) fn of_object(error: Error, oid: Oid) -> Error {
     }
 }
 
+/// What tells a file, and one of its states, from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    /// Device and inode.
+    identity: (u64, u64),
+    len: u64,
+    changed: (i64, i64),
+}
+
+impl State {
+    fn of(metadata: &std::fs::Metadata) -> State {
+        use std::os::unix::fs::MetadataExt as _;
+        State {
+            identity: (metadata.dev(), metadata.ino()),
+            len: metadata.len(),
+            changed: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
 /// Takes a shared lock; false where somebody holds an exclusive one.
 pub(crate) fn lock_shared(file: &File) -> bool {
     // A file system without locks cannot tell; the original programs would not start there.
@@ -122,9 +161,12 @@ pub(crate) fn lock_shared(file: &File) -> bool {
 pub(crate) enum Writers {
     /// Where one has it open it is not read; else they are locked out.
     Refused,
-    /// They are locked out where none has it open, and else let be.
+    /// They are let be: no lock is taken, which could keep one of them from having the file again.
     Tolerated,
 }
+
+/// Bytes by which the end of a file is known again.
+const TAIL_BYTES: u64 = 4 << 10;
 
 /// A part of a file in memory, moved as needed: quick for reading onwards, and modest for jumping.
 #[derive(Debug)]

@@ -68,9 +68,11 @@ pub trait Progress {
     fn skip(&self, objects: u64, bytes: u64) {
         self.advance(objects, bytes);
     }
-    /// Following has caught up: the last round brought over so many objects, and the next one can be waited
-    /// for. Now is the time to stop what writes to the source.
-    fn caught_up(&self, _objects: u64) {}
+    /// Following has caught up: the last round brought over so many objects in this time, and the next one can
+    /// be waited for. Now is the time to stop what writes to the source.
+    fn caught_up(&self, _objects: u64, _time: Duration) {}
+    /// Nobody writes to the source any more, and nobody can until the migration has ended.
+    fn taken_over(&self) {}
     /// The two sides differ in this object, as found by [`Verify::Full`](crate::Verify::Full).
     fn difference(&self, _difference: Difference, _oid: Oid) {}
 }

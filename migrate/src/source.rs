@@ -16,6 +16,7 @@ use crate::input::{SORT_BYTES, Writers};
 use crate::parcel::Parcel;
 use crate::rejects::is_of_an_object;
 use crate::reuse::Spare;
+use crate::takeover::Takeover;
 use crate::walk::Walk;
 use crate::zodb::{LeftOut, ZodbFile};
 
@@ -27,6 +28,8 @@ pub(crate) struct Source {
     only: Option<Mutex<OidSet>>,
     /// Whether others may write to it meanwhile.
     pub(crate) followed: bool,
+    /// That they are locked out.
+    pub(crate) takeover: Option<Takeover>,
 }
 
 #[derive(Debug)]
@@ -45,8 +48,8 @@ pub(crate) enum Files {
 pub(crate) type Send<'a> = dyn FnMut(Parcel) -> bool + 'a;
 
 impl Source {
-    /// Opens a source, which nobody can write to from then on; where it is to be followed, only if nobody
-    /// has it open to write to it.
+    /// Opens a source, which nobody can write to from then on. One that is to be followed may be written to:
+    /// see [`Source::take_over`].
     pub(crate) fn open(registry: &Registry, location: &Location, followed: bool) -> Result<Source> {
         let writers = match followed {
             true => Writers::Tolerated,
@@ -74,6 +77,7 @@ impl Source {
             files,
             only: None,
             followed,
+            takeover: None,
         })
     }
 
@@ -92,6 +96,7 @@ impl Source {
             },
             only: None,
             followed,
+            takeover: None,
         })
     }
 
@@ -195,8 +200,10 @@ impl Source {
             };
             return match &self.files {
                 Files::Store { store, .. } => Ok(format!("store {}, followed", store.id())),
-                Files::Durus(durus) => file(durus.path()),
-                Files::Zodb(zodb) => file(zodb.path()),
+                Files::Durus(durus) => durus
+                    .input()
+                    .map_or_else(|| durus.description(), |input| file(input.path())),
+                Files::Zodb(zodb) => file(zodb.input().path()),
             };
         }
         let files = match &self.files {

@@ -57,6 +57,8 @@ pub(crate) struct Verifier<'a> {
     pub(crate) source: &'a Source,
     pub(crate) pace: Pace<'a>,
     pub(crate) clock: &'a Clock,
+    /// Whether the source was followed, and the destination is about to appear.
+    pub(crate) ends_following: bool,
     /// Objects that were copied.
     pub(crate) objects: u64,
     /// Whether objects that cannot be read were left out, and how many.
@@ -80,6 +82,10 @@ impl Verifier<'_> {
     pub(crate) fn verify_store(&mut self, store: &LocalStore) -> Result<()> {
         self.clock.end(|phases| &mut phases.publish);
         let result = self.verify_open(store);
+        let result = match self.ends_following {
+            true => result.and_then(|()| self.source.check_unchanged()),
+            false => result,
+        };
         self.clock.end(|phases| &mut phases.verify);
         result
     }

@@ -184,14 +184,31 @@ impl Progress {
 
     /// Says that what writes to the source can be stopped now: however little is to be shown, somebody waits
     /// for that.
-    fn caught_up(&self, objects: u64) {
-        let objects_last = output::count(objects, "object");
+    fn caught_up(&self, objects: u64, time: Duration) {
         let line = match self.is_json {
-            true => json!({"phase": "follow", "caught_up": true, "objects": objects}).to_string(),
+            true => json!({
+                "phase": "follow",
+                "caught_up": true,
+                "objects": objects,
+                "round_seconds": output::seconds(time),
+            })
+            .to_string(),
             false => format!(
-                "follow: caught up; the last round brought {objects_last}. It is safe to switch: stop what \
-                 writes to the source. The rest follows, and the destination appears."
+                "follow: caught up; the last round brought {} in {}. It is safe to switch: stop what writes to \
+                 the source. The rest follows, and the destination appears.",
+                output::count(objects, "object"),
+                output::duration(time),
             ),
+        };
+        self.say(&line);
+    }
+
+    /// Says that the source has been let go of: from here on programs that want to write to it are refused.
+    fn taken_over(&self) {
+        let line = match self.is_json {
+            true => json!({"phase": "follow", "taken_over": true}).to_string(),
+            false => "follow: nobody writes to the source any more. It is locked, and the rest is brought over."
+                .to_owned(),
         };
         self.say(&line);
     }
@@ -232,8 +249,12 @@ impl durum_migrate::Progress for Progress {
         Progress::skip(self, objects, bytes);
     }
 
-    fn caught_up(&self, objects: u64) {
-        Progress::caught_up(self, objects);
+    fn caught_up(&self, objects: u64, time: Duration) {
+        Progress::caught_up(self, objects, time);
+    }
+
+    fn taken_over(&self) {
+        Progress::taken_over(self);
     }
 
     fn difference(&self, difference: Difference, oid: Oid) {

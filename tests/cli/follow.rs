@@ -3,11 +3,14 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+use std::{fs, thread};
 
 use durum_testkit::{durus_python, python_script, run_python, zodb_python};
 use serde_json::{Value, json};
 
-use crate::kit::{Home, engines, spawn};
+use crate::kit::{Home, SAMPLE_DIGEST, engines, sample, spawn};
+use crate::zodb::transaction;
 
 /// A program that works on a file until it is told to end.
 struct Working {
@@ -70,7 +73,7 @@ fn follow(home: &Home, mut working: Working, from: &str, to: &str, pack: bool) -
         working.input.write_all(b"pack\n").unwrap();
     }
     // It goes on as long as the program does.
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    thread::sleep(Duration::from_millis(700));
     assert_eq!(migrating.try_wait().unwrap(), None);
     assert_eq!(home.run(&["stat", to]).code, 3);
     let (commits, packs) = working.end();
@@ -148,4 +151,77 @@ fn what_cannot_be_followed_is_refused() {
     // A store is open once: nobody else writes to it, and there is nothing to wait for.
     let done = home.json(&["migrate", "file:from", "lmdb:to", "--follow"]);
     assert_eq!((&done["rounds"], &done["followed"]), (&json!(1), &json!(0)));
+}
+
+/// What cannot be read is counted, also when nothing else comes with it; and a lock that somebody else has
+/// is waited for, however long it says that it is safe to switch.
+#[test]
+fn unreadable_objects_are_counted() {
+    let home = Home::new();
+    let (good, bad) = (b"cm\nC\n.N.", b"cm\nC\n.\xff.");
+    let mut bytes = b"FS30".to_vec();
+    bytes.extend(transaction(4, &[(0, good), (1, bad), (2, good)]));
+    let file = home.path("Data.fs");
+    fs::write(&file, &bytes).unwrap();
+    let lock = fs::File::create(home.path("Data.fs.lock")).unwrap();
+    lock.lock().unwrap();
+    let arguments = [
+        "migrate",
+        "zodb:Data.fs",
+        "file:to",
+        "--follow",
+        "--json",
+        "--on-error",
+        "skip",
+    ];
+    let mut migrating = spawn(home.command(&arguments).stderr(Stdio::piped()));
+    wait_for(&mut migrating, "safe to switch");
+    bytes.extend(transaction(bytes.len() as u64, &[(3, bad)]));
+    fs::write(&file, &bytes).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(migrating.try_wait().unwrap(), None);
+    drop(lock);
+    let end = migrating.wait_with_output().unwrap();
+    assert_eq!(
+        end.status.code(),
+        Some(9),
+        "{}",
+        String::from_utf8_lossy(&end.stderr)
+    );
+    let done: Value = serde_json::from_slice(&end.stdout).unwrap();
+    let counts = ["objects", "rejects", "followed"].map(|key| done[key].as_u64().unwrap());
+    assert_eq!(counts, [2, 2, 0]);
+}
+
+/// While Durus packs a file it lets go of it for moments, in which it must not be locked.
+#[test]
+fn a_file_that_is_being_packed_is_left_alone() {
+    let home = Home::new();
+    let file = home.path("live.durus");
+    fs::copy(sample(), &file).unwrap();
+    fs::write(home.path("live.durus.pack"), b"").unwrap();
+    let arguments = [
+        "migrate",
+        "durus:live.durus",
+        "file:to",
+        "--follow",
+        "--json",
+    ];
+    let mut migrating = spawn(home.command(&arguments).stderr(Stdio::piped()));
+    wait_for(&mut migrating, "safe to switch");
+    thread::sleep(Duration::from_millis(500));
+    let other = fs::File::open(&file).unwrap();
+    other.try_lock().unwrap();
+    fs::remove_file(home.path("live.durus.pack")).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(migrating.try_wait().unwrap(), None);
+    drop(other);
+    let end = migrating.wait_with_output().unwrap();
+    assert!(
+        end.status.success(),
+        "{}",
+        String::from_utf8_lossy(&end.stderr)
+    );
+    let done: Value = serde_json::from_slice(&end.stdout).unwrap();
+    assert_eq!(done["digest"], json!(SAMPLE_DIGEST));
 }

@@ -7,9 +7,14 @@ use serde_json::{Value, json};
 
 use crate::kit::{Home, engines};
 
-/// A file of one transaction with these objects' data, put together byte by byte.
+/// A file of one transaction with these objects' data.
 fn data_fs(objects: &[(u64, &[u8])]) -> Vec<u8> {
-    let (start, tid) = (4_u64, 0x0400_0000_0000_0001_u64);
+    [b"FS30", &transaction(4, objects)[..]].concat()
+}
+
+/// A transaction with new objects of these data at an offset of a file, put together byte by byte.
+pub(crate) fn transaction(start: u64, objects: &[(u64, &[u8])]) -> Vec<u8> {
+    let tid = 0x0400_0000_0000_0001_u64 + start;
     let mut records = Vec::new();
     for (oid, data) in objects {
         for number in [*oid, tid, 0, start] {
@@ -21,7 +26,7 @@ fn data_fs(objects: &[(u64, &[u8])]) -> Vec<u8> {
     }
     let length = (23 + records.len() as u64).to_be_bytes();
     let head = [&tid.to_be_bytes()[..], &length, b" ", &[0; 6]].concat();
-    [b"FS30", &head[..], &records, &length].concat()
+    [&head[..], &records, &length].concat()
 }
 
 /// Object 0, which refers to object 1 and weakly to object 2.

@@ -76,7 +76,7 @@ impl Progress for Switch<'_> {
 
     fn advance(&self, _: u64, _: u64) {}
 
-    fn caught_up(&self, _: u64) {
+    fn caught_up(&self, _: u64, _: Duration) {
         self.stop.store(true, Ordering::Release);
     }
 }

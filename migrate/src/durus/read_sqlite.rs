@@ -71,10 +71,6 @@ impl SqliteFile {
         open().map_err(|error| error.with_path(&path))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(super) fn object_count(&self) -> u64 {
         self.objects
     }

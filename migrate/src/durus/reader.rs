@@ -85,11 +85,11 @@ impl DurusFile {
         })
     }
 
-    /// Whether nobody can write to it.
-    pub(crate) fn is_still(&self) -> bool {
+    /// The file itself, but for an SQLite database.
+    pub(crate) fn input(&self) -> Option<&Input> {
         match &self.file {
-            AnyFile::Scanned(file) => file.is_still(),
-            AnyFile::Sqlite(_) => true,
+            AnyFile::Scanned(file) => Some(file.input()),
+            AnyFile::Sqlite(_) => None,
         }
     }
 
@@ -149,14 +149,6 @@ impl DurusFile {
         match &self.file {
             AnyFile::Scanned(file) => file.file_bytes(),
             AnyFile::Sqlite(file) => file.file_bytes(),
-        }
-    }
-
-    /// Where it lies.
-    pub(crate) fn path(&self) -> &Path {
-        match &self.file {
-            AnyFile::Scanned(file) => file.path(),
-            AnyFile::Sqlite(file) => file.path(),
         }
     }
 

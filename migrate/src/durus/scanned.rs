@@ -17,8 +17,8 @@ pub(super) struct ScannedFile {
     layout: Layout,
     index: Index,
     whole_end: u64,
-    /// Whether Durus is locked out.
-    still: bool,
+    /// The checksum of the last bytes before that.
+    tail: u32,
 }
 
 impl ScannedFile {
@@ -30,14 +30,13 @@ impl ScannedFile {
         scratch: Option<&Path>,
         memory_bytes: usize,
     ) -> Result<ScannedFile> {
-        let still = input.lock();
-        // What was appended before the lock was there counts.
-        input.measure()?;
-        if !still && writers == Writers::Refused {
+        if writers == Writers::Refused && !input.lock() {
             return Err(input
                 .fail(ErrorKind::InUse, "a Durus program has it open")
                 .hint("Stop that program, or read through its server: `durus+tcp://HOST:PORT`."));
         }
+        // What was appended before the lock was there counts.
+        input.measure()?;
         let mut found = Found::new(scratch, memory_bytes);
         let (map, whole_end) = match layout {
             Layout::Dfs20 => (None, scan_dfs20::scan(&input, &mut found)?),
@@ -49,16 +48,16 @@ impl ScannedFile {
         let index =
             Index::build(&input, layout, found, map, whole_end, scratch).at_path(input.path())?;
         Ok(ScannedFile {
+            tail: input.tail(whole_end)?,
             input,
             layout,
             index,
             whole_end,
-            still,
         })
     }
 
-    pub(super) fn is_still(&self) -> bool {
-        self.still
+    pub(super) fn input(&self) -> &Input {
+        &self.input
     }
 
     pub(super) fn changes_since(
@@ -66,7 +65,8 @@ impl ScannedFile {
         earlier: &ScannedFile,
         show: &mut dyn FnMut(Oid) -> Result<()>,
     ) -> Result<bool> {
-        if !self.input.continues(&earlier.input)? {
+        let (end, tail) = (earlier.whole_end, earlier.tail);
+        if !self.input.continues(&earlier.input, end, tail)? {
             return Ok(false);
         }
         let (now, before) = (&self.index.offsets, &earlier.index.offsets);
@@ -99,10 +99,6 @@ impl ScannedFile {
 
     pub(super) fn description(&self) -> Result<String> {
         self.input.description()
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.input.path()
     }
 
     pub(super) fn file_bytes(&self) -> u64 {

@@ -36,8 +36,8 @@ pub struct ZodbFile {
     input: Input,
     index: OffsetIndex,
     whole_end: u64,
-    /// Whether ZODB is locked out, or there never was one that could be.
-    still: bool,
+    /// The checksum of the last bytes before that.
+    tail: u32,
     _lock: Option<File>,
 }
 
@@ -74,12 +74,9 @@ impl ZodbFile {
         memory_bytes: usize,
     ) -> Result<ZodbFile> {
         let mut input = Input::open(path, READ)?;
-        let (still, lock) = match lock(path, &input) {
-            Ok(lock) => (true, lock),
-            Err(error) if error.kind() == ErrorKind::InUse && writers == Writers::Tolerated => {
-                (false, None)
-            }
-            Err(error) => return Err(error),
+        let lock = match writers {
+            Writers::Refused => lock(path, &input)?,
+            Writers::Tolerated => None,
         };
         // What was appended before the lock was there counts.
         input.measure()?;
@@ -88,17 +85,17 @@ impl ZodbFile {
         let whole_end = scan::scan(&input, &mut found)?;
         let index = found.index(&input, scratch).at_path(path)?;
         Ok(ZodbFile {
+            tail: input.tail(whole_end)?,
             input,
             index,
             whole_end,
-            still,
             _lock: lock,
         })
     }
 
-    /// Whether nobody can write to it.
-    pub(crate) fn is_still(&self) -> bool {
-        self.still
+    /// The file itself.
+    pub(crate) fn input(&self) -> &Input {
+        &self.input
     }
 
     /// Shows the OIDs of objects that may have changed since the file was opened as `earlier`; false where
@@ -108,7 +105,8 @@ impl ZodbFile {
         earlier: &ZodbFile,
         show: &mut dyn FnMut(Oid) -> Result<()>,
     ) -> Result<bool> {
-        if !self.input.continues(&earlier.input)? {
+        let (end, tail) = (earlier.whole_end, earlier.tail);
+        if !self.input.continues(&earlier.input, end, tail)? {
             return Ok(false);
         }
         self.index.differences(&earlier.index, show)?;
@@ -140,11 +138,6 @@ impl ZodbFile {
     /// `Io` where the system does not say.
     pub(crate) fn description(&self) -> Result<String> {
         self.input.description()
-    }
-
-    /// Where it lies.
-    pub(crate) fn path(&self) -> &Path {
-        self.input.path()
     }
 
     /// How many bytes lie after the last whole transaction: what a torn write left.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use durum_core::digest::Digest;
 use durum_core::{Error, Result};
@@ -99,7 +100,7 @@ impl Progress for LiveFile {
 
     fn advance(&self, _: u64, _: u64) {}
 
-    fn caught_up(&self, _: u64) {
+    fn caught_up(&self, _: u64, _: Duration) {
         self.grow(self.parts[1]..self.whole.len(), true);
     }
 }
