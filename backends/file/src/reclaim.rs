@@ -20,8 +20,6 @@ struct Cleaning<'a> {
     writer: &'a mut Writer,
     /// The segment that is cleaned.
     segment: u32,
-    /// Those that were cleaned before and go with it.
-    cleaned: &'a [u32],
     /// The rows in the frame that is being built.
     rows: Vec<(Table, Key, Entry)>,
     /// Offsets of dead operations in older segments, by these.
@@ -34,60 +32,79 @@ impl Writer {
     /// bounded time: a segment may take several calls, of which the last one gives it back.
     ///
     /// # Errors
-    /// Those that leave the disk uncertain poison the log. All others are about what was to be read.
+    /// Those that leave the disk uncertain poison the log, and are of a kind that says so. All others are
+    /// about what was to be read, which is left alone from then on, or about room.
     pub(crate) fn reclaim(&mut self, bytes_max: u64) -> Result<Reclaimed> {
         self.log.check()?;
         self.do_reclaim(bytes_max).map_err(|error| {
             let harmless = matches!(error.kind(), ErrorKind::Full | ErrorKind::Damaged);
-            if harmless || self.log.is_poisoned() {
-                return error;
+            match (self.log.is_poisoned(), harmless) {
+                (true, _) => error.with_kind(ErrorKind::Io),
+                (false, true) => error,
+                (false, false) => error.with_kind(ErrorKind::Unreadable),
             }
-            error.with_kind(ErrorKind::Unreadable)
         })
     }
 
     fn do_reclaim(&mut self, bytes_max: u64) -> Result<Reclaimed> {
         // First, since what was replaced before this call is no longer shown to new snapshots.
-        let shrunk = self.shrink_index()?;
-        let mut cleaned = Vec::new();
-        let result = self.clean_some(bytes_max, &mut cleaned);
-        let result = result.and_then(|()| self.unlink(&cleaned));
-        if result.is_err() {
-            // What was to go stays for now, and the segment in between has to say what it knows of it.
-            self.cleaning = None;
-        }
-        let bytes = result? + shrunk.bytes;
+        let shrunk = match self.shrink_index() {
+            // Cleaning may make room.
+            Err(error) if error.kind() == ErrorKind::Full => Err(error),
+            result => Ok(result?),
+        };
+        let result = self.clean_some(bytes_max);
+        // Also where there was no room to clean more, or something cannot be read.
+        let unlinked = match self.log.is_poisoned() {
+            true => Ok(0),
+            false => self.unlink(),
+        };
+        result?;
+        let (shrunk, unlinked) = (shrunk?, unlinked?);
+        let bytes = unlinked + shrunk.bytes;
         let more_index = (bytes > 0 || shrunk.more) && self.index.is_mostly_free();
         Ok(Reclaimed {
             bytes,
-            more: more_index || self.next_candidate(&[]).is_some() || self.head_is_dead(),
+            more: more_index || self.next_candidate().is_some() || self.head_is_dead(),
         })
     }
 
     fn shrink_index(&mut self) -> Result<Shrunk> {
+        if self.unreadable.index {
+            return Ok(Shrunk::default());
+        }
         let shrunk = self.index.shrink();
         self.state.base = Arc::clone(self.index.base());
-        if let Err(error) = &shrunk
-            && error.kind() != ErrorKind::Full
-        {
+        if self.index.is_uncertain() {
             self.log.poison();
         }
+        let full = |error: &Error| error.kind() == ErrorKind::Full;
+        self.unreadable.index = shrunk.as_ref().is_err_and(|error| !full(error));
         shrunk
     }
 
-    fn clean_some(&mut self, bytes_max: u64, cleaned: &mut Vec<u32>) -> Result<()> {
+    fn clean_some(&mut self, bytes_max: u64) -> Result<()> {
         self.roll_dead_head()?;
         let mut bytes_left = bytes_max;
         while bytes_left > 0
-            && let Some(number) = self.next_candidate(cleaned)
+            && let Some(number) = self.next_candidate()
         {
             if self.state.delta_bytes() >= self.config.checkpoint_bytes {
                 self.checkpoint()?;
             }
-            let (read, done) = self.clean(number, cleaned, bytes_left)?;
+            let begun = self.cleaning;
+            let cleaned = self.clean(number, bytes_left);
+            let (read, done) = cleaned.inspect_err(|error| {
+                if error.kind() == ErrorKind::Full {
+                    // From the begin it would say once more what it has said of other segments.
+                    self.cleaning = begun;
+                } else {
+                    self.unreadable.segments.insert(number);
+                }
+            })?;
             bytes_left = bytes_left.saturating_sub(read);
             if done {
-                cleaned.push(number);
+                self.cleaned.push(number);
             }
         }
         Ok(())
@@ -105,14 +122,16 @@ impl Writer {
     /// The segment that is best cleaned next: the oldest of those that are dead, else the one of which
     /// least is needed, if that is less than half. Old ones first saves copying what newer ones say
     /// about them.
-    fn next_candidate(&self, cleaned: &[u32]) -> Option<u32> {
+    fn next_candidate(&self) -> Option<u32> {
         let begun = self.cleaning.map(|at| at.segment);
         if let Some(number) = begun.filter(|number| self.accounts.contains(*number)) {
             return Some(number);
         }
         let head = self.log.head().number;
         let candidates = self.accounts.iter().filter(|(number, account)| {
-            *number != head && !cleaned.contains(number) && is_mostly_dead(account)
+            let left_alone =
+                self.cleaned.contains(number) || self.unreadable.segments.contains(number);
+            *number != head && !left_alone && is_mostly_dead(account)
         });
         let best = candidates.min_by_key(|(number, account)| {
             (account.needed() * 1000 / account.used.max(1), *number)
@@ -138,7 +157,7 @@ impl Writer {
 
     /// Cleans a segment, or goes on with it, for about `bytes_max` bytes; returns how many they were,
     /// and whether it is done.
-    fn clean(&mut self, number: u32, cleaned: &[u32], bytes_max: u64) -> Result<(u64, bool)> {
+    fn clean(&mut self, number: u32, bytes_max: u64) -> Result<(u64, bool)> {
         let Some(used) = self.accounts.get(number).map(|account| account.used) else {
             return Ok((0, true));
         };
@@ -159,7 +178,6 @@ impl Writer {
         let mut cleaning = Cleaning {
             writer: self,
             segment: number,
-            cleaned,
             rows: Vec::new(),
             dead: BTreeMap::new(),
             dead_bytes: 0,
@@ -190,26 +208,30 @@ impl Writer {
         Ok(self.state.segment(entry)?.path().to_path_buf())
     }
 
-    /// Forgets segments and unlinks them, once no index on the disk needs them; returns their bytes.
-    fn unlink(&mut self, cleaned: &[u32]) -> Result<u64> {
+    /// Forgets the segments that were cleaned and unlinks them, once no index on the disk needs them; returns
+    /// their bytes. Where there is no room for that index they wait for the next call: others that were
+    /// cleaned meanwhile say nothing of them any more, and need not be cleaned again for that.
+    fn unlink(&mut self) -> Result<u64> {
+        let cleaned = self.cleaned.clone();
         if cleaned.is_empty() {
             return Ok(0);
         }
         let mut bytes = 0;
-        for number in cleaned {
+        for number in &cleaned {
             let path = self.segment_path(*number)?;
             // Less than its length where values were given up before.
             let measured = self.fs.open(&path).and_then(|file| file.disk_bytes());
             bytes += measured.during("clean a segment", &path)?;
         }
         let before = self.accounts.clone();
-        for number in cleaned {
+        for number in &cleaned {
             self.accounts.remove(*number);
         }
         if let Err(error) = self.checkpoint() {
             self.accounts = before;
             return Err(error);
         }
+        self.cleaned.clear();
         let gone = |segment: &Arc<Segment>| cleaned.contains(&segment.number);
         let segments = Arc::clone(&self.state.segments);
         let kept = segments.iter().filter(|segment| !gone(segment));
@@ -237,7 +259,7 @@ impl Writer {
 
 impl Cleaning<'_> {
     fn stays(&self, segment: u32) -> bool {
-        !self.cleaned.contains(&segment) && self.writer.accounts.contains(segment)
+        !self.writer.cleaned.contains(&segment) && self.writer.accounts.contains(segment)
     }
 
     fn keep_dead(&mut self, place: Entry) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::log::{
 use crate::replay::Replay;
 use crate::seam::{File, FileSystem};
 use crate::state::State;
-use crate::writer::Writer;
+use crate::writer::{Unreadable, Writer};
 
 /// Opens the engine's files in `dir`, or makes them where there are none.
 pub(crate) fn open(fs: &Arc<dyn FileSystem>, dir: &Path, config: Config) -> Result<Writer> {
@@ -112,6 +112,8 @@ impl Opening {
             frame: Default::default(),
             priors: Vec::new(),
             cleaning: None,
+            cleaned: Vec::new(),
+            unreadable: Unreadable::default(),
             holes: Default::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! The one writer: batches into the log, their places into memory, and those into the index.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,8 +32,22 @@ pub(crate) struct Writer {
     pub(crate) priors: Vec<Option<Entry>>,
     /// How far the segment is cleaned that is being cleaned in slices.
     pub(crate) cleaning: Option<Position>,
+    /// Segments of which everything was copied, and that wait to be unlinked together.
+    pub(crate) cleaned: Vec<u32>,
+    /// What reclaiming leaves alone.
+    pub(crate) unreadable: Unreadable,
     /// Large values that are dead.
     pub(crate) holes: Holes,
+}
+
+/// What could not be read when its space was to be given back. It was reported, and is left alone until the
+/// database is opened again.
+#[derive(Debug, Default)]
+pub(crate) struct Unreadable {
+    /// Segments that could not be cleaned.
+    pub(crate) segments: BTreeSet<u32>,
+    /// Whether a page of the index was among it.
+    pub(crate) index: bool,
 }
 
 impl Writer {
@@ -153,7 +168,8 @@ impl Writer {
     /// Brings the index up to the end of the log, durably, and empties the recent changes.
     ///
     /// # Errors
-    /// `Full`: everything is as it was. Any other poisons the log.
+    /// `Full`, and `Damaged` where the index cannot be read: everything is as it was. Any other poisons the
+    /// log.
     pub(crate) fn checkpoint(&mut self) -> Result<()> {
         self.log.sync()?;
         let mut changes: [Vec<(Key, u64)>; TREES] = std::array::from_fn(|_| Vec::new());
@@ -163,7 +179,8 @@ impl Writer {
         self.accounts.changes(&mut changes);
         let written = self.index.checkpoint(&changes, self.log.end());
         if let Err(error) = written {
-            if error.kind() != ErrorKind::Full {
+            let unchanged = matches!(error.kind(), ErrorKind::Full | ErrorKind::Damaged);
+            if !unchanged || self.index.is_uncertain() {
                 self.log.poison();
             }
             return Err(error);

@@ -8,7 +8,6 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use durum_core::engine::Compact;
 use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
@@ -16,8 +15,8 @@ use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 use crate::NAME;
 use crate::engine::{SledEngine, sync, sync_all};
 use crate::reclaim::disk_bytes;
-use crate::recover::{BLOBS, KEPT, TABLE};
-use crate::tree::{FILE, Tree, UNLOCK_MAX, UNLOCK_POLL};
+use crate::recover::{BLOBS, COPY, KEPT, TABLE};
+use crate::tree::{FILE, Tree, await_unlocked};
 
 /// Names the database that counts, where it is not that in the directory itself.
 const CURRENT: &str = "current";
@@ -60,7 +59,7 @@ impl Compact for SledEngine {
         drop(copy);
         // Opened again, so that it is compared as it will be found: what sled recovers from is on the
         // device before, and what it wrote by that after.
-        wait_for_unlock(&dir)?;
+        await_unlocked(&dir, COMPACT)?;
         sync_all(&dir)?;
         let tree = Tree::open(&dir, &self.options)?;
         compare(&original, &tree, &mut |done| {
@@ -97,8 +96,8 @@ impl Compact for SledEngine {
         // No snapshot holds it, so that this closes it; sled's threads let go of it some time later.
         drop(old);
         // What this leaves counts for nothing, and the next opening removes it.
-        let _left =
-            wait_for_unlock(&old_dir).and_then(|()| remove_all_but(&self.dir, &self.tree().dir));
+        let _left = await_unlocked(&old_dir, COMPACT)
+            .and_then(|_| remove_all_but(&self.dir, &self.tree().dir));
         Ok(before.saturating_sub(disk_bytes(&self.dir)?))
     }
 
@@ -111,7 +110,7 @@ impl Compact for SledEngine {
         if let Some(Copied { tree, .. }) = copy {
             let dir = tree.dir.clone();
             drop(tree);
-            wait_for_unlock(&dir)?;
+            await_unlocked(&dir, COMPACT)?;
         }
         remove_all_but(&self.dir, &self.tree().dir)
     }
@@ -157,7 +156,7 @@ pub(crate) fn remove_all_but(dir: &Path, kept: &Path) -> Result<()> {
     for entry in fs::read_dir(dir).during(REMOVE, dir)? {
         let path = entry.during(REMOVE, dir)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let of_the_first = [FILE, "conf", BLOBS].contains(&&*name)
+        let of_the_first = [FILE, "conf", BLOBS, COPY].contains(&&*name)
             || [TABLE, KEPT].iter().any(|prefix| name.starts_with(prefix));
         let left = name == CURRENT_NEW
             || (name.starts_with(PREFIX) && path != kept)
@@ -168,7 +167,7 @@ pub(crate) fn remove_all_but(dir: &Path, kept: &Path) -> Result<()> {
         let removed = match path.is_dir() {
             true => {
                 // Closed a moment ago, it would get new files while it is removed.
-                let _already_without_a_database = wait_for_unlock(&path);
+                let _already_without_a_database = await_unlocked(&path, COMPACT);
                 fs::remove_dir_all(&path)
             }
             false => fs::remove_file(&path),
@@ -201,23 +200,6 @@ fn numbered(dir: &Path, number: u64) -> PathBuf {
 
 fn number(name: &str) -> Option<u64> {
     name.strip_prefix(PREFIX)?.parse().ok()
-}
-
-/// Waits until sled's threads have let go of a database that was closed.
-fn wait_for_unlock(dir: &Path) -> Result<()> {
-    let path = dir.join(FILE);
-    let file = File::open(&path).during(COMPACT, &path)?;
-    let begun = Instant::now();
-    while file.try_lock().is_err() {
-        if begun.elapsed() > UNLOCK_MAX {
-            return Err(Error::new(ErrorKind::InUse, COMPACT)
-                .with_engine(NAME)
-                .with_path(path)
-                .because("sled does not let go of it"));
-        }
-        std::thread::sleep(UNLOCK_POLL);
-    }
-    Ok(())
 }
 
 fn row_bytes(key: &[u8], value: &[u8]) -> u64 {

@@ -21,7 +21,7 @@ use crate::generation;
 use crate::reclaim;
 use crate::recover::BLOBS;
 use crate::snapshot::SledSnapshot;
-use crate::tree::{FILE, Tree, tree_key};
+use crate::tree::{FILE, Tree, await_unlocked, tree_key};
 
 const SYNC: &str = "sync the database";
 
@@ -62,7 +62,9 @@ impl SledEngine {
         sync_all(dir)?;
         let current = compact::current(dir)?;
         compact::remove_all_but(dir, &current)?;
-        if current != dir {
+        // After a failed write sled is left to close by itself, and the store may be opened again meanwhile.
+        let was_locked = await_unlocked(&current, "open the database")?;
+        if was_locked || current != dir {
             sync_all(&current)?;
         }
         let tree = Tree::open(&current, options)?;

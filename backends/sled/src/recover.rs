@@ -8,7 +8,7 @@
 //! So sled is stopped in between, and the directory synced. After the table, and before the segments, sled
 //! removes files of large values from beyond the end of the log, and gives up where it cannot: a directory
 //! with such a name is in its way. Until the new table is durable the old one has a second name, since
-//! its removal may be durable first.
+//! its removal may be durable first; or a copy, where the system refuses second names.
 
 use std::fs;
 use std::io::ErrorKind as Io;
@@ -26,6 +26,8 @@ const STOP: &str = "9223372036854775807";
 pub(crate) const TABLE: &str = "snap.";
 /// The second name of a page table begins with this, and goes on with the first one.
 pub(crate) const KEPT: &str = "kept.";
+/// A copy of a page table that is being made.
+pub(crate) const COPY: &str = "unfinished.table";
 
 const OPEN: &str = "open the database";
 
@@ -80,17 +82,35 @@ impl Drop for Stop {
 fn keep_table(dir: &Path) -> Result<()> {
     if let Some(table) = files(dir, TABLE)?.pop() {
         let kept = dir.join(format!("{KEPT}{}", name(&table)));
-        match fs::hard_link(&table, &kept) {
-            Err(error) if error.kind() == Io::AlreadyExists => {}
-            // A file system without second names; most such keep to the order of changes.
-            Err(error) if matches!(error.kind(), Io::Unsupported | Io::PermissionDenied) => {}
-            linked => linked.during(OPEN, &kept)?,
-        }
+        link(dir, &table, &kept)?;
     } else if let Some(kept) = files(dir, KEPT)?.pop() {
         let table = dir.join(name(&kept).trim_start_matches(KEPT));
-        fs::hard_link(&kept, &table).during(OPEN, &table)?;
+        link(dir, &kept, &table)?;
     }
     sync(dir)
+}
+
+/// Gives `from` the second name `to`, if that is not there.
+fn link(dir: &Path, from: &Path, to: &Path) -> Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() == Io::AlreadyExists => Ok(()),
+        // The file system has no second names, or this user may not give any.
+        Err(error) if is_refused(&error) => copy(dir, from, to),
+        linked => linked.during(OPEN, to),
+    }
+}
+
+fn is_refused(error: &std::io::Error) -> bool {
+    let kinds = [Io::Unsupported, Io::PermissionDenied, Io::TooManyLinks];
+    kinds.contains(&error.kind())
+}
+
+/// Makes `to` a copy of `from`, which has that name only once all of it is durable.
+fn copy(dir: &Path, from: &Path, to: &Path) -> Result<()> {
+    let unfinished = dir.join(COPY);
+    fs::copy(from, &unfinished).during(OPEN, &unfinished)?;
+    sync(&unfinished)?;
+    fs::rename(&unfinished, to).during(OPEN, to)
 }
 
 /// Removes what sled leaves behind when it is killed while it writes a page table: it takes the unfinished
@@ -123,4 +143,32 @@ fn files(dir: &Path, prefix: &str) -> Result<Vec<PathBuf>> {
 fn name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_page_table_is_kept_and_comes_back_also_where_it_has_to_be_copied() {
+        for is_linked in [true, false] {
+            let place = tempfile::tempdir().unwrap();
+            let dir = place.path();
+            let (table, kept) = (dir.join("snap.07"), dir.join("kept.snap.07"));
+            fs::write(&table, b"a table").unwrap();
+            // A copy that another process did not finish.
+            fs::write(dir.join(COPY), b"much more than the table").unwrap();
+            match is_linked {
+                true => keep_table(dir).unwrap(),
+                false => copy(dir, &table, &kept).unwrap(),
+            }
+            keep_table(dir).unwrap();
+            fs::remove_file(&table).unwrap();
+            assert_eq!(fs::read(&kept).unwrap(), b"a table");
+            keep_table(dir).unwrap();
+            assert_eq!(fs::read(&table).unwrap(), b"a table");
+        }
+    }
 }

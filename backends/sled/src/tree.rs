@@ -1,5 +1,6 @@
 //! sled's tree, shared by engine and snapshots; it is not touched again after it panicked.
 
+use std::fs::{File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +23,8 @@ const OPEN: &str = "open the database";
 
 /// sled's threads may hold the lock for a while after the database was dropped. That no other
 /// process has the store open the store itself sees to.
-pub(crate) const UNLOCK_MAX: Duration = Duration::from_secs(5);
-pub(crate) const UNLOCK_POLL: Duration = Duration::from_millis(2);
+const UNLOCK_MAX: Duration = Duration::from_secs(5);
+const UNLOCK_POLL: Duration = Duration::from_millis(2);
 
 /// An open database.
 pub(crate) struct Tree {
@@ -131,6 +132,34 @@ impl Drop for Tree {
     }
 }
 
+/// Waits until sled's threads have let go of a database that was closed: until then they may write to it. Says
+/// whether there was anything to wait for.
+pub(crate) fn await_unlocked(dir: &Path, operation: &'static str) -> Result<bool> {
+    let path = dir.join(FILE);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        file => file.during(operation, &path)?,
+    };
+    let start = Instant::now();
+    let mut waited = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(waited),
+            Err(TryLockError::WouldBlock) if start.elapsed() < UNLOCK_MAX => {
+                waited = true;
+                std::thread::sleep(UNLOCK_POLL);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::new(ErrorKind::InUse, operation)
+                    .with_engine(NAME)
+                    .with_path(path)
+                    .because("sled does not let go of it"));
+            }
+            Err(TryLockError::Error(error)) => return Err(error).during(operation, &path),
+        }
+    }
+}
+
 /// Tries again for as long as sled's threads hold the lock.
 fn when_unlocked<T>(open: impl Fn() -> Result<T>) -> Result<T> {
     let start = Instant::now();
@@ -179,4 +208,35 @@ pub(crate) fn key_in(table: Table, bytes: &[u8]) -> Option<Key> {
     (usize::from(*number) == table.index())
         .then(|| Key::from_bytes(table, key))
         .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn what_still_closes_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(
+            !await_unlocked(dir.path(), OPEN).unwrap(),
+            "nothing is there"
+        );
+        let holder = File::create(dir.path().join(FILE)).unwrap();
+        assert!(!await_unlocked(dir.path(), OPEN).unwrap());
+        assert!(
+            !await_unlocked(dir.path(), OPEN).unwrap(),
+            "the lock was kept"
+        );
+        holder.lock().unwrap();
+        let error = await_unlocked(dir.path(), OPEN).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InUse);
+        let waiting = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| await_unlocked(dir.path(), OPEN));
+            holder.unlock().unwrap();
+            waiting.join().unwrap()
+        });
+        waiting.unwrap();
+    }
 }

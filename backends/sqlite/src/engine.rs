@@ -186,7 +186,14 @@ impl Engine for SqliteEngine {
     }
 
     fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed> {
-        self.noted(reclaim::reclaim(self, bytes_max))
+        let result = reclaim::reclaim(self, bytes_max);
+        match &result {
+            // What cannot be read is where it was, and the log is as good as before.
+            Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Unreadable) => {
+                result
+            }
+            _ => self.noted(result),
+        }
     }
 
     fn compact(&self) -> Option<&dyn Compact> {

@@ -29,6 +29,14 @@ pub(crate) fn convert(error: rusqlite::Error, operation: &'static str) -> Error 
     }
 }
 
+/// Whether a page or a part of the log could not be read. Where the device says so SQLite reports damage
+/// instead.
+pub(crate) fn is_read_failure(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ};
+    let code = error.sqlite_error().map(|failure| failure.extended_code);
+    code.is_some_and(|code| [SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ].contains(&code))
+}
+
 fn kind(code: ErrorCode) -> ErrorKind {
     match code {
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => ErrorKind::Damaged,

@@ -8,7 +8,7 @@ use durum_core::{Error, ErrorKind, Result, ResultExt as _};
 use rusqlite::Connection;
 
 use crate::engine::{SqliteEngine, Writer};
-use crate::error::convert;
+use crate::error::{convert, is_read_failure};
 use crate::open::{BUSY_WAIT, Place, page_bytes, pragma_value};
 
 /// Bytes of one of the blocks that the system counts, whatever the file system's block size.
@@ -112,14 +112,27 @@ fn checkpoint(connection: &Connection, mode: &str) -> Result<bool> {
         .map_err(|error| convert(error, "checkpoint the log"))
 }
 
+/// Moves pages, in a transaction that is undone where it fails.
 fn vacuum_pages(connection: &Connection, pages: u64) -> Result<()> {
-    let failed = |error| convert(error, RECLAIM);
-    let mut statement = connection
-        .prepare(&format!("PRAGMA incremental_vacuum({pages})"))
-        .map_err(failed)?;
+    move_pages(connection, pages).map_err(|error| {
+        let read_failed = is_read_failure(&error);
+        let error = convert(error, RECLAIM);
+        if !connection.is_autocommit() {
+            // It was not undone.
+            return error.with_kind(ErrorKind::Io);
+        }
+        match read_failed {
+            true => error.with_kind(ErrorKind::Unreadable),
+            false => error,
+        }
+    })
+}
+
+fn move_pages(connection: &Connection, pages: u64) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
     // Every step moves a page.
-    let mut rows = statement.query([]).map_err(failed)?;
-    while rows.next().map_err(failed)?.is_some() {}
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
     Ok(())
 }
 

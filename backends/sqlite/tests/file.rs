@@ -165,3 +165,60 @@ fn a_shell_that_has_the_file_open_is_waited_for_by_a_later_compaction() {
     let shell = Connection::open(dir.path().join("objects.sqlite")).unwrap();
     assert_eq!(count(&shell), 3);
 }
+
+/// A database of which half is free pages in the middle, with `options`.
+fn half_free(
+    dir: &std::path::Path,
+    options: &[(&'static str, &'static str)],
+) -> durum_core::Result<Box<dyn Engine>> {
+    let engine = open(dir, options)?;
+    let value = vec![7; 12_000];
+    for number in 0..200 {
+        engine.apply(&[put(number, &value)], Durability::Process)?;
+    }
+    let gone: Vec<Op<'_>> = (0..100)
+        .map(|number| Op::Delete {
+            table: Table::Objects,
+            key: Key::from(number),
+        })
+        .collect();
+    engine.apply(&gone, Durability::Power)?;
+    Ok(engine)
+}
+
+/// Nothing was changed by what met the damage: the log is copied when the database is closed.
+#[test]
+fn a_reclaim_that_meets_damage_does_not_make_the_log_doubtful() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(half_free(dir.path(), &[]).unwrap());
+    // The map of pages that tells what points to each of them.
+    let database = dir.path().join("objects.sqlite");
+    let mut bytes = std::fs::read(&database).unwrap();
+    bytes[4096..8192].fill(0xff);
+    std::fs::write(&database, bytes).unwrap();
+    let engine = open(dir.path(), &[]).unwrap();
+    engine
+        .apply(&[put(1000, b"new")], Durability::Process)
+        .unwrap();
+    let error = engine.reclaim(1 << 20).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    drop(engine);
+    assert!(!dir.path().join("objects.sqlite-wal").exists());
+}
+
+#[test]
+fn a_reclaim_that_cannot_read_a_page_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = half_free(
+        dir.path(),
+        &[("wal_limit", "1GiB"), ("cache_size", "64KiB")],
+    )
+    .unwrap();
+    let log = std::fs::File::options()
+        .write(true)
+        .open(dir.path().join("objects.sqlite-wal"))
+        .unwrap();
+    log.set_len(100_000).unwrap();
+    let error = engine.reclaim(1 << 20).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreadable, "{error}");
+}

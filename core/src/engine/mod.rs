@@ -183,7 +183,8 @@ pub trait Engine: Send + Sync + Debug {
     /// - [`ErrorKind::Full`](crate::ErrorKind::Full) and [`ErrorKind::InUse`](crate::ErrorKind::InUse): it
     ///   could not be done now. [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) and
     ///   [`ErrorKind::Unreadable`](crate::ErrorKind::Unreadable): what was to be moved cannot be read, and
-    ///   is where it was. In all four the engine can be used on.
+    ///   is where it was; an engine that can goes around it in later calls, and reports it once. In all four
+    ///   the engine can be used on.
     /// - Any other: as for [`Engine::apply`].
     fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed>;
 

@@ -55,7 +55,7 @@ pub(super) struct Shared {
     /// Batches that were written.
     pub(super) writes: AtomicU64,
     pub(super) signal: Arc<Signal>,
-    pub(super) dead: Dead,
+    pub(super) dead: Arc<Dead>,
     /// Closed before the lock of the place is given back: fields are dropped in this order.
     pub(super) engine: Box<dyn Engine>,
     pub(super) place: Option<Place>,

@@ -152,7 +152,7 @@ impl LocalStore {
             condemned: Mutex::new(memory.condemned),
             writes: AtomicU64::new(0),
             signal: Arc::new(Signal::default()),
-            dead: Dead::default(),
+            dead: Arc::new(Dead::default()),
             engine,
             place,
         };

@@ -6,12 +6,14 @@
 //! free it is written once more. So files keep to a fixed proportion to what lives in them at a cost in
 //! proportion to what died.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::local::Shared;
-use super::worker::{Next, REST, RETRY, is_final};
-use crate::error::{Error, Result};
+use super::space::SameDamage;
+use super::worker::{Next, REST, RETRY};
+use crate::error::{Error, ErrorKind, Result};
 
 /// What has died since space was given back last.
 #[derive(Debug, Default)]
@@ -54,6 +56,11 @@ struct Pass {
 /// The part of the worker that gives space back.
 #[derive(Debug)]
 pub(super) struct Reclaimer {
+    dead: Arc<Dead>,
+    /// Bytes that have died and are condemned, so that they take up space until they are deleted; and how
+    /// many objects were left to be deleted when that was looked at.
+    held: u64,
+    condemned: u64,
     pass: Option<Pass>,
     /// The store's count of writes when it was looked at last, and since when it is that.
     writes: u64,
@@ -65,6 +72,7 @@ pub(super) struct Reclaimer {
     not_before: Instant,
     /// How often in a row it has failed.
     failures: u32,
+    damage: SameDamage,
     /// After a failure that does not pass.
     stopped: bool,
 }
@@ -75,9 +83,17 @@ impl Reclaimer {
         if !shared.collection.reclaim || !shared.capabilities.reclaim {
             return None;
         }
-        shared.dead.watched.store(true, Ordering::Relaxed);
-        shared.dead.busy.store(true, Ordering::Relaxed);
-        Some(Reclaimer {
+        let dead = Arc::clone(&shared.dead);
+        dead.watched.store(true, Ordering::Relaxed);
+        dead.busy.store(true, Ordering::Relaxed);
+        Some(Reclaimer::with(dead))
+    }
+
+    fn with(dead: Arc<Dead>) -> Reclaimer {
+        Reclaimer {
+            dead,
+            held: 0,
+            condemned: 0,
             pass: None,
             writes: 0,
             quiet_since: Instant::now(),
@@ -85,26 +101,27 @@ impl Reclaimer {
             hindered: 0,
             not_before: Instant::now(),
             failures: 0,
+            damage: SameDamage::default(),
             stopped: false,
-        })
+        }
     }
 
     /// Does a slice, if it is time for one.
     pub(super) fn step(&mut self, shared: &Shared) -> Next {
         let next = self.do_step(shared);
         let busy = !self.stopped && (self.pass.is_some() || self.again.is_some());
-        shared.dead.busy.store(busy, Ordering::Relaxed);
+        self.dead.busy.store(busy, Ordering::Relaxed);
         next
     }
 
     fn do_step(&mut self, shared: &Shared) -> Next {
         if self.stopped {
-            return Next::Wait(None);
+            return None;
         }
         let now = Instant::now();
         let loaded = self.notice_writes(shared, now);
         if now < self.not_before {
-            return Next::Wait(Some(self.not_before));
+            return Some(self.not_before);
         }
         if self.pass.is_none() {
             match self.begin(shared, now) {
@@ -140,9 +157,20 @@ impl Reclaimer {
         loaded
     }
 
+    /// Counts what was held back as dead once some of it has been deleted, or more was condemned. As long
+    /// as nothing happens to it no pass is begun for it.
+    fn notice_deletions(&mut self, condemned: u64) {
+        if condemned != self.condemned {
+            self.condemned = condemned;
+            let held = std::mem::take(&mut self.held);
+            self.dead.bytes.fetch_add(held, Ordering::Relaxed);
+        }
+    }
+
     /// Begins a pass where it is time for one; else says when to be back.
     fn begin(&mut self, shared: &Shared, now: Instant) -> Result<Option<Next>> {
-        let dead = shared.dead.bytes();
+        self.notice_deletions(shared.condemned_left.load(Ordering::Relaxed));
+        let dead = self.dead.bytes();
         let live = shared.published().live_bytes;
         let quiet_at = self.quiet_since + QUIET;
         // A little is given back when commits pause, or what was left is.
@@ -151,12 +179,12 @@ impl Reclaimer {
         let due = some.into_iter().chain(again).min();
         let is_quiet = due.is_some_and(|time| now >= time);
         if !is_quiet && dead < loaded_bytes(live) {
-            return Ok(Some(Next::Wait(due)));
+            return Ok(Some(due));
         }
         let stats = shared.engine.stats()?;
-        // What is condemned counts as dead, and takes up space until it is deleted.
-        if shared.condemned_left.load(Ordering::Relaxed) == 0 {
-            shared.dead.bytes.fetch_sub(dead, Ordering::Relaxed);
+        self.dead.bytes.fetch_sub(dead, Ordering::Relaxed);
+        if self.condemned > 0 {
+            self.held = self.held.saturating_add(dead);
         }
         // What is not given back under commits is when they pause.
         self.again = (!is_quiet).then_some(now);
@@ -165,7 +193,7 @@ impl Reclaimer {
         }
         if !is_quiet && stats.reclaimable_bytes < stats.disk_bytes / LOADED_SHARE {
             self.not_before = now + PAUSE;
-            return Ok(Some(Next::Wait(Some(self.not_before))));
+            return Ok(Some(Some(self.not_before)));
         }
         // To free a byte an engine may have to read one that lives.
         let slices = stats.reclaimable_bytes / SLICE_BYTES * 2;
@@ -185,7 +213,9 @@ impl Reclaimer {
         {
             pass.slices_left -= 1;
             // They get at least half of the time.
-            return Next::Rest(loaded.map_or(REST, |time| time.clamp(REST, REST_MAX)));
+            let rest = loaded.map_or(REST, |time| time.clamp(REST, REST_MAX));
+            self.not_before = Instant::now() + rest;
+            return Some(self.not_before);
         }
         let is_quiet = self.pass.take().is_some_and(|pass| pass.is_quiet);
         self.failures = 0;
@@ -201,22 +231,35 @@ impl Reclaimer {
             self.hindered = 0;
             None
         };
-        Next::Wait(Some(self.not_before))
+        Some(self.not_before)
     }
 
     fn fail(&mut self, shared: &Shared, error: Error) -> Next {
         self.pass = None;
-        if is_final(&error) || shared.is_poisoned() {
+        let is_damage = error.kind() == ErrorKind::Damaged;
+        if is_damage && !self.damage.is_met_again(&error) {
+            tracing::error!(%error, "damage was met in giving space back; that goes on around it");
+            self.not_before = Instant::now() + PAUSE;
+        } else if is_damage || error.kind() == ErrorKind::Poisoned || shared.is_poisoned() {
             self.stopped = true;
-            shared.dead.watched.store(false, Ordering::Relaxed);
+            self.dead.watched.store(false, Ordering::Relaxed);
             tracing::error!(%error, "no space is given back until the store is opened again");
-            return Next::Wait(None);
+            return None;
+        } else {
+            tracing::warn!(%error, "space could not be given back; that will be tried again");
+            self.not_before = Instant::now() + delay(RETRY, self.failures);
+            self.failures += 1;
         }
-        tracing::warn!(%error, "space could not be given back; that will be tried again");
-        self.not_before = Instant::now() + delay(RETRY, self.failures);
         self.again = Some(self.not_before);
-        self.failures += 1;
-        Next::Wait(Some(self.not_before))
+        Some(self.not_before)
+    }
+}
+
+impl Drop for Reclaimer {
+    /// Also where the worker panics: nobody gives space back any more.
+    fn drop(&mut self) {
+        self.dead.watched.store(false, Ordering::Relaxed);
+        self.dead.busy.store(false, Ordering::Relaxed);
     }
 }
 
@@ -252,3 +295,35 @@ const DELAY_MAX: Duration = Duration::from_secs(60);
 const HINDERED_MAX: u32 = 2;
 /// So long readers wait for the end of those that are in the way.
 const VIEWS_WAIT: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_under_commits_is_followed_by_a_rest_as_long_as_it_took() {
+        let mut reclaimer = Reclaimer::with(Arc::default());
+        for (took, least) in [(Some(7), 7), (Some(10_000), 50), (None, 0)] {
+            reclaimer.pass = Some(Pass {
+                slices_left: 1,
+                is_quiet: false,
+            });
+            let begun = Instant::now();
+            let next = reclaimer.after_slice(true, false, took.map(Duration::from_millis));
+            // A wake asks for the time again.
+            assert_eq!(next, Some(reclaimer.not_before));
+            assert!(reclaimer.not_before >= begun + Duration::from_millis(least).max(REST));
+        }
+    }
+
+    #[test]
+    fn what_is_condemned_counts_as_dead_again_when_some_of_it_is_deleted() {
+        let mut reclaimer = Reclaimer::with(Arc::default());
+        reclaimer.notice_deletions(100);
+        reclaimer.held = 5000;
+        reclaimer.notice_deletions(100);
+        assert_eq!((reclaimer.held, reclaimer.dead.bytes()), (5000, 0));
+        reclaimer.notice_deletions(40);
+        assert_eq!((reclaimer.held, reclaimer.dead.bytes()), (0, 5000));
+    }
+}

@@ -39,13 +39,26 @@ impl Shared {
         writer.poisoned = Some("the engine failed while it gave space back".to_owned());
         let result = work();
         writer.poisoned = None;
-        let result = result.map_err(|error| match error.kind() {
-            // What was to be moved cannot be read. It is where it was.
-            ErrorKind::Damaged | ErrorKind::Unreadable => error.with_engine(self.capabilities.name),
-            _ => self.poison_by(&mut writer, error),
+        let result = result.map_err(|error| match is_unreadable(&error) {
+            true => error.with_engine(self.capabilities.name),
+            false => self.poison_by(&mut writer, error),
         });
         writer.reclaim_failed = result.as_ref().err().map(Error::duplicate);
         result
+    }
+}
+
+/// Tells damage that an engine goes around, once it was met, from such as it meets every time.
+#[derive(Debug, Default)]
+pub(super) struct SameDamage(Option<String>);
+
+impl SameDamage {
+    /// Whether this is what was met the last time.
+    pub(super) fn is_met_again(&mut self, error: &Error) -> bool {
+        let text = error.to_string();
+        let same = self.0.as_ref() == Some(&text);
+        self.0 = Some(text);
+        same
     }
 }
 
@@ -106,12 +119,22 @@ impl LocalStore {
     /// go on in between. `progress` is told the bytes given back so far, of which it returns all.
     ///
     /// # Errors
-    /// As [`Engine::reclaim`](crate::engine::Engine::reclaim).
+    /// As [`Engine::reclaim`](crate::engine::Engine::reclaim). What could not be read is reported in the end:
+    /// the space of everything else, as far as the engine can do that, was given back.
     pub fn reclaim_all(&self, progress: &mut dyn FnMut(u64)) -> Result<u64> {
         let mut bytes = 0;
         let mut idle = 0;
+        let mut damage = SameDamage::default();
+        let mut failed = None;
         while idle < IDLE_CALLS_MAX {
-            let step = self.reclaim(SLICE_BYTES)?;
+            let step = match self.reclaim(SLICE_BYTES) {
+                Ok(step) => step,
+                Err(error) if is_unreadable(&error) && !damage.is_met_again(&error) => {
+                    failed = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             bytes += step.bytes;
             progress(bytes);
             idle = if step.bytes == 0 { idle + 1 } else { 0 };
@@ -119,8 +142,13 @@ impl LocalStore {
                 break;
             }
         }
-        Ok(bytes)
+        failed.map_or(Ok(bytes), Err)
     }
+}
+
+/// Whether what was to be moved could not be read: it is where it was.
+fn is_unreadable(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Unreadable)
 }
 
 /// What one call gives back at most: commits of others wait for no longer than that takes.

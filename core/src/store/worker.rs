@@ -14,25 +14,9 @@ pub(super) const REST: Duration = Duration::from_micros(100);
 /// How long the worker waits after a failure that may pass, such as want of space.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
 
-/// When the worker is to be back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// After so long, whatever happens: commits are to get their turn.
-    Rest(Duration),
-    /// When it is woken, and at that time at the latest.
-    Wait(Option<Instant>),
-}
-
-impl Next {
-    /// What suits both of two things that are to be done.
-    fn or(self, other: Next) -> Next {
-        match (self, other) {
-            (Next::Rest(one), Next::Rest(two)) => Next::Rest(one.min(two)),
-            (rest @ Next::Rest(_), _) | (_, rest @ Next::Rest(_)) => rest,
-            (Next::Wait(one), Next::Wait(two)) => Next::Wait(one.into_iter().chain(two).min()),
-        }
-    }
-}
+/// When the worker is to be back for one of its tasks, if it is not woken before. Each task keeps to its own
+/// rests, whatever the worker is woken for.
+pub(super) type Next = Option<Instant>;
 
 /// How the background worker is woken and stopped.
 #[derive(Debug, Default)]
@@ -102,16 +86,6 @@ impl Signal {
         state.space = false;
         !state.stop
     }
-
-    /// Waits for a while; false when it is time to stop.
-    fn rest(&self, time: Duration) -> bool {
-        let state = self.lock();
-        if state.stop {
-            return false;
-        }
-        let waited = self.changed.wait_timeout(state, time);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.stop
-    }
 }
 
 /// The thread that works in the background. Dropped, it stops and waits for it.
@@ -170,14 +144,10 @@ impl Tasks {
             };
             let mut next = self.collecting.step(&shared, signal);
             if let Some(reclaimer) = &mut self.reclaimer {
-                next = next.or(reclaimer.step(&shared));
+                next = next.into_iter().chain(reclaimer.step(&shared)).min();
             }
             drop(shared);
-            let goes_on = match next {
-                Next::Rest(time) => signal.rest(time),
-                Next::Wait(until) => signal.wait(until),
-            };
-            if !goes_on {
+            if !signal.wait(next) {
                 return;
             }
         }
@@ -197,28 +167,24 @@ impl Collecting {
     fn step(&mut self, shared: &Shared, signal: &Signal) -> Next {
         self.begun |= signal.take_garbage();
         if !self.begun {
-            return Next::Wait(None);
+            return None;
         }
         if self.not_before.is_some_and(|time| Instant::now() < time) {
-            return Next::Wait(self.not_before);
+            return self.not_before;
         }
-        self.not_before = None;
-        match shared.collect_slice(self.budget) {
-            Ok((Progress::More, _)) => Next::Rest(REST),
-            Err(error) if !is_final(&error) => {
-                self.not_before = Some(Instant::now() + RETRY);
-                Next::Wait(self.not_before)
-            }
+        let rest = match shared.collect_slice(self.budget) {
+            Ok((Progress::More, _)) => Some(REST),
+            Err(error) if !is_final(&error) => Some(RETRY),
             // Where it failed there is nothing to be done until a repair has it woken again.
-            Ok((Progress::Quiet, _)) | Err(_) => {
-                self.begun = false;
-                Next::Wait(None)
-            }
-        }
+            Ok((Progress::Quiet, _)) | Err(_) => None,
+        };
+        self.begun = rest.is_some();
+        self.not_before = rest.map(|time| Instant::now() + time);
+        self.not_before
     }
 }
 
 /// Whether trying again is of no use.
-pub(super) fn is_final(error: &Error) -> bool {
+fn is_final(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Damaged | ErrorKind::Poisoned)
 }

@@ -320,8 +320,11 @@ impl Shared {
         } else {
             writer.collector.written();
             writer.job = writer.collector.job;
-            self.condemned_left
-                .store(writer.job.left, Ordering::Relaxed);
+            let left = writer.job.left;
+            let before = self.condemned_left.swap(left, Ordering::Relaxed);
+            if left == 0 && before > 0 {
+                self.signal.wake_for_space();
+            }
         }
         result
     }

@@ -31,6 +31,8 @@ pub(crate) struct Index {
     pub(super) retired: VecDeque<(Weak<Base>, Vec<u32>)>,
     /// Whether the header is known to be on the device, and not only to have been read.
     header_is_durable: bool,
+    /// See [`Index::is_uncertain`].
+    is_uncertain: bool,
 }
 
 /// An index that was found.
@@ -83,6 +85,7 @@ impl Index {
             free: Vec::new(),
             retired: VecDeque::new(),
             header_is_durable: false,
+            is_uncertain: false,
         })
     }
 
@@ -135,6 +138,12 @@ impl Index {
         self.header.covered
     }
 
+    /// Whether a failure has left it open which trees are on the disk. After any other the index is as it
+    /// was.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.is_uncertain
+    }
+
     /// Bytes of pages that hold nothing that is needed.
     pub(crate) fn free_bytes(&self) -> u64 {
         let retired: usize = self.retired.iter().map(|(_, pages)| pages.len()).sum();
@@ -152,8 +161,7 @@ impl Index {
     /// which must be on the device.
     ///
     /// # Errors
-    /// `Full`: the index is as it was. After any other, it is uncertain which checkpoint is on the
-    /// disk.
+    /// See [`Index::is_uncertain`].
     pub(crate) fn checkpoint(
         &mut self,
         changes: &[Vec<(Key, u64)>],
@@ -221,7 +229,7 @@ impl Index {
         let header = &self.header;
         let written = self.file.write_at(&header.encode(), header.offset());
         let settled = written.and_then(|()| self.file.sync());
-        settled.map_err(|error| uncertain(error, &self.path))?;
+        settled.map_err(|error| self.uncertain(error))?;
         self.header_is_durable = true;
         Ok(())
     }
@@ -245,15 +253,23 @@ impl Index {
             self.file.write_at(&header.encode(), header.offset())?;
             self.file.sync()
         });
-        written.map_err(|error| uncertain(error, &self.path))?;
+        written.map_err(|error| self.uncertain(error))?;
         if file_pages != self.file_pages {
-            let view = view_of(&self.file, file_pages).during("map the index", &self.path);
-            self.view = Arc::new(view.map_err(|error| error.with_kind(ErrorKind::Io))?);
+            let view = view_of(&self.file, file_pages);
+            self.view = Arc::new(view.map_err(|error| self.uncertain(error))?);
             self.file_pages = file_pages;
         }
         self.base = Arc::new(Base::new(roots, Arc::clone(&self.view), pages));
         self.header = header;
         Ok(())
+    }
+
+    /// Notes a failure in what makes trees the newest: even a full disk leaves it open which ones are.
+    pub(super) fn uncertain(&mut self, error: std::io::Error) -> Error {
+        self.is_uncertain = true;
+        Error::io(error, "write the index")
+            .with_path(&self.path)
+            .with_kind(ErrorKind::Io)
     }
 
     /// Frees the pages of trees that nobody holds any more.
@@ -332,13 +348,6 @@ impl PageSink for NewPages<'_> {
     fn retire(&mut self, page: PageRef) {
         self.retired.push(page.number());
     }
-}
-
-/// A failure in writing a header: even a full disk leaves it open which one is there.
-fn uncertain(error: std::io::Error, path: &Path) -> Error {
-    Error::io(error, "write the index")
-        .with_path(path)
-        .with_kind(ErrorKind::Io)
 }
 
 pub(super) fn view_of(file: &Arc<dyn File>, pages: u32) -> std::io::Result<View> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use durum_core::{IoResultExt, Result};
+use durum_core::Result;
 
 use super::base::Base;
 use super::pages::{Index, view_of};
@@ -22,7 +22,7 @@ impl Index {
     /// then, when no snapshot holds the trees from before that, cuts it.
     ///
     /// # Errors
-    /// `Full`: the index is as it was. After any other, it is uncertain which header is on the disk.
+    /// See [`Index::is_uncertain`].
     pub(crate) fn shrink(&mut self) -> Result<Shrunk> {
         self.release();
         if !self.retired.is_empty() {
@@ -75,12 +75,12 @@ impl Index {
         // Trees before this were all let go of (nothing is retired), and these have no page behind the
         // cut: nobody reads there. Those who hold the old ones hold the pages of the new ones.
         self.retired.push_back((Arc::downgrade(&old), Vec::new()));
-        self.file
-            .set_len(u64::from(left) * PAGE_BYTES as u64)
-            .during("cut the index", &self.path)?;
+        let cut = self.file.set_len(u64::from(left) * PAGE_BYTES as u64);
+        cut.map_err(|error| self.uncertain(error))?;
         let bytes = u64::from(self.file_pages - left) * PAGE_BYTES as u64;
         self.file_pages = left;
-        self.view = Arc::new(view_of(&self.file, left).during("map the index", &self.path)?);
+        let view = view_of(&self.file, left);
+        self.view = Arc::new(view.map_err(|error| self.uncertain(error))?);
         let uncut = Arc::clone(&self.base);
         self.retired.push_back((Arc::downgrade(&uncut), Vec::new()));
         self.base = Arc::new(Base::new(roots, Arc::clone(&self.view), left));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use durum_core::ErrorKind;
-use durum_core::engine::{Durability, Engine};
+use durum_core::engine::{Durability, Engine, Key, Table};
 use fastrand::Rng;
 
 use super::model::{Model, TINY, apply, apply_to_model, dump, open, random_batch, seeded};
@@ -156,4 +156,87 @@ fn what_is_torn_at_the_end_is_dropped_and_nothing_before_it() {
         });
         assert!(!noticed(&torn, &model, &format!("torn at {length}")));
     }
+}
+
+/// A database of which nearly everything was deleted, and nothing of that given back.
+fn mostly_dead(config: Config) -> MemoryFileSystem {
+    const COUNT: u64 = 5000;
+    let fs = MemoryFileSystem::default();
+    let engine = open(&fs, config).unwrap();
+    let object = |key| (Table::Objects, Key::from(key));
+    for start in (0..COUNT).step_by(20) {
+        let puts = (start..start + 20).map(|key| (object(key), Some(vec![7; 50])));
+        apply(&engine, &puts.collect(), Durability::Process).unwrap();
+    }
+    engine.checkpoint().unwrap();
+    for start in (0..COUNT).step_by(20) {
+        let deletes = (start + 1..start + 20).map(|key| (object(key), None));
+        apply(&engine, &deletes.collect(), Durability::Process).unwrap();
+    }
+    drop(engine);
+    fs
+}
+
+fn segments(fs: &MemoryFileSystem) -> Vec<std::path::PathBuf> {
+    let is_segment = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "seg");
+    fs.paths().into_iter().filter(is_segment).collect()
+}
+
+/// Gives space back until there is no more; the errors, of which none comes twice.
+fn reclaim_all(engine: &dyn Engine) -> Vec<String> {
+    let mut errors = Vec::new();
+    loop {
+        match engine.reclaim(1 << 13) {
+            Ok(done) if !done.more => return errors,
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+                assert!(!errors.contains(&error.to_string()), "again: {error}");
+                errors.push(error.to_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_segments_do_not_keep_others_from_being_given_back() {
+    let fs = mostly_dead(TINY);
+    let engine = open(&fs, TINY).unwrap();
+    let before = segments(&fs);
+    let damaged = [&before[3], &before[7], &before[8]];
+    for path in damaged {
+        fs.damage(path, |bytes| bytes[2000] ^= 1);
+    }
+    assert_eq!(reclaim_all(&engine).len(), damaged.len());
+    let after = segments(&fs);
+    assert!(after.len() < before.len() / 2, "{} left", after.len());
+    assert!(damaged.iter().all(|path| after.contains(path)));
+    engine.apply(&[], Durability::Power).unwrap();
+}
+
+#[test]
+fn a_damaged_page_of_the_index_is_left_where_it_is_and_ends_no_writing() {
+    // Few checkpoints, so that what is left comes to lie behind what was.
+    let config = Config {
+        checkpoint_bytes: 1 << 20,
+        ..TINY
+    };
+    let fs = mostly_dead(config);
+    let index = Path::new("/db/index/rows.idx");
+    let pages = fs.open(index).unwrap().len().unwrap() as usize / 4096;
+    let mut met = 0;
+    for page in 2..pages {
+        let copy = fs.synced_copy();
+        let engine = open(&copy, config).unwrap();
+        copy.damage(index, |bytes| bytes[page * 4096 + 100] ^= 1);
+        let first = engine.reclaim(0);
+        if first.is_ok() {
+            continue;
+        }
+        met += 1;
+        assert_eq!(first.unwrap_err().kind(), ErrorKind::Damaged);
+        engine.apply(&[], Durability::Power).unwrap();
+        assert_eq!(engine.reclaim(0).unwrap().bytes, 0);
+    }
+    assert!(met > 0, "of {pages} pages");
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod reclaiming;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -39,6 +41,9 @@ struct Control {
     reclaim_fault: Mutex<Option<ErrorKind>>,
     /// Whether there is always more to give back.
     reclaim_endless: AtomicBool,
+    /// Whether that is the case only once.
+    reclaim_fault_once: AtomicBool,
+    reclaim_panics: AtomicBool,
     reclaims: AtomicUsize,
 }
 
@@ -127,9 +132,18 @@ impl Engine for FaultyEngine {
 
     fn reclaim(&self, bytes_max: u64) -> Result<Reclaimed> {
         self.control.reclaims.fetch_add(1, Ordering::SeqCst);
-        if let Some(kind) = *self.control.reclaim_fault.lock().unwrap() {
+        assert!(
+            !self.control.reclaim_panics.load(Ordering::SeqCst),
+            "on purpose"
+        );
+        let mut fault = self.control.reclaim_fault.lock().unwrap();
+        if let Some(kind) = *fault {
+            if self.control.reclaim_fault_once.load(Ordering::SeqCst) {
+                *fault = None;
+            }
             return Err(Error::new(kind, "reclaim").because("on purpose"));
         }
+        drop(fault);
         let done = self.inner.reclaim(bytes_max)?;
         Ok(Reclaimed {
             more: self.control.reclaim_endless.load(Ordering::SeqCst),
@@ -492,70 +506,6 @@ fn a_panic_in_maintenance_does_not_lock_readers_out() {
     }));
     assert!(panicked.is_err());
     assert_eq!(root(&store), b"zero");
-}
-
-/// Has the worker give space back, and waits for what is to be seen of it.
-fn churn_until(store: &LocalStore, seen: impl Fn(&Pending) -> bool) {
-    let data = "x".repeat(300_000);
-    let begun = Instant::now();
-    while !seen(&store.pending().unwrap()) {
-        update(store, &data).unwrap();
-        assert!(begun.elapsed() < PATIENCE, "{:?}", store.pending());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-#[test]
-fn space_that_cannot_be_given_back_is_reported_and_stops_no_commit() {
-    let try_kind = |kind| {
-        let (store, control) = store_with(Collection::default());
-        *control.reclaim_fault.lock().unwrap() = Some(kind);
-        churn_until(&store, |pending| pending.reclaim_failed.is_some());
-        let pending = store.pending().unwrap();
-        assert!(pending.reclaim_failed.unwrap().contains("on purpose"));
-        assert_eq!(pending.failed, None, "collection goes on");
-        update(&store, "still").unwrap();
-        assert!(!store.is_poisoned());
-        *control.reclaim_fault.lock().unwrap() = None;
-        if kind == ErrorKind::Damaged {
-            assert!(!store.pending().unwrap().reclaiming, "it does not pass");
-            store.reclaim(1).unwrap();
-        }
-        churn_until(&store, |pending| pending.reclaim_failed.is_none());
-        assert_eq!(store.collect().unwrap().objects, 0);
-    };
-    std::thread::scope(|scope| {
-        use ErrorKind::{Damaged, Full, InUse, Unreadable};
-        for kind in [Full, InUse, Damaged, Unreadable] {
-            scope.spawn(move || try_kind(kind));
-        }
-    });
-}
-
-/// As after a commit of which the sync failed.
-#[test]
-fn a_reclaim_that_leaves_the_disk_uncertain_ends_writing() {
-    let (store, control) = store_with(Collection::default());
-    *control.reclaim_fault.lock().unwrap() = Some(ErrorKind::Io);
-    let begun = Instant::now();
-    while !store.is_poisoned() {
-        assert!(begun.elapsed() < PATIENCE, "{:?}", store.pending());
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let error = update(&store, "refused").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Poisoned);
-    assert!(store.pending().unwrap().reclaim_failed.is_some());
-    assert_eq!(root(&store), b"zero");
-}
-
-#[test]
-fn an_engine_that_always_has_more_to_give_back_neither_holds_up_commits_nor_closing() {
-    let (store, control) = store_with(Collection::default());
-    control.reclaim_endless.store(true, Ordering::SeqCst);
-    churn_until(&store, |_| control.reclaims.load(Ordering::SeqCst) > 40);
-    assert_eq!(store.pending().unwrap().reclaim_failed, None);
-    drop(store);
-    assert_eq!(Arc::strong_count(&control), 1, "the engine is closed");
 }
 
 #[test]
