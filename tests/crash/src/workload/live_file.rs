@@ -70,6 +70,11 @@ impl LiveFile {
         written.map_err(|error| Error::io(error, "make a file"))
     }
 
+    /// Nobody seems to have it open any more.
+    pub(super) fn let_go(&self) {
+        *self.held.lock().expect("nobody has panicked") = None;
+    }
+
     /// What it holds in the end.
     pub(super) fn digest(&self) -> Result<Digest> {
         let mut digest = Digest::default();
@@ -85,8 +90,9 @@ impl LiveFile {
         if let Some([file, _]) = &mut *held {
             file.write_all(&self.whole[range]).expect("the file grows");
         }
+        drop(held);
         if last {
-            *held = None;
+            self.let_go();
         }
     }
 }

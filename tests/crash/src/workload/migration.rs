@@ -145,6 +145,10 @@ impl Migration {
             true => Ok(()),
             false => self.go_on(),
         };
+        if let Origin::Live(file) = &self.source {
+            // Before another process may look at the file.
+            file.let_go();
+        }
         if let Err(error) = done {
             eprintln!("{error}");
             acks.failed(0, false)?;
