@@ -24,13 +24,7 @@ pub(crate) struct End<'a> {
 }
 
 impl End<'_> {
-    fn verifier<'a>(
-        &'a self,
-        source: &'a Source,
-        note: &Note,
-        seen: Seen,
-        dangling: Option<u64>,
-    ) -> Verifier<'a> {
+    fn verifier<'a>(&'a self, source: &'a Source, note: &Note, seen: Seen) -> Verifier<'a> {
         Verifier {
             how: self.options.verify,
             source,
@@ -44,7 +38,7 @@ impl End<'_> {
             expected: note.digest,
             seen,
             progress: self.progress,
-            dangling,
+            dangling: note.dangling,
         }
     }
 
@@ -59,10 +53,9 @@ impl End<'_> {
             target,
             note,
             seen,
-            dangling,
             resumed,
         } = filled;
-        let mut verifier = self.verifier(source, &note, seen, dangling);
+        let mut verifier = self.verifier(source, &note, seen);
         verifier.ends_following = self.options.follow;
         verifier.how = match self.options.verify {
             // Read back bit by bit.
@@ -101,7 +94,7 @@ impl End<'_> {
     ) -> Result<Followed, (Error, bool)> {
         let staged = follow::staged(&filled.target).map_err(|error| (error, true))?;
         let seen = Seen::new(&filled.target, self.options);
-        let mut verifier = self.verifier(source, &filled.note, seen, Some(0));
+        let mut verifier = self.verifier(source, &filled.note, seen);
         verifier.how = match self.options.verify {
             // What comes later can be compared only at the end.
             Verify::Full => Verify::Digest,
@@ -111,7 +104,6 @@ impl End<'_> {
         verified.map_err(|error| (error, true))?;
         // Of what was cut off nobody knows as of which commit it is.
         let since = Some(since).filter(|_| !filled.resumed);
-        filled.note.dangling = filled.dangling;
         let follower = Follower {
             source,
             staged,
@@ -124,7 +116,7 @@ impl End<'_> {
         };
         let followed = follower.run(since).map_err(|error| (error, false))?;
         self.clock.end(|phases| &mut phases.follow);
-        filled.dangling = Some(followed.dangling);
+        filled.note.dangling = Some(followed.dangling);
         Ok(followed)
     }
 }
@@ -181,6 +173,5 @@ pub(crate) struct Filled {
     pub(crate) target: Destination,
     pub(crate) note: Note,
     pub(crate) seen: Seen,
-    pub(crate) dangling: Option<u64>,
     pub(crate) resumed: bool,
 }

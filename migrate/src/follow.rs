@@ -40,8 +40,6 @@ const NAP: Duration = Duration::from_millis(50);
 const CHUNK_BYTES: usize = 512 << 10;
 /// Memory for the set of objects that were left out.
 pub(crate) const REJECTED_BYTES: usize = 1 << 20;
-/// Objects between two looks at whether it is to stop.
-const STEP: u64 = 256;
 
 /// Refuses what cannot be followed, or not into this destination.
 pub(crate) fn check(destination: &Location, options: &MigrateOptions) -> Result<()> {
@@ -103,7 +101,7 @@ struct Chunk<'a> {
     catch_up: CatchUp<'a>,
     /// What the destination holds before.
     before: Box<dyn Snapshot>,
-    /// What it is to hold afterwards of these objects: their digests, or nothing.
+    /// What it is to hold afterwards of these objects: their digests, if any are computed, or nothing.
     expected: BTreeMap<Oid, Option<Digest>>,
     note: Note,
     /// Bytes of what is to be replaced or deleted.
@@ -158,14 +156,12 @@ impl<'a> Follower<'a> {
         }
         let changed = round.changed.map_or_else(|| self.compare(), Ok)?;
         let (mut chunk, mut count, mut last) = (self.chunk()?, 0, None);
-        for (looked_at, pair) in changed.enumerate() {
+        for pair in changed {
             let oid = Oid(pair?.0);
             if last.replace(oid) == Some(oid) {
                 continue;
             }
-            if (looked_at as u64).is_multiple_of(STEP) {
-                self.watch.check()?;
-            }
+            self.watch.check()?;
             self.add(&mut chunk, oid, marks)?;
             if chunk.catch_up.bytes() + chunk.replaced_bytes >= CHUNK_BYTES {
                 count += self.write(chunk, marks)?;
@@ -219,12 +215,12 @@ impl<'a> Follower<'a> {
             // It is held until it has been replaced.
             chunk.replaced_bytes += before.data.len() + before.refs.len() * 8;
         }
-        let digest = now.as_ref().map(|(_, object)| object.digest());
+        let object = now.as_ref().map(|(_, object)| object);
+        let digest = object.and_then(|object| chunk.note.add(object));
         chunk.expected.insert(oid, digest);
         match now {
             None => chunk.catch_up.delete(oid),
             Some((tid, object)) => {
-                chunk.note.add(&object);
                 let (tid, data) = (tid.unwrap_or(last), Payload::plain(&object.data));
                 let codecs = Codecs::default();
                 chunk.catch_up.put(oid, tid, &object.refs, data, &codecs)?;

@@ -145,13 +145,14 @@ impl Note {
         })
     }
 
-    /// An object has come.
-    pub(crate) fn add(&mut self, object: &DurusObject) {
+    /// An object has come; its digest, where one is computed.
+    pub(crate) fn add(&mut self, object: &DurusObject) -> Option<Digest> {
         self.objects += 1;
         self.bytes += object.data.len() as u64;
-        if let Some(digest) = &mut self.digest {
-            *digest += object.digest();
-        }
+        let sum = self.digest.as_mut()?;
+        let digest = object.digest();
+        *sum += digest;
+        Some(digest)
     }
 
     /// An object that was there is gone.

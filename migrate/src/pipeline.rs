@@ -196,8 +196,8 @@ fn migrate_from(
 
 /// What a copy has come to.
 enum Copied {
-    /// Everything is there; how many references lead nowhere, where that is known.
-    All(Option<u64>),
+    /// Everything is there.
+    All,
     /// What an earlier run has left is not what its note says: the power was lost, and the engine does
     /// not keep to the order of its writes then.
     Unusable,
@@ -254,11 +254,10 @@ impl Copy<'_> {
             copied = self.run(&mut target, &mut note, &mut seen);
         }
         match copied {
-            Ok(Copied::All(dangling)) => Ok(Filled {
+            Ok(Copied::All) => Ok(Filled {
                 target,
                 note,
                 seen,
-                dangling,
                 resumed,
             }),
             Ok(Copied::Unusable) => Err(Error::new(ErrorKind::Other, "migrate")
@@ -278,7 +277,7 @@ impl Copy<'_> {
         self.clock.end(|phases| &mut phases.open);
         if let Some(objects) = destination.complete()? {
             return Ok(match objects == note.objects && note.dangling.is_some() {
-                true => Copied::All(note.dangling),
+                true => Copied::All,
                 false => Copied::Unusable,
             });
         }
@@ -398,9 +397,9 @@ impl Copy<'_> {
         })?;
         self.clock.end(|phases| &mut phases.copy);
         let marks = self.source.marks()?;
-        let dangling = writer.finish(marks, note, self.progress, self.watch)?;
+        note.dangling = writer.finish(marks, note, self.progress, self.watch)?;
         self.clock.end(|phases| &mut phases.link);
-        Ok(Copied::All(dangling))
+        Ok(Copied::All)
     }
 
     fn write_all(

@@ -281,14 +281,7 @@ impl Source {
                         return Err(error.hint("The disk seems to be gone, not single objects."));
                     }
                     if self.wants(oid)? {
-                        parcel.add_reject(error);
-                        let mut reading = Reading {
-                            parcel: &mut parcel,
-                            spare,
-                            send: &mut *send,
-                            next: oid,
-                            added: 0,
-                        };
+                        reading.parcel.add_reject(error);
                         if !reading.go_on() {
                             return Ok(false);
                         }

@@ -230,43 +230,49 @@ impl CatchUp<'_> {
         Ok(dangling)
     }
 
-    /// Deletes the referrers of what is not there.
+    /// Deletes the referrers of what is not there, after `note` says so.
     fn forget_missing(&self, note: &[u8]) -> Result<u64> {
         let shared = self.shared;
-        let durability = shared.bulk_durability()?;
-        let (mut dangling, mut missing) = (0, TableWalk::new(Table::Missing));
+        let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = RowBatch::new(shared, &mut writer, shared.bulk_durability()?);
+        let (mut dangling, mut noted) = (0, false);
+        let mut missing = TableWalk::new(Table::Missing);
         while let Some((key, _)) = missing.next(shared)? {
-            let (mut there, mut links) = (false, None);
-            {
-                let view = shared.view()?;
-                let view = view.engine()?;
-                there |= view.get(Table::Objects, key, &mut |_| {})?;
-                view.get(Table::Referrers, key, &mut |bytes| {
-                    links = Some(Links::decode(Oid(key.first), bytes));
-                })?;
-            }
-            let links = links.filter(|_| !there).transpose()?;
+            let (there, links) = self.look_for(key)?;
             dangling += links.map_or(0, |links| links.inline.len() as u64 + links.more);
-            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut batch = RowBatch::new(shared, &mut writer, durability);
             if !there {
-                let (table, note_key) = import_row();
-                batch.push(table, note_key, Some(sealed(note)))?;
-                batch.flush()?;
-                let first = Key::pair(key.first, 0);
-                let mut more = TableWalk::starting(Table::ReferrersMore, first);
-                while let Some((key, _)) = more.next(shared)?
-                    && key.first == first.first
-                {
-                    batch.push(Table::ReferrersMore, key, None)?;
+                if !noted {
+                    let (table, note_key) = import_row();
+                    batch.push(table, note_key, Some(sealed(note)))?;
+                    batch.flush()?;
+                    noted = true;
                 }
-                batch.flush()?;
+                let mut more = TableWalk::starting(Table::ReferrersMore, Key::pair(key.first, 0));
+                while let Some((referrer, _)) = more.next(shared)?
+                    && referrer.first == key.first
+                {
+                    batch.push(Table::ReferrersMore, referrer, None)?;
+                }
                 batch.push(Table::Referrers, key, None)?;
             }
             batch.push(Table::Missing, key, None)?;
-            batch.flush()?;
         }
+        batch.flush()?;
         Ok(dangling)
+    }
+
+    /// Whether the object is there, and what is known of its referrers where it is not.
+    fn look_for(&self, key: Key) -> Result<(bool, Option<Links>)> {
+        let view = self.shared.view()?;
+        let view = view.engine()?;
+        if view.get(Table::Objects, key, &mut |_| {})? {
+            return Ok((true, None));
+        }
+        let mut links = None;
+        view.get(Table::Referrers, key, &mut |bytes| {
+            links = Some(Links::decode(Oid(key.first), bytes));
+        })?;
+        Ok((false, links.transpose()?))
     }
 }
 
