@@ -23,6 +23,7 @@ use crate::recover::BLOBS;
 use crate::snapshot::SledSnapshot;
 use crate::tree::{FILE, Tree, await_unlocked, tree_key};
 
+const APPLY: &str = "apply a batch";
 const SYNC: &str = "sync the database";
 
 /// sled frees nothing that it replaces before a batch ends: with 4 MiB that came to some 200 MiB.
@@ -131,9 +132,10 @@ impl SledEngine {
         Ok(Some(std::mem::replace(&mut *tree, Arc::new(new))))
     }
 
-    /// An error after a failed write or sync.
+    /// An error after a failed write or sync, or a failed operation of sled: it splits pages while it
+    /// reads, and what such a write has left in its buffers a flush waits for.
     pub(crate) fn refuse_if_failed(&self, operation: &'static str) -> Result<()> {
-        if !self.failed.load(Ordering::Acquire) {
+        if !self.failed.load(Ordering::Acquire) && !self.tree().has_failed() {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Poisoned, operation)
@@ -208,6 +210,7 @@ impl Engine for SledEngine {
     }
 
     fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
+        self.refuse_if_failed(APPLY)?;
         let mut batch = sled::Batch::default();
         for op in ops {
             let (table, key) = op.row();
@@ -225,7 +228,7 @@ impl Engine for SledEngine {
             let count = self.count() + 1;
             batch.insert(generation::ROW, &generation::encode(count));
             self.tree()
-                .write("apply a batch", |tree| tree.apply_batch(batch))
+                .write(APPLY, |tree| tree.apply_batch(batch))
                 // What of it is in sled's buffers is uncertain, and a flush would wait for the rest.
                 .inspect_err(|_| self.failed.store(true, Ordering::Release))?;
             self.count.store(count, Ordering::Release);
@@ -279,7 +282,7 @@ impl fmt::Debug for SledEngine {
 }
 
 fn too_large(bytes: usize) -> Error {
-    Error::new(ErrorKind::TooLarge, "apply a batch")
+    Error::new(ErrorKind::TooLarge, APPLY)
         .with_engine(NAME)
         .because(format!(
             "a value has {bytes} bytes, and this backend takes {VALUE_BYTES_MAX} at most"
@@ -314,5 +317,49 @@ fn sync_if_present(path: &Path) -> Result<bool> {
         Ok(file) => file.sync_all().during(SYNC, path).map(|()| true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::io(error, SYNC).with_path(path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use durum_core::engine::{Key, Table};
+
+    use super::*;
+
+    /// sled would wait for ever for what a failed split has left in its buffers.
+    #[test]
+    fn after_a_read_that_failed_to_write_nothing_is_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let engine = SledEngine::open(home.path(), &Options::default()).unwrap();
+        let value = vec![7; 30_000];
+        // With the row that counts batches one more than sled has in a page: it is split when it is read.
+        let ops: Vec<Op<'_>> = (0..16)
+            .map(|number| Op::Put {
+                table: Table::Objects,
+                key: Key::from(number),
+                value: &value,
+            })
+            .collect();
+        engine.apply(&ops, Durability::Relaxed).unwrap();
+        // A large page goes to a file of its own, which cannot be created now.
+        let blobs = home.path().join(BLOBS);
+        fs::remove_dir_all(&blobs).unwrap();
+        File::create(&blobs).unwrap();
+        let snapshot = engine.snapshot().unwrap();
+        let walk = || -> Result<()> {
+            let mut rows = snapshot.cursor(Table::Objects, Key::MIN)?;
+            while rows.next()?.is_some() {}
+            Ok(())
+        };
+        walk().unwrap_err();
+        for refused in [
+            engine.sync(),
+            engine.apply(&ops, Durability::Process),
+            engine.apply(&ops, Durability::Relaxed),
+        ] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::Poisoned);
+        }
     }
 }

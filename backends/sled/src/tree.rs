@@ -66,6 +66,11 @@ impl Tree {
         })
     }
 
+    /// Whether an operation has failed, a reading one too, so that sled may wait for ever when it flushes.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire) || self.broken.load(Ordering::Acquire)
+    }
+
     /// Runs `work` on the tree, which writes to it.
     pub(crate) fn write<T>(
         &self,
