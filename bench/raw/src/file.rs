@@ -169,7 +169,7 @@ impl FileDatabase {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    fn change(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -184,7 +184,7 @@ impl FileDatabase {
     fn append(&self, bytes: &[u8], keys: &[(u64, u32)], durable: bool) -> Result<()> {
         // Readers wait for the device as well: one who knows would keep them apart, at a price for each
         // commit.
-        let mut state = self.write();
+        let mut state = self.change();
         self.log
             .write_all_at(bytes, state.end)
             .during(DOING, &self.path)?;
@@ -238,26 +238,21 @@ impl Database for FileDatabase {
         Ok(true)
     }
 
-    fn put(&self, rows: &Rows, durable: bool) -> Result<()> {
+    fn write(&self, rows: &Rows, deletes: &[u64], durable: bool) -> Result<()> {
         let (mut bytes, mut keys) = (Vec::new(), Vec::new());
         for (key, value) in rows.iter() {
             bytes.extend_from_slice(&head(key, value));
             bytes.extend_from_slice(value);
             keys.push((key, u32::try_from(value.len()).map_err(failed)?));
         }
-        self.append(&bytes, &keys, durable)
-    }
-
-    fn delete(&self, keys: &[u64], durable: bool) -> Result<()> {
-        let mut bytes = Vec::new();
-        for key in keys {
+        for key in deletes {
             let mut head = head(*key, &[]);
             for byte in head.iter_mut().skip(4).take(4) {
                 *byte = u8::MAX;
             }
             bytes.extend_from_slice(&head);
+            keys.push((*key, DELETED));
         }
-        let keys: Vec<_> = keys.iter().map(|key| (*key, DELETED)).collect();
         self.append(&bytes, &keys, durable)
     }
 }

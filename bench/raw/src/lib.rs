@@ -73,18 +73,12 @@ pub trait Database: Send + Sync {
     /// As [`Database::reader`].
     fn get(&self, key: u64, visit: &mut dyn FnMut(&[u8])) -> Result<bool>;
 
-    /// Inserts or replaces rows in one transaction, which the device has confirmed if it is to be
-    /// `durable`. What is not durable may be lost with the process.
+    /// Inserts or replaces rows and deletes others in one transaction, which the device has confirmed if it
+    /// is to be `durable`. What is not durable may be lost with the process.
     ///
     /// # Errors
     /// As [`Database::reader`].
-    fn put(&self, rows: &Rows, durable: bool) -> Result<()>;
-
-    /// Deletes rows, likewise.
-    ///
-    /// # Errors
-    /// As [`Database::reader`].
-    fn delete(&self, keys: &[u64], durable: bool) -> Result<()>;
+    fn write(&self, rows: &Rows, deletes: &[u64], durable: bool) -> Result<()>;
 }
 
 /// Reads rows of a [`Database`].

@@ -104,7 +104,7 @@ impl LmdbDatabase {
     }
 
     #[allow(unsafe_code, reason = "heed asks for it to set a flag")]
-    fn write(
+    fn transact(
         &self,
         durable: bool,
         change: impl FnOnce(&mut RwTxn<'_>) -> heed::Result<()>,
@@ -139,17 +139,15 @@ impl Database for LmdbDatabase {
         Ok(value.map_err(failed)?.map(visit).is_some())
     }
 
-    fn put(&self, rows: &Rows, durable: bool) -> Result<()> {
-        self.write(durable, |transaction| {
-            rows.iter()
-                .try_for_each(|(key, value)| self.rows.put(transaction, &key.to_be_bytes(), value))
-        })
-    }
-
-    fn delete(&self, keys: &[u64], durable: bool) -> Result<()> {
-        self.write(durable, |transaction| {
-            keys.iter()
-                .try_for_each(|key| self.rows.delete(transaction, &key.to_be_bytes()).map(drop))
+    fn write(&self, rows: &Rows, deletes: &[u64], durable: bool) -> Result<()> {
+        self.transact(durable, |transaction| {
+            for (key, value) in rows.iter() {
+                self.rows.put(transaction, &key.to_be_bytes(), value)?;
+            }
+            for key in deletes {
+                self.rows.delete(transaction, &key.to_be_bytes())?;
+            }
+            Ok(())
         })
     }
 }

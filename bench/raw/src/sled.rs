@@ -79,15 +79,6 @@ impl SledDatabase {
             dir: dir.to_owned(),
         })
     }
-
-    fn apply(&self, batch: Batch, durable: bool) -> Result<()> {
-        self.db.apply_batch(batch).map_err(failed)?;
-        if durable {
-            self.db.flush().map_err(failed)?;
-            sync(&self.dir)?;
-        }
-        Ok(())
-    }
 }
 
 impl Database for SledDatabase {
@@ -100,20 +91,20 @@ impl Database for SledDatabase {
         Ok(value.map(|value| visit(&value)).is_some())
     }
 
-    fn put(&self, rows: &Rows, durable: bool) -> Result<()> {
+    fn write(&self, rows: &Rows, deletes: &[u64], durable: bool) -> Result<()> {
         let mut batch = Batch::default();
         for (key, value) in rows.iter() {
             batch.insert(&key.to_be_bytes(), value);
         }
-        self.apply(batch, durable)
-    }
-
-    fn delete(&self, keys: &[u64], durable: bool) -> Result<()> {
-        let mut batch = Batch::default();
-        for key in keys {
+        for key in deletes {
             batch.remove(&key.to_be_bytes());
         }
-        self.apply(batch, durable)
+        self.db.apply_batch(batch).map_err(failed)?;
+        if durable {
+            self.db.flush().map_err(failed)?;
+            sync(&self.dir)?;
+        }
+        Ok(())
     }
 }
 

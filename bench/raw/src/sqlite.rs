@@ -23,6 +23,7 @@ const SETTINGS: &str = "
 
 const FILE: &str = "objects.sqlite";
 const GET: &str = "SELECT record FROM objects WHERE oid = ?1";
+const DELETE: &str = "DELETE FROM objects WHERE oid = ?1";
 const PUT: &str = "INSERT OR REPLACE INTO objects (oid, record) VALUES (?1, ?2)";
 
 /// One table of a database with a write-ahead log.
@@ -106,7 +107,7 @@ impl SqliteDatabase {
         idle.map_or_else(|| connect(&self.path), Ok)
     }
 
-    fn write(
+    fn transact(
         &self,
         durable: bool,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
@@ -143,20 +144,17 @@ impl Database for SqliteDatabase {
         found
     }
 
-    fn put(&self, rows: &Rows, durable: bool) -> Result<()> {
-        self.write(durable, |transaction| {
+    fn write(&self, rows: &Rows, deletes: &[u64], durable: bool) -> Result<()> {
+        self.transact(durable, |transaction| {
             let mut put = transaction.prepare_cached(PUT)?;
-            rows.iter().try_for_each(|(key, value)| {
-                put.execute(params![key.cast_signed(), value]).map(drop)
-            })
-        })
-    }
-
-    fn delete(&self, keys: &[u64], durable: bool) -> Result<()> {
-        self.write(durable, |transaction| {
-            let mut delete = transaction.prepare_cached("DELETE FROM objects WHERE oid = ?1")?;
-            keys.iter()
-                .try_for_each(|key| delete.execute([key.cast_signed()]).map(drop))
+            for (key, value) in rows.iter() {
+                put.execute(params![key.cast_signed(), value])?;
+            }
+            let mut delete = transaction.prepare_cached(DELETE)?;
+            for key in deletes {
+                delete.execute([key.cast_signed()])?;
+            }
+            Ok(())
         })
     }
 }
