@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use durum_bench::Settings;
 use durum_bench::gc::GcSettings;
 use durum_bench::migrate::MigrateSettings;
 use durum_core::record::Codec;
@@ -242,9 +243,51 @@ pub(crate) enum VerifyArg {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
-    pub(crate) what: BenchCommand,
+    pub(crate) what: Option<BenchCommand>,
+    #[command(flatten)]
+    pub(crate) compare: BenchCompareArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchCompareArgs {
+    /// Only these engines [default: all that are compiled in]
+    #[arg(value_name = "ENGINE")]
+    pub(crate) names: Vec<String>,
+    /// The same
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) engines: Vec<String>,
+    /// Only these workloads [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) workloads: Vec<String>,
+    /// Measure the engines alone as well, without Durum, and print the ratios
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Objects in each store [default: 10000,100000; with --quick 10000]
+    #[arg(long, value_name = "N", value_delimiter = ',',
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) objects: Vec<u64>,
+    /// Bytes of an object's data, on average: a fifth more or less
+    #[arg(long, value_name = "BYTES", default_value_t = Settings::SIZE,
+          value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
+    pub(crate) size: u32,
+    /// How often everything is measured; the medians count [default: 3; with --quick 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) rounds: Option<u16>,
+    /// Well under a minute for all engines
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Write a page with charts to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// The objects, and what is drawn of them, follow from it
+    #[arg(long, value_name = "N", default_value_t = Settings::SEED)]
+    pub(crate) seed: u64,
+    /// Where to put the stores meanwhile
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
 }
 
 /// What is measured.
@@ -257,6 +300,9 @@ pub(crate) enum BenchCommand {
     /// One load of generated objects, as `bench migrate` runs it in a process of its own
     #[command(hide = true)]
     Load(BenchLoadArgs),
+    /// Commits until it is killed, as `bench` runs it in a process of its own
+    #[command(hide = true)]
+    Commit(BenchLoadArgs),
 }
 
 #[derive(Debug, Args)]

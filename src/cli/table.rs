@@ -10,14 +10,23 @@ pub(crate) enum Side {
 /// Rows of cells, printed in aligned columns below their headings.
 #[derive(Debug)]
 pub(crate) struct Table {
-    columns: Vec<(&'static str, Side)>,
+    columns: Vec<(String, Side)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     pub(crate) fn new(columns: &[(&'static str, Side)]) -> Table {
+        Table::of(
+            columns
+                .iter()
+                .map(|(name, side)| ((*name).to_owned(), *side)),
+        )
+    }
+
+    /// With headings that are not known beforehand.
+    pub(crate) fn of(columns: impl IntoIterator<Item = (String, Side)>) -> Table {
         Table {
-            columns: columns.to_vec(),
+            columns: columns.into_iter().collect(),
             rows: Vec::new(),
         }
     }
@@ -32,15 +41,14 @@ impl Table {
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|column| {
                 let cells = self.rows.iter().map(|row| length(row.get(column)));
-                let head = self.columns.get(column).map_or(0, |(name, _)| name.len());
+                let head = self
+                    .columns
+                    .get(column)
+                    .map_or(0, |(name, _)| name.chars().count());
                 cells.max().unwrap_or_default().max(head)
             })
             .collect();
-        let heads: Vec<String> = self
-            .columns
-            .iter()
-            .map(|(name, _)| (*name).to_owned())
-            .collect();
+        let heads: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
         let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
         let lines = [&heads, &rules].into_iter().chain(&self.rows);
         lines

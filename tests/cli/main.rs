@@ -6,6 +6,7 @@
 mod backup;
 mod bad_input;
 mod bench;
+mod bench_engines;
 mod commands;
 mod configuration;
 mod damage;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use durum_core::{IoResultExt as _, Result};
 use sled::{Batch, Config, Db, Mode};
@@ -10,6 +11,8 @@ use crate::{DOING, Database, Load, Reader, Rows, failed, key_of};
 
 /// Until a batch ends sled keeps what it replaced: larger ones are no quicker, and take more memory.
 const BATCH_BYTES: usize = 256 << 10;
+
+const UNLOCK_MAX: Duration = Duration::from_secs(5);
 
 /// A database with the settings of Durum's backend.
 pub(crate) struct SledLoad {
@@ -32,7 +35,20 @@ fn open(dir: &Path) -> Result<Db> {
         .cache_capacity(32 << 20)
         .mode(Mode::LowSpace)
         .flush_every_ms(None);
-    config.open().map_err(failed)
+    // sled's threads hold the lock for a moment after a database was closed.
+    let begin = Instant::now();
+    loop {
+        match config.open() {
+            Err(error) if is_lock(&error) && begin.elapsed() < UNLOCK_MAX => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            opened => return opened.map_err(failed),
+        }
+    }
+}
+
+fn is_lock(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("lock"))
 }
 
 /// sled itself syncs nothing to the device.

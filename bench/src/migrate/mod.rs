@@ -12,7 +12,7 @@
 //! writes the collector's tables, leaves at every batch what it takes to go on after a crash, and reads
 //! everything back.
 
-mod child;
+pub(crate) mod child;
 mod load;
 mod objects;
 mod row;

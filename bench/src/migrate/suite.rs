@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
+use durum_core::{Error, ErrorKind, Result};
 use serde_json::Value;
 
 use super::child::{self, Taken};
 use super::row::{LoadRow, Measured, MigrateRow, Raw};
 use super::{DOING, MigrateSettings};
+use crate::files::{disk_bytes, remove};
 
 /// The migrations from one engine.
 pub(crate) struct Suite<'a> {
@@ -180,24 +179,4 @@ fn phases(said: &Value) -> BTreeMap<String, f64> {
     parts
         .filter_map(|(name, seconds)| Some((name.clone(), seconds.as_f64()?)))
         .collect()
-}
-
-/// What the directory takes on the disk.
-fn disk_bytes(dir: &Path) -> Result<u64> {
-    /// Of these the system counts a file's length on the disk.
-    const BLOCK_BYTES: u64 = 512;
-    let mut bytes = 0;
-    for entry in fs::read_dir(dir).during(DOING, dir)? {
-        let path = entry.during(DOING, dir)?.path();
-        let metadata = fs::symlink_metadata(&path).during(DOING, &path)?;
-        bytes += match metadata.is_dir() {
-            true => disk_bytes(&path)?,
-            false => metadata.blocks() * BLOCK_BYTES,
-        };
-    }
-    Ok(bytes)
-}
-
-fn remove(dir: &Path) -> Result<()> {
-    fs::remove_dir_all(dir).during(DOING, dir)
 }

@@ -10,14 +10,7 @@ use crate::cli::{memory, output};
 
 pub(crate) fn run(context: &Context, args: &BenchLoadArgs) -> Outcome {
     context.check_config()?;
-    let settings = LoadSettings {
-        engine: args.engine.clone(),
-        raw: args.raw,
-        objects: args.objects,
-        size: args.size,
-        seed: args.seed,
-    };
-    let loaded = load(&context.registry, &args.path, &settings)?;
+    let loaded = load(&context.registry, &args.path, &settings(args))?;
     let object = json!({
         "objects": args.objects,
         "stored_bytes": loaded.stored_bytes,
@@ -34,4 +27,14 @@ pub(crate) fn run(context: &Context, args: &BenchLoadArgs) -> Outcome {
         )
     })?;
     Ok(DONE)
+}
+
+pub(super) fn settings(args: &BenchLoadArgs) -> LoadSettings {
+    LoadSettings {
+        engine: args.engine.clone(),
+        raw: args.raw,
+        objects: args.objects,
+        size: args.size,
+        seed: args.seed,
+    }
 }

@@ -1,5 +1,7 @@
 //! `durum bench`.
 
+mod commit;
+mod compare;
 mod gc;
 mod load;
 mod migrate;
@@ -13,9 +15,11 @@ use super::output;
 
 pub(crate) fn run(context: &Context, args: &BenchArgs) -> Outcome {
     match &args.what {
-        BenchCommand::Gc(args) => gc::run(context, args),
-        BenchCommand::Migrate(args) => migrate::run(context, args),
-        BenchCommand::Load(args) => load::run(context, args),
+        None => compare::run(context, &args.compare),
+        Some(BenchCommand::Gc(args)) => gc::run(context, args),
+        Some(BenchCommand::Migrate(args)) => migrate::run(context, args),
+        Some(BenchCommand::Load(args)) => load::run(context, args),
+        Some(BenchCommand::Commit(args)) => commit::run(context, args),
     }
 }
 
