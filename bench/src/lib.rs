@@ -28,6 +28,7 @@ mod machine;
 mod measure;
 pub mod migrate;
 mod objects;
+pub mod oo7;
 mod page;
 mod process;
 mod recommend;

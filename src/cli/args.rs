@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use durum_bench::Settings;
 use durum_bench::gc::GcSettings;
 use durum_bench::migrate::MigrateSettings;
+use durum_bench::oo7::Oo7Settings;
 use durum_core::record::Codec;
 use durum_core::units::{parse_duration, parse_size};
 use durum_migrate::MigrateOptions;
@@ -297,6 +298,8 @@ pub(crate) enum BenchCommand {
     Gc(BenchGcArgs),
     /// Migrations between all engines: rate, memory, and how the engine alone compares
     Migrate(BenchMigrateArgs),
+    /// OO7: traversals, queries and changes of a design database
+    Oo7(BenchOo7Args),
     /// One load of generated objects, as `bench migrate` runs it in a process of its own
     #[command(hide = true)]
     Load(BenchLoadArgs),
@@ -326,6 +329,44 @@ pub(crate) struct BenchGcArgs {
     /// Where to put the stores meanwhile
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchOo7Args {
+    /// Only these engines [default: all that are compiled in]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) engines: Vec<String>,
+    /// How large the database is
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SIZE",
+        value_delimiter = ',',
+        default_value = "small"
+    )]
+    pub(crate) sizes: Vec<Oo7SizeArg>,
+    /// Only these operations, such as T1 or Q8 [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) operations: Vec<String>,
+    /// How often each operation is run hot; the medians count
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) rounds: u16,
+    /// What is drawn at random is drawn from it: the same seed gives the same counts
+    #[arg(long, value_name = "N", default_value_t = Oo7Settings::SEED)]
+    pub(crate) seed: u64,
+    /// Where to put the stores meanwhile
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+/// How large a database of OO7 is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Oo7SizeArg {
+    /// 42,000 objects
+    Small,
+    /// 400,000 objects
+    Medium,
 }
 
 #[derive(Debug, Args)]

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use crate::kit::{Home, engines, has_keys};
 
 const FEW: [&str; 6] = ["--quick", "--objects", "200", "--rounds", "1", "--raw"];
@@ -177,5 +175,49 @@ fn what_cannot_be_measured_is_refused() {
         &["bench", "commit", "file", "missing", "--objects", "20"],
         3,
         &["missing"],
+    );
+}
+
+#[test]
+fn oo7_counts_what_it_always_counts_on_every_engine() {
+    let home = Home::new();
+    let few = ["--operations", "t1,T8,insert,delete,q7", "--rounds", "1"];
+    let report = home.json(&[&["bench", "oo7"][..], &few].concat());
+    has_keys(&report, &["rows", "seed", "machine"]);
+    let rows = report["rows"].as_array().unwrap();
+    for engine in engines() {
+        let mine: Vec<(&str, u64)> = rows
+            .iter()
+            .filter(|row| row["engine"] == engine.name)
+            .map(|row| {
+                has_keys(
+                    row,
+                    &["engine", "size", "operation", "cold_ms", "hot_ms", "visits"],
+                );
+                assert_eq!(row["size"], "small");
+                assert!(row["cold_ms"].as_f64() > Some(0.0) && row["hot_ms"].as_f64() > Some(0.0));
+                (
+                    row["operation"].as_str().unwrap(),
+                    row["visits"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("T1", 43_740),
+            ("T8", 2632),
+            ("insert", 5),
+            ("delete", 5),
+            ("Q7", 10_000),
+        ];
+        assert_eq!(mine, expected, "{}", engine.name);
+    }
+    home.refused(&["bench", "oo7", "--operations", "T5"], 2, &["T2a"]);
+    home.refused(&["bench", "oo7", "--engines", "lmdp"], 2, &["lmdb"]);
+    let text = home
+        .run(&["bench", "oo7", "--engines", "memory", "--operations", "Q1"])
+        .text();
+    assert!(
+        text.contains("memory cold") && text.contains("Q1"),
+        "{text}"
     );
 }

@@ -4,6 +4,8 @@ mod svg;
 
 use std::fmt::Write as _;
 
+use durum_core::engine::Durability;
+
 use crate::Comparison;
 use crate::row::{DISK, Row, StoreRow};
 use crate::workload::{Compared, Workload};
@@ -184,6 +186,8 @@ impl<'a> Page<'a> {
             for workload in workloads {
                 let all: Vec<Bar<'_>> = self
                     .rows(*workload, self.most)
+                    // What is no more than memory would make all other bars short.
+                    .filter(|row| row.durability != Some(Durability::Relaxed))
                     .map(|row| Bar {
                         name: &row.engine,
                         colour: self.colour(&row.engine),

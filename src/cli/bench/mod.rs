@@ -5,6 +5,7 @@ mod compare;
 mod gc;
 mod load;
 mod migrate;
+mod oo7;
 
 use durum_bench::Machine;
 
@@ -18,6 +19,7 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> Outcome {
         None => compare::run(context, &args.compare),
         Some(BenchCommand::Gc(args)) => gc::run(context, args),
         Some(BenchCommand::Migrate(args)) => migrate::run(context, args),
+        Some(BenchCommand::Oo7(args)) => oo7::run(context, args),
         Some(BenchCommand::Load(args)) => load::run(context, args),
         Some(BenchCommand::Commit(args)) => commit::run(context, args),
     }
