@@ -233,7 +233,11 @@ impl Runner<'_, '_> {
             Changes::Date => {
                 for _ in 0..times {
                     let old = part.number(DATE);
-                    let new = if old % 2 == 0 { old + 1 } else { old - 1 };
+                    let new = if old.is_multiple_of(2) {
+                        old + 1
+                    } else {
+                        old - 1
+                    };
                     part.set(DATE, new);
                     self.in_date_index(old, |list| list.retain(|it| *it != oid))?;
                     self.in_date_index(new, |list| list.push(oid))?;
@@ -276,7 +280,7 @@ impl Runner<'_, '_> {
         Ok(())
     }
 
-    fn from_array(&self, index: usize, number: u64) -> Result<Oid> {
+    fn entry(&self, index: usize, number: u64) -> Result<Oid> {
         let index = self.session.get(self.module()?.link(index)?)?;
         let array = self.session.get(index.link((number / ARRAY) as usize)?)?;
         array.link((number % ARRAY) as usize)
@@ -314,7 +318,7 @@ impl Runner<'_, '_> {
 
     fn upward(&mut self) -> Result<u64> {
         let part = self.draw.u64(..COMPOSITES * self.size.parts() as u64);
-        let part = self.session.get(self.from_array(PART_INDEX, part)?)?;
+        let part = self.session.get(self.entry(PART_INDEX, part)?)?;
         let composite = self.session.get(part.link(COMPOSITE)?)?;
         let mut visited = HashSet::new();
         for user in Self::users(&composite) {
@@ -329,7 +333,7 @@ impl Runner<'_, '_> {
     fn by_number(&mut self, count: u64) -> Result<u64> {
         for _ in 0..count {
             let number = self.draw.u64(..COMPOSITES * self.size.parts() as u64);
-            self.session.get(self.from_array(PART_INDEX, number)?)?;
+            self.session.get(self.entry(PART_INDEX, number)?)?;
         }
         Ok(count)
     }
@@ -355,7 +359,7 @@ impl Runner<'_, '_> {
         let mut found = 0;
         for _ in 0..count {
             let title = self.draw.u64(..COMPOSITES);
-            let document = self.session.get(self.from_array(DOCUMENT_INDEX, title)?)?;
+            let document = self.session.get(self.entry(DOCUMENT_INDEX, title)?)?;
             let composite = self.session.get(document.link(COMPOSITE)?)?;
             for user in Self::users(&composite) {
                 self.session.get(*user)?;
@@ -443,7 +447,7 @@ impl Runner<'_, '_> {
     /// Takes away what leads to the composite parts that were inserted; the store collects them.
     fn delete(&mut self) -> Result<u64> {
         for id in COMPOSITES..COMPOSITES + INSERTED {
-            let document = self.from_array(DOCUMENT_INDEX, id)?;
+            let document = self.entry(DOCUMENT_INDEX, id)?;
             let oid = self.session.get(document)?.link(COMPOSITE)?;
             let composite = self.session.get(oid)?;
             for user in Self::users(&composite) {
