@@ -15,6 +15,8 @@ pub fn registry() -> Registry {
     let registry = registry.with(durum_lmdb::LmdbBackend);
     #[cfg(feature = "memory")]
     let registry = registry.with(durum_memory::MemoryBackend);
+    #[cfg(feature = "redb")]
+    let registry = registry.with(durum_redb::RedbBackend);
     #[cfg(feature = "sled")]
     let registry = registry.with(durum_sled::SledBackend);
     #[cfg(feature = "sqlite")]
@@ -33,6 +35,7 @@ mod tests {
             ("file", cfg!(feature = "file")),
             ("lmdb", cfg!(feature = "lmdb")),
             ("memory", cfg!(feature = "memory")),
+            ("redb", cfg!(feature = "redb")),
             ("sled", cfg!(feature = "sled")),
             ("sqlite", cfg!(feature = "sqlite")),
         ] {

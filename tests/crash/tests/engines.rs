@@ -105,4 +105,4 @@ macro_rules! engines {
     )*};
 }
 
-engines!(file lmdb sled sqlite);
+engines!(file lmdb redb sled sqlite);
