@@ -23,6 +23,8 @@
 mod file;
 #[cfg(feature = "lmdb")]
 mod lmdb;
+#[cfg(feature = "redb")]
+mod redb;
 mod rows;
 #[cfg(feature = "sled")]
 mod sled;
@@ -60,6 +62,8 @@ pub fn engines() -> &'static [&'static str] {
         "file",
         #[cfg(feature = "lmdb")]
         "lmdb",
+        #[cfg(feature = "redb")]
+        "redb",
         #[cfg(feature = "sled")]
         "sled",
         #[cfg(feature = "sqlite")]
@@ -82,6 +86,8 @@ pub fn create(engine: &str, dir: &Path) -> Result<Box<dyn Load>> {
         "file" => Ok(Box::new(file::FileLoad::create(dir)?)),
         #[cfg(feature = "lmdb")]
         "lmdb" => Ok(Box::new(lmdb::LmdbLoad::create(dir)?)),
+        #[cfg(feature = "redb")]
+        "redb" => Ok(Box::new(redb::RedbLoad::create(dir)?)),
         #[cfg(feature = "sled")]
         "sled" => Ok(Box::new(sled::SledLoad::create(dir)?)),
         #[cfg(feature = "sqlite")]
