@@ -29,6 +29,12 @@ const SYNC: &str = "sync the database";
 /// sled frees nothing that it replaces before a batch ends: with 4 MiB that came to some 200 MiB.
 const BULK_BYTES: usize = 256 << 10;
 
+/// So much is written at most before sled's threads are waited for. A write that lengthens sled's file holds
+/// its lock on segments while it waits for an earlier shortening, which is a job of sled's pool of seven
+/// threads; all of these wait for that lock where there are seven writes before the shortening (sled 0.34.7,
+/// `SegmentAccountant::bump_tip`), and then nothing goes on. A write takes a segment of 512 KiB or less.
+const UNFLUSHED_BYTES_MAX: u64 = 1 << 20;
+
 /// After this a directory's time of change tells two changes apart.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -40,6 +46,8 @@ pub(crate) struct SledEngine {
     tree: Mutex<Arc<Tree>>,
     copied: Mutex<Option<Copied>>,
     synced: Mutex<Synced>,
+    /// Bytes of batches since sled's threads were last waited for.
+    unflushed: AtomicU64,
     /// Batches that were applied; see [`generation`].
     count: AtomicU64,
     /// Set by a failed write or sync: trying again could succeed without anything being written.
@@ -78,6 +86,7 @@ impl SledEngine {
             tree: Mutex::new(Arc::new(tree)),
             copied: Mutex::default(),
             synced: Mutex::default(),
+            unflushed: AtomicU64::new(0),
             failed: AtomicBool::new(false),
         };
         engine.flush()?;
@@ -145,8 +154,19 @@ impl SledEngine {
     }
 
     fn flush(&self) -> Result<()> {
+        self.unflushed.store(0, Ordering::Relaxed);
         self.tree()
             .write("flush the database", |tree| tree.flush().map(drop))
+    }
+
+    /// Waits for sled's threads where `bytes` more would be too much.
+    fn flush_before(&self, bytes: u64) -> Result<()> {
+        let unflushed = self.unflushed.load(Ordering::Relaxed);
+        if unflushed > 0 && unflushed.saturating_add(bytes) > UNFLUSHED_BYTES_MAX {
+            self.flush()?;
+        }
+        self.unflushed.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Syncs what sled wrote: large values before the log that names them.
@@ -211,11 +231,12 @@ impl Engine for SledEngine {
 
     fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
         self.refuse_if_failed(APPLY)?;
-        let mut batch = sled::Batch::default();
+        let (mut batch, mut bytes) = (sled::Batch::default(), 0);
         for op in ops {
             let (table, key) = op.row();
             match op {
                 Op::Put { value, .. } => {
+                    bytes += value.len() as u64;
                     if value.len() as u64 > VALUE_BYTES_MAX {
                         return Err(too_large(value.len()));
                     }
@@ -227,6 +248,7 @@ impl Engine for SledEngine {
         if !ops.is_empty() {
             let count = self.count() + 1;
             batch.insert(generation::ROW, &generation::encode(count));
+            self.flush_before(bytes)?;
             self.tree()
                 .write(APPLY, |tree| tree.apply_batch(batch))
                 // What of it is in sled's buffers is uncertain, and a flush would wait for the rest.

@@ -43,9 +43,9 @@ mod error;
 mod generation;
 mod reclaim;
 mod recover;
-mod rescue;
 mod snapshot;
 mod tree;
+mod waker;
 
 use std::path::Path;
 

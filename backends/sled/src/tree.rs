@@ -14,7 +14,7 @@ use crate::NAME;
 use crate::config;
 use crate::error::guarded;
 use crate::recover::{Stop, remove_unfinished_tables};
-use crate::rescue::Rescue;
+use crate::waker::FailureWaker;
 
 /// sled's own name of its main file.
 pub(crate) const FILE: &str = "db";
@@ -31,7 +31,7 @@ pub(crate) struct Tree {
     /// `None` only while it is being dropped.
     db: Option<sled::Db>,
     /// `None` only while it is being dropped: it holds the database, too.
-    rescue: Option<Rescue>,
+    waker: Option<FailureWaker>,
     pub(crate) dir: PathBuf,
     /// Set by a panic or damage, after which sled's state cannot be relied upon.
     broken: AtomicBool,
@@ -58,7 +58,7 @@ impl Tree {
         }
         let db = when_unlocked(|| guarded(dir, OPEN, || config::config(dir, options).open()))?;
         Ok(Tree {
-            rescue: Some(Rescue::start(&db)),
+            waker: Some(FailureWaker::start(&db)),
             db: Some(db),
             dir: dir.to_owned(),
             broken: AtomicBool::new(false),
@@ -77,8 +77,8 @@ impl Tree {
         operation: &'static str,
         work: impl FnOnce(&sled::Tree) -> sled::Result<T>,
     ) -> Result<T> {
-        match &self.rescue {
-            Some(rescue) => rescue.watch(|| self.run(operation, work)),
+        match &self.waker {
+            Some(waker) => waker.watch(|| self.run(operation, work)),
             None => self.run(operation, work),
         }
     }
@@ -106,7 +106,10 @@ impl Tree {
                 self.broken.store(true, Ordering::Release);
             }
             Err(_) => self.failed.store(true, Ordering::Release),
-            Ok(_) => {}
+            Ok(_) => return result,
+        }
+        if let Some(waker) = &self.waker {
+            waker.stop();
         }
         result
     }
@@ -114,13 +117,17 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        self.rescue = None;
+        let has_failed = self.has_failed();
+        match self.waker.take() {
+            Some(waker) if has_failed => waker.abandon(),
+            waker => drop(waker),
+        }
         let db = self.db.take();
         // sled flushes when it is dropped, and may panic there as well.
         let close = move || {
             let _panic = catch_unwind(AssertUnwindSafe(|| drop(db)));
         };
-        if !*self.broken.get_mut() && !*self.failed.get_mut() {
+        if !has_failed {
             return close();
         }
         // It waits for ever for what a failed write has left in its buffers. Left to itself on a thread, it

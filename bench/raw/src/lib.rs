@@ -1,9 +1,11 @@
-//! Bulk loads by the engines' own crates alone: what Durum on top of an engine is compared with.
+//! The engines' own crates alone, as one who knows them would use them: what Durum on top of an engine is
+//! compared with.
 //!
-//! Each load writes rows of one table in ascending order of their keys, as quickly as the engine does it
-//! without giving up that it is whole in the end, and syncs once, at the end. Settings that decide how
-//! much memory an engine takes, and what its files look like, are those of Durum's backend. There is no
-//! collector, no second table, and nothing that a load could go on from after it was cut off.
+//! Each [`Load`] writes rows of one table in ascending order of their keys, as quickly as the engine does it
+//! without giving up that it is whole in the end, and syncs once, at the end. Then a [`Database`] reads and
+//! changes them. Settings that decide how much memory an engine takes, and what its files look like, are
+//! those of Durum's backend. There is no collector, no second table, no checksum but the engine's own, and
+//! nothing that a load could go on from after it was cut off.
 //!
 //! ```
 //! let dir = tempfile::tempdir()?;
@@ -13,6 +15,10 @@
 //!     rows.push(1, |out| out.extend_from_slice(b"one"));
 //!     load.write(&rows)?;
 //!     load.finish()?;
+//!     let database = durum_raw::open(engine, &dir.path().join(engine))?;
+//!     let mut found = Vec::new();
+//!     database.reader()?.get(1, &mut |value| found.extend_from_slice(value))?;
+//!     assert_eq!(found, b"one");
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -38,7 +44,7 @@ use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 
 pub use rows::Rows;
 
-const DOING: &str = "load into the engine alone";
+const DOING: &str = "use the engine alone";
 
 /// A load into a new database.
 pub trait Load {
@@ -53,6 +59,43 @@ pub trait Load {
     /// # Errors
     /// As [`Load::write`].
     fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// A database that a load has filled. All methods can be called from many threads at once.
+pub trait Database: Send + Sync {
+    /// A view of this moment where the engine has snapshots, of the newest rows elsewhere; for one thread.
+    ///
+    /// # Errors
+    /// Those of the engine, as `Other`, and of the disk.
+    fn reader(&self) -> Result<Box<dyn Reader + '_>>;
+
+    /// Reads one row in a transaction of its own; false where there is none.
+    ///
+    /// # Errors
+    /// As [`Database::reader`].
+    fn get(&self, key: u64, visit: &mut dyn FnMut(&[u8])) -> Result<bool>;
+
+    /// Inserts or replaces rows and deletes others in one transaction, which the device has confirmed if it
+    /// is to be `durable`. What is not durable may be lost with the process.
+    ///
+    /// # Errors
+    /// As [`Database::reader`].
+    fn write(&self, rows: &Rows, deletes: &[u64], durable: bool) -> Result<()>;
+}
+
+/// Reads rows of a [`Database`].
+pub trait Reader {
+    /// Shows a row; false where there is none.
+    ///
+    /// # Errors
+    /// As [`Database::reader`].
+    fn get(&mut self, key: u64, visit: &mut dyn FnMut(&[u8])) -> Result<bool>;
+
+    /// Shows all rows, in the order that is quickest for the engine.
+    ///
+    /// # Errors
+    /// As [`Database::reader`].
+    fn scan(&mut self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()>;
 }
 
 /// The names of the engines that are compiled in, which are those of Durum's backends.
@@ -94,6 +137,45 @@ pub fn create(engine: &str, dir: &Path) -> Result<Box<dyn Load>> {
         "sqlite" => Ok(Box::new(sqlite::SqliteLoad::create(dir)?)),
         _ => Err(Error::new(ErrorKind::Usage, DOING).because("no engine is compiled in")),
     }
+}
+
+/// Opens what a load has left in the directory `dir`.
+///
+/// # Errors
+/// As [`create`].
+pub fn open(engine: &str, dir: &Path) -> Result<Box<dyn Database>> {
+    match engine {
+        #[cfg(feature = "file")]
+        "file" => Ok(Box::new(file::FileDatabase::open(dir)?)),
+        #[cfg(feature = "lmdb")]
+        "lmdb" => Ok(Box::new(lmdb::LmdbDatabase::open(dir)?)),
+        #[cfg(feature = "redb")]
+        "redb" => Ok(Box::new(redb::RedbDatabase::open(dir)?)),
+        #[cfg(feature = "sled")]
+        "sled" => Ok(Box::new(sled::SledDatabase::open(dir)?)),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Ok(Box::new(sqlite::SqliteDatabase::open(dir)?)),
+        _ => Err(Error::new(ErrorKind::Usage, DOING)
+            .with_path(dir)
+            .because(format!("`{engine}` alone cannot be measured"))),
+    }
+}
+
+/// A lock that a panic of another thread does not break: a benchmark then fails anyway.
+#[allow(dead_code, reason = "without engines nothing is locked")]
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A key as engines order it.
+#[allow(dead_code, reason = "without engines there are no keys")]
+fn key_of(bytes: &[u8]) -> Result<u64> {
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| failed("a key has a wrong length"))?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 /// An engine's own error.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use durum_core::{IoResultExt as _, Result};
 use sled::{Batch, Config, Db, Mode};
 
-use crate::{DOING, Load, Rows, failed};
+use crate::{DOING, Database, Load, Reader, Rows, failed, key_of};
 
 /// Until a batch ends sled keeps what it replaced: larger ones are no quicker, and take more memory.
 const BATCH_BYTES: usize = 256 << 10;
@@ -19,18 +19,28 @@ pub(crate) struct SledLoad {
 
 impl SledLoad {
     pub(crate) fn create(dir: &Path) -> Result<SledLoad> {
-        let db = Config::new()
-            .path(dir)
-            .cache_capacity(32 << 20)
-            .mode(Mode::LowSpace)
-            .flush_every_ms(None)
-            .open()
-            .map_err(failed)?;
         Ok(SledLoad {
-            db,
+            db: open(dir)?,
             dir: dir.to_owned(),
         })
     }
+}
+
+fn open(dir: &Path) -> Result<Db> {
+    let config = Config::new()
+        .path(dir)
+        .cache_capacity(32 << 20)
+        .mode(Mode::LowSpace)
+        .flush_every_ms(None);
+    config.open().map_err(failed)
+}
+
+/// sled itself syncs nothing to the device.
+fn sync(dir: &Path) -> Result<()> {
+    let path = dir.join("db");
+    File::open(&path)
+        .and_then(|file| file.sync_data())
+        .during(DOING, &path)
 }
 
 impl Load for SledLoad {
@@ -52,10 +62,68 @@ impl Load for SledLoad {
     fn finish(self: Box<Self>) -> Result<()> {
         self.db.flush().map_err(failed)?;
         drop(self.db);
-        // sled itself syncs nothing to the device.
-        let path = self.dir.join("db");
-        File::open(&path)
-            .and_then(|file| file.sync_all())
-            .during(DOING, &path)
+        sync(&self.dir)
+    }
+}
+
+/// The same, opened again.
+pub(crate) struct SledDatabase {
+    db: Db,
+    dir: PathBuf,
+}
+
+impl SledDatabase {
+    pub(crate) fn open(dir: &Path) -> Result<SledDatabase> {
+        Ok(SledDatabase {
+            db: open(dir)?,
+            dir: dir.to_owned(),
+        })
+    }
+}
+
+impl Database for SledDatabase {
+    fn reader(&self) -> Result<Box<dyn Reader + '_>> {
+        Ok(Box::new(SledReader { db: &self.db }))
+    }
+
+    fn get(&self, key: u64, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let value = self.db.get(key.to_be_bytes()).map_err(failed)?;
+        Ok(value.map(|value| visit(&value)).is_some())
+    }
+
+    fn write(&self, rows: &Rows, deletes: &[u64], durable: bool) -> Result<()> {
+        let mut batch = Batch::default();
+        for (key, value) in rows.iter() {
+            batch.insert(&key.to_be_bytes(), value);
+        }
+        for key in deletes {
+            batch.remove(&key.to_be_bytes());
+        }
+        self.db.apply_batch(batch).map_err(failed)?;
+        if durable {
+            self.db.flush().map_err(failed)?;
+            sync(&self.dir)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the newest rows: sled has no snapshots.
+struct SledReader<'a> {
+    db: &'a Db,
+}
+
+impl Reader for SledReader<'_> {
+    fn get(&mut self, key: u64, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let value = self.db.get(key.to_be_bytes()).map_err(failed)?;
+        Ok(value.map(|value| visit(&value)).is_some())
+    }
+
+    fn scan(&mut self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
+        for row in self.db.iter() {
+            let (key, value) = row.map_err(failed)?;
+            visit(key_of(&key)?, &value);
+        }
+        Ok(())
     }
 }

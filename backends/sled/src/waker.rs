@@ -1,33 +1,24 @@
-//! Getting sled's threads out of a deadlock.
+//! Waking what waits for a write that has failed.
 //!
-//! sled has one pool of threads in a process, of which seven wait for jobs. A write that lengthens a file
-//! waits, and holds a lock, until an earlier shortening of that file has been done, which is a job of the
-//! pool; but all threads of the pool may be waiting for that very lock, to tell of what they have written,
-//! and more threads are started only where more than seven jobs wait (sled 0.34.7, `threadpool.rs` and
-//! `SegmentAccountant::bump_tip`). Then nothing goes on for ever. It takes a busy machine, and happens more
-//! easily where several databases are written to at once.
-//!
-//! Enough further jobs make the pool start threads, which take the oldest jobs first: so an operation that
-//! takes too long is helped by asking for flushes that nobody waits for.
+//! sled notes the error of a write that one of its threads did, and does not always tell those who wait for
+//! it (sled 0.34.7, `Log::exit_reservation`): they wait for ever. Any flush that begins afterwards finds the
+//! error and wakes them. So while an operation takes long, the database is flushed from a thread of its own.
+//! That never goes by sled's own pool of threads: there it could take the places of the writes that the
+//! operation waits for.
 
-use std::future::Future as _;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Waker};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-/// An operation that takes longer than this is helped. One that just has much to do is not harmed.
+/// After so long an operation may be one that waits in vain. One that just has much to do is not harmed.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked at what goes on, while something does.
 const LOOK: Duration = Duration::from_millis(500);
-/// Jobs for the pool at a time: more than it lets wait before it starts another thread.
-const JOBS: usize = 12;
 
 /// Watches over the operations of a database.
 #[derive(Debug)]
-pub(crate) struct Rescue {
+pub(crate) struct FailureWaker {
     state: Arc<State>,
     thread: Option<JoinHandle<()>>,
 }
@@ -39,19 +30,19 @@ struct State {
     /// Whether the thread waits until there is something to watch.
     idle: AtomicBool,
     stop: AtomicBool,
-    /// How often there was help.
-    helped: AtomicU64,
+    /// How often the database was flushed.
+    flushes: AtomicU64,
 }
 
-impl Rescue {
+impl FailureWaker {
     /// Starts watching; without a thread, for want of one, operations are on their own.
-    pub(crate) fn start(db: &sled::Db) -> Rescue {
+    pub(crate) fn start(db: &sled::Db) -> FailureWaker {
         let (state, db) = (Arc::<State>::default(), db.clone());
         let watched = state.clone();
         let thread = std::thread::Builder::new()
-            .name("sled's rescue".to_owned())
+            .name("sled's waker".to_owned())
             .spawn(move || watch(&watched, &db));
-        Rescue {
+        FailureWaker {
             state,
             thread: thread.ok(),
         }
@@ -64,11 +55,26 @@ impl Rescue {
     }
 }
 
-impl Drop for Rescue {
-    fn drop(&mut self) {
+impl FailureWaker {
+    /// No flush begins from here on: after a failure it may not end.
+    pub(crate) fn stop(&self) {
         self.state.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = &self.thread {
             thread.thread().unpark();
+        }
+    }
+
+    /// Stops, and does not wait for a flush that goes on.
+    pub(crate) fn abandon(mut self) {
+        self.stop();
+        self.thread = None;
+    }
+}
+
+impl Drop for FailureWaker {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
             // It holds the database, which is to be closed afterwards.
             let _ = thread.join();
         }
@@ -105,9 +111,10 @@ fn watch(state: &State, db: &sled::Db) {
             (ended, since) = (now, Instant::now());
         } else if since.elapsed() >= PATIENCE {
             if state.running.load(Ordering::SeqCst) > 0 {
-                tracing::debug!("sled takes long: its threads get help");
-                (0..JOBS).for_each(|_| ask_for_a_flush(db));
-                state.helped.fetch_add(1, Ordering::SeqCst);
+                tracing::debug!("sled takes long");
+                // What it returns, the operation returns as well.
+                let _same = db.flush();
+                state.flushes.fetch_add(1, Ordering::SeqCst);
             } else {
                 state.idle.store(true, Ordering::SeqCst);
                 // Where one has begun before this was idle, it goes on watching.
@@ -123,39 +130,30 @@ fn watch(state: &State, db: &sled::Db) {
     }
 }
 
-/// Has the pool flush the database, and does not wait for it.
-fn ask_for_a_flush(db: &sled::Db) {
-    let flush = pin!(db.flush_async());
-    let _ = flush.poll(&mut Context::from_waker(Waker::noop()));
-    // Threads are started one after the other.
-    std::thread::sleep(Duration::from_millis(2));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// sled's deadlock itself comes once in hundreds of runs, and cannot be had on request.
     #[test]
-    fn what_takes_long_is_helped_and_nothing_else() {
+    fn while_an_operation_takes_long_the_database_is_flushed() {
         let home = tempfile::tempdir().unwrap();
         let db = sled::Config::new().path(home.path()).open().unwrap();
-        let rescue = Rescue::start(&db);
-        let helped = || rescue.state.helped.load(Ordering::SeqCst);
-        let put = |key: u32| rescue.watch(|| db.insert(key.to_be_bytes(), vec![1; 100]).unwrap());
+        let waker = FailureWaker::start(&db);
+        let flushes = || waker.state.flushes.load(Ordering::SeqCst);
+        let put = |key: u32| waker.watch(|| db.insert(key.to_be_bytes(), vec![1; 100]).unwrap());
         (0..100).for_each(|key| assert_eq!(put(key), None));
-        assert_eq!(helped(), 0);
+        assert_eq!(flushes(), 0);
         // Until the thread has gone to rest, so that it has to be woken.
-        while !rescue.state.idle.load(Ordering::SeqCst) {
+        while !waker.state.idle.load(Ordering::SeqCst) {
             std::thread::sleep(LOOK);
         }
-        rescue.watch(|| {
-            while helped() == 0 {
+        waker.watch(|| {
+            while flushes() == 0 {
                 std::thread::sleep(LOOK);
             }
         });
         (0..100).for_each(|key| assert!(put(key).is_some()));
-        drop(rescue);
+        drop(waker);
         db.flush().unwrap();
         assert_eq!(db.len(), 100);
     }
