@@ -11,6 +11,8 @@ pub fn registry() -> Registry {
     let registry = Registry::new();
     #[cfg(feature = "file")]
     let registry = registry.with(durum_file::FileBackend);
+    #[cfg(feature = "fjall")]
+    let registry = registry.with(durum_fjall::FjallBackend);
     #[cfg(feature = "lmdb")]
     let registry = registry.with(durum_lmdb::LmdbBackend);
     #[cfg(feature = "memory")]
@@ -33,6 +35,7 @@ mod tests {
         let names = registry().names();
         for (name, compiled_in) in [
             ("file", cfg!(feature = "file")),
+            ("fjall", cfg!(feature = "fjall")),
             ("lmdb", cfg!(feature = "lmdb")),
             ("memory", cfg!(feature = "memory")),
             ("redb", cfg!(feature = "redb")),

@@ -48,9 +48,10 @@ impl FjallEngine {
     pub(crate) fn open(dir: &Path, config: Config) -> Result<FjallEngine> {
         let (current, db) = match Current::read(dir)? {
             Some(current) => {
+                // A killed process may have left writes in the system's cache. What is gone by here, and by
+                // fjall when it opens, must not be undone by a loss of power after it.
+                sync(dir)?;
                 current.remove_others(dir)?;
-                // A killed process may have left writes in the system's cache. What fjall goes by when it
-                // opens must not be undone by a loss of power after it.
                 sync_all(&current.database)?;
                 journal::mend(&current.database)?;
                 let db = Db::open(&current.database, &config)?;

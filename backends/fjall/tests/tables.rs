@@ -36,10 +36,3 @@ cases! {
     snapshots: a_cursor_stands_still_while_others_write,
     snapshots: a_snapshot_outlives_many_batches,
 }
-
-mod store {
-    durum_core::store_conformance!(
-        durum_fjall::FjallBackend,
-        options: [("memtable_size", "64KiB"), ("cache_size", "64KiB")]
-    );
-}

@@ -27,6 +27,8 @@
 
 #[cfg(feature = "file")]
 mod file;
+#[cfg(feature = "fjall")]
+mod fjall;
 #[cfg(feature = "lmdb")]
 mod lmdb;
 #[cfg(feature = "redb")]
@@ -103,6 +105,8 @@ pub fn engines() -> &'static [&'static str] {
     &[
         #[cfg(feature = "file")]
         "file",
+        #[cfg(feature = "fjall")]
+        "fjall",
         #[cfg(feature = "lmdb")]
         "lmdb",
         #[cfg(feature = "redb")]
@@ -127,6 +131,8 @@ pub fn create(engine: &str, dir: &Path) -> Result<Box<dyn Load>> {
     match engine {
         #[cfg(feature = "file")]
         "file" => Ok(Box::new(file::FileLoad::create(dir)?)),
+        #[cfg(feature = "fjall")]
+        "fjall" => Ok(Box::new(fjall::FjallLoad::create(dir)?)),
         #[cfg(feature = "lmdb")]
         "lmdb" => Ok(Box::new(lmdb::LmdbLoad::create(dir)?)),
         #[cfg(feature = "redb")]
@@ -147,6 +153,8 @@ pub fn open(engine: &str, dir: &Path) -> Result<Box<dyn Database>> {
     match engine {
         #[cfg(feature = "file")]
         "file" => Ok(Box::new(file::FileDatabase::open(dir)?)),
+        #[cfg(feature = "fjall")]
+        "fjall" => Ok(Box::new(fjall::FjallDatabase::open(dir)?)),
         #[cfg(feature = "lmdb")]
         "lmdb" => Ok(Box::new(lmdb::LmdbDatabase::open(dir)?)),
         #[cfg(feature = "redb")]
