@@ -2,7 +2,7 @@
 //!
 //! An object has an OID, a state (bytes) and references to other objects. Commits are atomic, work
 //! concurrently and say what they conflict with; snapshots stay as they are; what the root no longer
-//! reaches is garbage. The engine underneath (LMDB, SQLite, sled, a flat file, ...) is chosen by a URL
+//! reaches is garbage. The engine underneath (LMDB, SQLite, redb, fjall, a flat file, ...) is chosen by a URL
 //! or a config file and can be changed by a migration.
 //!
 //! ```

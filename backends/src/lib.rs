@@ -11,10 +11,14 @@ pub fn registry() -> Registry {
     let registry = Registry::new();
     #[cfg(feature = "file")]
     let registry = registry.with(durum_file::FileBackend);
+    #[cfg(feature = "fjall")]
+    let registry = registry.with(durum_fjall::FjallBackend);
     #[cfg(feature = "lmdb")]
     let registry = registry.with(durum_lmdb::LmdbBackend);
     #[cfg(feature = "memory")]
     let registry = registry.with(durum_memory::MemoryBackend);
+    #[cfg(feature = "redb")]
+    let registry = registry.with(durum_redb::RedbBackend);
     #[cfg(feature = "sled")]
     let registry = registry.with(durum_sled::SledBackend);
     #[cfg(feature = "sqlite")]
@@ -31,8 +35,10 @@ mod tests {
         let names = registry().names();
         for (name, compiled_in) in [
             ("file", cfg!(feature = "file")),
+            ("fjall", cfg!(feature = "fjall")),
             ("lmdb", cfg!(feature = "lmdb")),
             ("memory", cfg!(feature = "memory")),
+            ("redb", cfg!(feature = "redb")),
             ("sled", cfg!(feature = "sled")),
             ("sqlite", cfg!(feature = "sqlite")),
         ] {

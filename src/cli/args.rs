@@ -19,8 +19,8 @@ use durum_migrate::MigrateOptions;
     name = "durum",
     version,
     arg_required_else_help = true,
-    after_help = "URLs: lmdb:PATH, sqlite:PATH, sled:PATH, file:PATH (see `durum engines`), memory:, \
-                  durus:PATH for a Durus file, zodb:PATH for a FileStorage of ZODB; options as \
+    after_help = "URLs: lmdb:PATH, sqlite:PATH, redb:PATH, fjall:PATH, sled:PATH, file:PATH (see \
+                  `durum engines`), memory:, durus:PATH for a Durus file, zodb:PATH for a FileStorage of ZODB; options as \
                   ?compression=zstd&durability=process. Without a URL the store of durum.toml is used.\n\n\
                   Exit codes: 0 done, 1 other failure, 2 usage or configuration, 3 source missing or \
                   unreadable, 4 destination exists or cannot be written, 5 busy or full (try again), \

@@ -18,7 +18,7 @@ use durum_testkit::{durus_python, names, run_python, seed};
 use serde_json::Value;
 
 /// The engines on the way.
-const ENGINES: [&str; 4] = ["lmdb", "sqlite", "sled", "file"];
+const ENGINES: [&str; 6] = ["lmdb", "sqlite", "redb", "fjall", "sled", "file"];
 /// What every step may need at its peak.
 const PEAK_BYTES_MAX: u64 = 120_000_000;
 
@@ -90,7 +90,7 @@ impl Original {
     }
 }
 
-/// durus → lmdb → sqlite → sled → file → durus: the digest is the same six times and the same as the
+/// durus → lmdb → sqlite → redb → fjall → sled → file → durus: the digest is the same eight times and the same as the
 /// original Durus's; it opens the result in all of its formats and walks through all of it.
 #[test]
 fn a_durus_file_through_every_engine_and_back() {
@@ -195,7 +195,7 @@ fn memory_does_not_grow_with_the_store() {
         writer.finish().unwrap();
         let mut source = url("durus", directory.path(), "first");
         let mut digests = Vec::new();
-        for scheme in ["sqlite", "file", "lmdb", "sled", "durus"] {
+        for scheme in ["sqlite", "redb", "fjall", "file", "lmdb", "sled", "durus"] {
             let destination = url(scheme, directory.path(), scheme);
             let (told, peak) = migrate(&source, &destination);
             let engines = [&source, &destination].map(|url| url.split(':').next().unwrap());

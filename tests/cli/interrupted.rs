@@ -187,8 +187,8 @@ fn what_cannot_be_read_is_set_aside() {
         let to = format!("{}:to", engine.name);
         let stopped = home.run(&["migrate", &url, &to]);
         assert_eq!(stopped.code, 7, "{url}: {}", stopped.stderr);
-        if engine.name == "sled" {
-            // It takes a changed byte for the end of its log, and does not open without the rest.
+        if ["fjall", "sled"].contains(&engine.name) {
+            // They take a changed byte for the end of their log, and do not open without the rest.
             continue;
         }
         assert!(stopped.stderr.contains("object 2"), "{}", stopped.stderr);

@@ -27,8 +27,12 @@
 
 #[cfg(feature = "file")]
 mod file;
+#[cfg(feature = "fjall")]
+mod fjall;
 #[cfg(feature = "lmdb")]
 mod lmdb;
+#[cfg(feature = "redb")]
+mod redb;
 mod rows;
 #[cfg(feature = "sled")]
 mod sled;
@@ -101,8 +105,12 @@ pub fn engines() -> &'static [&'static str] {
     &[
         #[cfg(feature = "file")]
         "file",
+        #[cfg(feature = "fjall")]
+        "fjall",
         #[cfg(feature = "lmdb")]
         "lmdb",
+        #[cfg(feature = "redb")]
+        "redb",
         #[cfg(feature = "sled")]
         "sled",
         #[cfg(feature = "sqlite")]
@@ -123,8 +131,12 @@ pub fn create(engine: &str, dir: &Path) -> Result<Box<dyn Load>> {
     match engine {
         #[cfg(feature = "file")]
         "file" => Ok(Box::new(file::FileLoad::create(dir)?)),
+        #[cfg(feature = "fjall")]
+        "fjall" => Ok(Box::new(fjall::FjallLoad::create(dir)?)),
         #[cfg(feature = "lmdb")]
         "lmdb" => Ok(Box::new(lmdb::LmdbLoad::create(dir)?)),
+        #[cfg(feature = "redb")]
+        "redb" => Ok(Box::new(redb::RedbLoad::create(dir)?)),
         #[cfg(feature = "sled")]
         "sled" => Ok(Box::new(sled::SledLoad::create(dir)?)),
         #[cfg(feature = "sqlite")]
@@ -141,8 +153,12 @@ pub fn open(engine: &str, dir: &Path) -> Result<Box<dyn Database>> {
     match engine {
         #[cfg(feature = "file")]
         "file" => Ok(Box::new(file::FileDatabase::open(dir)?)),
+        #[cfg(feature = "fjall")]
+        "fjall" => Ok(Box::new(fjall::FjallDatabase::open(dir)?)),
         #[cfg(feature = "lmdb")]
         "lmdb" => Ok(Box::new(lmdb::LmdbDatabase::open(dir)?)),
+        #[cfg(feature = "redb")]
+        "redb" => Ok(Box::new(redb::RedbDatabase::open(dir)?)),
         #[cfg(feature = "sled")]
         "sled" => Ok(Box::new(sled::SledDatabase::open(dir)?)),
         #[cfg(feature = "sqlite")]

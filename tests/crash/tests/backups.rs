@@ -242,7 +242,7 @@ fn a_store_is_restored_whole_or_not_at_all() {
     assert_eq!(outcome.end, End::Exit(0), "{}", outcome.said);
     let file = made.join("file");
     let exhaustive = std::env::var("DURUM_CRASH").as_deref() == Ok("exhaustive");
-    for engine in ["file", "lmdb", "sled", "sqlite"] {
+    for engine in ["file", "fjall", "lmdb", "redb", "sled", "sqlite"] {
         let events =
             scratch.record(|scratch, root, orders| scratch.restore(&file, engine, root, orders));
         let operations = journal::count(&events);

@@ -49,7 +49,8 @@ fn long_run() -> u64 {
 
 macro_rules! modes {
     ($subject:expr) => {
-        use super::super::suite;
+        #[allow(unused_imports, reason = "it stands at two depths")]
+        use crate::suite;
 
         #[test]
         fn kill() {
@@ -105,4 +106,9 @@ macro_rules! engines {
     )*};
 }
 
-engines!(file lmdb sled sqlite);
+engines!(file fjall lmdb redb sled sqlite);
+
+/// fjall with tables so small that its threads write and merge them meanwhile.
+mod fjall_small_tables {
+    modes!("fjall?memtable_size=4KiB");
+}

@@ -7,7 +7,7 @@
 use durum_crash::process::Programs;
 use durum_crash::suite::Suite;
 
-const ENGINES: [&str; 4] = ["file", "lmdb", "sled", "sqlite"];
+const ENGINES: [&str; 5] = ["file", "lmdb", "redb", "sled", "sqlite"];
 
 fn suite(from: &str, to: &str, points: usize) -> Suite {
     of(format!("migrate-{from}-{to}"), points)
@@ -83,4 +83,4 @@ macro_rules! destinations {
     )*};
 }
 
-destinations!(file lmdb sled sqlite);
+destinations!(file lmdb redb sled sqlite);

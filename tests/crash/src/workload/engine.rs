@@ -22,19 +22,22 @@ pub(super) struct EngineSubject {
 
 impl EngineSubject {
     /// Opens the engine in the place at `path`; creates the place if there is none.
-    pub(super) fn open(backend: &dyn Backend, path: &Path) -> Result<EngineSubject, Refused> {
+    pub(super) fn open(
+        backend: &dyn Backend,
+        path: &Path,
+        options: &Options,
+    ) -> Result<EngineSubject, Refused> {
         let offered = backend.capabilities();
-        let options = Options::default();
         let place = match Place::open(path, offered.name) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let staged = StagedPlace::create(path, offered.name).map_err(refused)?;
-                drop(backend.open(&staged.data(), &options).map_err(refused)?);
+                drop(backend.open(&staged.data(), options).map_err(refused)?);
                 staged.publish()
             }
             other => other,
         };
         let place = place.map_err(refused)?;
-        let engine = backend.open(&place.data(), &options).map_err(refused)?;
+        let engine = backend.open(&place.data(), options).map_err(refused)?;
         Ok(EngineSubject {
             engine,
             levels: offered.durability,

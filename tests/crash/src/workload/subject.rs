@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use durum_core::engine::{Backend, Durability};
+use durum_core::engine::{Backend, Durability, Options};
 
 use super::engine::EngineSubject;
 use super::plan::Plan;
@@ -41,15 +41,21 @@ pub trait Subject {
 }
 
 /// Opens the subject `name` in `root`; creates it if it is not there. An engine's name stands for the
-/// engine alone, `store-` and that name for a store on it.
+/// engine alone, `store-` and that name for a store on it. Options of the engine may follow its name alone,
+/// as in a URL.
 pub fn open(name: &str, root: &Path) -> Result<Box<dyn Subject>, Refused> {
     let path = store_path(root);
     if let Some(engine) = name.strip_prefix("store-") {
         let backend = backend(engine).expect("the name of an engine after `store-`");
         return Ok(Box::new(StoreSubject::open(backend, &path)?));
     }
-    if let Some(backend) = backend(name) {
-        return Ok(Box::new(EngineSubject::open(&*backend, &path)?));
+    let (engine, given) = name.split_once('?').unwrap_or((name, ""));
+    if let Some(backend) = backend(engine) {
+        let given = given.split('&').filter_map(|option| option.split_once('='));
+        let engine = backend.capabilities().name;
+        let options = Options::check(engine, backend.options(), given);
+        let options = options.expect("options of the engine");
+        return Ok(Box::new(EngineSubject::open(&*backend, &path, &options)?));
     }
     toys::open(name, &path)
 }

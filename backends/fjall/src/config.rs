@@ -1,0 +1,53 @@
+//! The engine's options and limits.
+
+use durum_core::engine::{OptionKind, OptionSpec, Options};
+
+/// What may be set.
+pub(crate) const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "cache_size",
+        kind: OptionKind::Size,
+        default: "32MiB",
+        help: "Memory for fjall's block cache.",
+    },
+    OptionSpec {
+        name: "memtable_size",
+        kind: OptionKind::Size,
+        default: "16MiB",
+        help: "How many bytes of new rows are gathered in memory before they are written as a table, of \
+               which up to three can wait; has effect only when a store is created or compacted.",
+    },
+];
+
+/// The version that the workspace's Cargo.toml asks for; fjall does not say its own.
+pub(crate) const FJALL_VERSION: &str = "3.1.13";
+
+/// The largest value: fjall's own limit is 4 GiB, and values of more than this were not tried.
+pub(crate) const VALUE_BYTES_MAX: u64 = 512 << 20;
+
+/// fjall's threads; one of them is for writing tables, so that there have to be two.
+pub(crate) const THREADS: usize = 2;
+
+/// Bytes of full journals from which on fjall writes tables to be rid of them.
+pub(crate) const JOURNAL_BYTES_MAX: u64 = 128 << 20;
+
+const CACHE_BYTES_DEFAULT: u64 = 32 << 20;
+const MEMTABLE_BYTES_DEFAULT: u64 = 16 << 20;
+
+/// The options, read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    pub(crate) cache_bytes: u64,
+    pub(crate) memtable_bytes: u64,
+}
+
+impl Config {
+    pub(crate) fn new(options: &Options) -> Config {
+        Config {
+            cache_bytes: options.size("cache_size").unwrap_or(CACHE_BYTES_DEFAULT),
+            memtable_bytes: options
+                .size("memtable_size")
+                .unwrap_or(MEMTABLE_BYTES_DEFAULT),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! A cursor over the rows of a table.
+
+use durum_core::engine::{Cursor, Key, Table};
+use durum_core::{Error, Result};
+use redb::{AccessGuard, Range};
+
+use crate::NAME;
+use crate::base::Base;
+
+const NEXT: &str = "move a cursor";
+
+/// Walks over the rows of a table whose keys have `N` bytes.
+pub(crate) struct RedbCursor<'a, const N: usize> {
+    base: &'a Base,
+    table: Table,
+    rows: Range<'static, &'static [u8; N], &'static [u8]>,
+    /// The value that was returned last.
+    value: Option<AccessGuard<'static, &'static [u8]>>,
+}
+
+impl<'a, const N: usize> RedbCursor<'a, N> {
+    pub(crate) fn new(
+        base: &'a Base,
+        table: Table,
+        rows: Range<'static, &'static [u8; N], &'static [u8]>,
+    ) -> RedbCursor<'a, N> {
+        RedbCursor {
+            base,
+            table,
+            rows,
+            value: None,
+        }
+    }
+}
+
+impl<const N: usize> Cursor for RedbCursor<'_, N> {
+    fn next(&mut self) -> Result<Option<(Key, &[u8])>> {
+        let (rows, table) = (&mut self.rows, self.table);
+        let row = self.base.guard(NEXT, || {
+            let Some((key, value)) = rows.next().transpose()? else {
+                return Ok(None);
+            };
+            // A damaged page makes it panic here, and not below.
+            let _bytes = value.value();
+            Ok(Some((Key::from_bytes(table, key.value()), value)))
+        })?;
+        let Some((key, value)) = row else {
+            return Ok(None);
+        };
+        let key =
+            key.ok_or_else(|| Error::damaged(NEXT, "a key has a wrong length").with_engine(NAME))?;
+        let value = self.value.insert(value);
+        Ok(Some((key, value.value())))
+    }
+}
