@@ -12,6 +12,8 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
 
 use crate::error::{Error, Result};
 use crate::watch::{Steps, UNWATCHED, Watch};
@@ -143,6 +145,25 @@ impl PairSorter {
 #[derive(Debug)]
 pub struct SortedPairs(Source);
 
+impl SortedPairs {
+    /// The same pairs, merged ahead of who takes them by a thread of its own, where they have to be merged.
+    pub(crate) fn ahead<'scope>(self, scope: &'scope Scope<'scope, '_>) -> SortedPairs {
+        let Source::Merge(mut merge) = self.0 else {
+            return self;
+        };
+        let (blocks, received) = sync_channel(BLOCKS_AHEAD);
+        scope.spawn(move || {
+            // After its end, an error, or when nobody takes them any more, there is no other block.
+            while let Some(block) = merge.block().transpose() {
+                if blocks.send(block).is_err() {
+                    break;
+                }
+            }
+        });
+        SortedPairs(Source::Blocks(received, Vec::new().into_iter()))
+    }
+}
+
 impl Iterator for SortedPairs {
     type Item = Result<(u64, u64)>;
 
@@ -150,6 +171,16 @@ impl Iterator for SortedPairs {
         match &mut self.0 {
             Source::Memory(pairs) => pairs.next().map(Ok),
             Source::Merge(merge) => merge.next(),
+            Source::Blocks(blocks, pairs) => {
+                if let Some(pair) = pairs.next() {
+                    return Some(Ok(pair));
+                }
+                match blocks.recv().ok()? {
+                    Ok(block) => *pairs = block.into_iter(),
+                    Err(error) => return Some(Err(error)),
+                }
+                pairs.next().map(Ok)
+            }
         }
     }
 }
@@ -158,6 +189,7 @@ impl Iterator for SortedPairs {
 enum Source {
     Memory(std::vec::IntoIter<Pair>),
     Merge(Merge),
+    Blocks(Receiver<Result<Vec<Pair>>>, std::vec::IntoIter<Pair>),
 }
 
 /// A sorted stretch of a temporary file.
@@ -270,6 +302,18 @@ impl Merge {
         }
         Ok(Some(pair))
     }
+
+    /// The next pairs; `None` at the end.
+    fn block(&mut self) -> Result<Option<Vec<Pair>>> {
+        let mut block = Vec::with_capacity(BLOCK_PAIRS);
+        while block.len() < BLOCK_PAIRS {
+            match self.next() {
+                Some(pair) => block.push(pair?),
+                None => break,
+            }
+        }
+        Ok(Some(block).filter(|block| !block.is_empty()))
+    }
 }
 
 impl Iterator for Merge {
@@ -350,6 +394,10 @@ const READ_BYTES_MAX: usize = 1 << 20;
 /// The buffer for writing runs.
 const WRITE_BYTES: usize = 64 << 10;
 
+/// Pairs that pass between threads at once, and how many times these may wait: half a MiB.
+const BLOCK_PAIRS: usize = 4 << 10;
+const BLOCKS_AHEAD: usize = 8;
+
 #[cfg(test)]
 mod tests {
     use durum_testkit::seed;
@@ -367,7 +415,11 @@ mod tests {
         }
         assert_eq!(sorter.len(), count as u64);
         model.sort_unstable();
-        let sorted: Vec<_> = sorter.finish().unwrap().map(Result::unwrap).collect();
+        let sorted = sorter.finish().unwrap();
+        let sorted: Vec<_> = match random.bool() {
+            true => sorted.map(Result::unwrap).collect(),
+            false => std::thread::scope(|scope| sorted.ahead(scope).map(Result::unwrap).collect()),
+        };
         assert!(sorted == model, "{count} pairs up to {bound}");
     }
 

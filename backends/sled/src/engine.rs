@@ -28,6 +28,9 @@ const SYNC: &str = "sync the database";
 
 /// sled frees nothing that it replaces before a batch ends: with 4 MiB that came to some 200 MiB.
 const BULK_BYTES: usize = 256 << 10;
+/// Until a batch ends sled keeps what it replaced for each row, so that many small rows cost it far more
+/// than their bytes.
+const BULK_ROW_BYTES: usize = 512;
 
 /// After this a directory's time of change tells two changes apart.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -258,6 +261,10 @@ impl Engine for SledEngine {
 
     fn bulk_bytes(&self) -> usize {
         BULK_BYTES
+    }
+
+    fn bulk_row_bytes(&self) -> usize {
+        BULK_ROW_BYTES
     }
 
     fn compact(&self) -> Option<&dyn Compact> {

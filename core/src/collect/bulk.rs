@@ -88,14 +88,16 @@ impl Linker {
 
     /// The objects and the references, for walking over both by ascending OID.
     pub(crate) fn sorted(self, watch: &Watch<'_>) -> Result<(ObjectsRead, Ahead<SortedPairs>)> {
+        let (objects, pairs) = self.sorted_pairs(watch)?;
+        Ok((objects, Ahead::new(pairs)?))
+    }
+
+    fn sorted_pairs(self, watch: &Watch<'_>) -> Result<(ObjectsRead, SortedPairs)> {
         let mut objects = self.objects;
         objects.end_run();
         let run = objects.finish()?.pop();
         let reader = run.map(|run| RunReader::new(run, OBJECTS_BUFFER_BYTES));
-        Ok((
-            ObjectsRead(reader),
-            Ahead::new(self.pairs.finish_watched(watch)?)?,
-        ))
+        Ok((ObjectsRead(reader), self.pairs.finish_watched(watch)?))
     }
 
     /// Gives all rows that there have to be to `sink`. `pins` are pairs of OID and session, ascending;
@@ -110,7 +112,7 @@ impl Linker {
         watch: &Watch<'_>,
     ) -> Result<Linked> {
         let memory_bytes = self.memory_bytes;
-        let (objects, pairs) = self.sorted(watch)?;
+        let (objects, pairs) = self.sorted_pairs(watch)?;
         let mut passes = Passes {
             rooted: OidSet::new(memory_bytes / 4),
             left: WordStack::default(),
@@ -122,7 +124,10 @@ impl Linker {
             links: Links::default(),
             row: Vec::new(),
         };
-        passes.first(objects, pairs, Ahead::new(pins)?)?;
+        // What meets the references, and writes rows, need not wait for their being merged.
+        std::thread::scope(|scope| {
+            passes.first(objects, Ahead::new(pairs.ahead(scope))?, Ahead::new(pins)?)
+        })?;
         passes.others(READ_FACTOR, READ_EXTRA)?;
         Ok(passes.linked)
     }

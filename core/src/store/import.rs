@@ -8,7 +8,6 @@ use super::first_referrers::FirstReferrers;
 use super::local::Shared;
 use super::meta::{State, import_row};
 use super::oids::OidAllocator;
-use super::row_batch::row_bytes;
 use super::row_buffer::RowBuffer;
 use super::sealed::sealed;
 use super::write_behind::WriteBehind;
@@ -407,11 +406,11 @@ impl<'a> Importer<'a> {
 
     /// Writes the collector's tables, after the last of the objects.
     fn link(self, tid: Tid, watch: &Watch<'_>) -> Result<Linked> {
-        let (left_open, bytes_max) = (self.left_open, self.batch_bytes_max);
+        let (shared, left_open, bytes_max) = (self.shared, self.left_open, self.batch_bytes_max);
         let (mut rows, mut bytes, mut behind) = (self.batch, 0, self.behind);
         let mut push = |table, key, value: Option<&[u8]>| {
             rows.push(table, key, value);
-            bytes += row_bytes(value);
+            bytes += shared.row_bytes(value);
             if bytes >= bytes_max {
                 rows.sort();
                 rows = behind.submit(std::mem::take(&mut rows), std::mem::take(&mut bytes))?;

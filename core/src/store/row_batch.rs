@@ -8,16 +8,12 @@ use crate::engine::{Durability, Key, Table};
 use crate::error::Result;
 use crate::watch::{Steps, Watch};
 
-/// What a row costs beside its value: until a batch ends sled keeps what it replaced for each row, so
-/// that many small rows cost it far more than their bytes.
-const ROW_BYTES: usize = 512;
-
-/// What a row counts in a batch of many small ones.
-pub(super) fn row_bytes(value: Option<&[u8]>) -> usize {
-    ROW_BYTES + value.map_or(0, <[u8]>::len)
-}
-
 impl Shared {
+    /// What a row counts in a batch of many small ones.
+    pub(super) fn row_bytes(&self, value: Option<&[u8]>) -> usize {
+        self.engine.bulk_row_bytes() + value.map_or(0, <[u8]>::len)
+    }
+
     /// The durability of batches that nobody waits for. At this level an engine hands its writes to the
     /// system batch by batch; below it they may pile up in memory where the disk is slower.
     pub(super) fn bulk_durability(&self) -> Result<Durability> {
@@ -54,7 +50,7 @@ impl<'a> RowBatch<'a> {
 
     /// Puts the row, or deletes it where there is no value.
     pub(super) fn push(&mut self, table: Table, key: Key, value: Option<&[u8]>) -> Result<()> {
-        self.bytes += row_bytes(value);
+        self.bytes += self.shared.row_bytes(value);
         self.rows.push(table, key, value);
         if self.bytes < self.bytes_max {
             return Ok(());
