@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
@@ -20,6 +21,21 @@ use crate::watch::{Steps, UNWATCHED, Watch};
 
 /// A pair, ordered by its first number, then by its second.
 pub(crate) type Pair = (u64, u64);
+
+/// A pair as one number, which is compared without a branch.
+pub(crate) fn joined(pair: Pair) -> u128 {
+    u128::from(pair.0) << 64 | u128::from(pair.1)
+}
+
+/// The pair of which [`joined`] made one number.
+pub(crate) fn taken_apart(number: u128) -> Pair {
+    ((number >> 64) as u64, number as u64)
+}
+
+/// Sorts pairs in memory.
+pub(crate) fn sort(pairs: &mut [Pair]) {
+    pairs.sort_unstable_by_key(|pair| joined(*pair));
+}
 
 /// Sorts pairs of numbers in bounded memory; see the [module](self).
 ///
@@ -89,7 +105,7 @@ impl PairSorter {
     /// As [`PairSorter::finish`]; `watch` is told of no objects, and may end it.
     pub(crate) fn finish_watched(mut self, watch: &Watch<'_>) -> Result<SortedPairs> {
         if self.runs.is_none() {
-            self.pairs.sort_unstable();
+            sort(&mut self.pairs);
             return Ok(SortedPairs(Source::Memory(self.pairs.into_iter())));
         }
         self.spill()?;
@@ -114,7 +130,7 @@ impl PairSorter {
         if self.pairs.is_empty() {
             return Ok(());
         }
-        self.pairs.sort_unstable();
+        sort(&mut self.pairs);
         let runs = match &mut self.runs {
             Some(runs) => runs,
             none => none.insert(RunWriter::create(self.directory.as_deref())?),
@@ -267,7 +283,7 @@ impl RunWriter {
 struct Merge {
     readers: Vec<RunReader>,
     /// The next pair of each run that has one, with the number of the run.
-    heads: BinaryHeap<Reverse<(Pair, usize)>>,
+    heads: BinaryHeap<Reverse<(u128, usize)>>,
 }
 
 impl Merge {
@@ -280,7 +296,7 @@ impl Merge {
         for (number, run) in runs.into_iter().enumerate() {
             let mut reader = RunReader::new(run, buffer_bytes);
             if let Some(pair) = reader.next()? {
-                heads.push(Reverse((pair, number)));
+                heads.push(Reverse((joined(pair), number)));
             }
             readers.push(reader);
         }
@@ -297,10 +313,10 @@ impl Merge {
             None => None,
         };
         match next {
-            Some(next) => *head = Reverse((next, number)),
-            None => drop(std::collections::binary_heap::PeekMut::pop(head)),
+            Some(next) => *head = Reverse((joined(next), number)),
+            None => drop(PeekMut::pop(head)),
         }
-        Ok(Some(pair))
+        Ok(Some(taken_apart(pair)))
     }
 
     /// The next pairs; `None` at the end.

@@ -29,7 +29,8 @@ impl End<'_> {
         Verifier {
             how: self.options.verify,
             shares: Shares {
-                threads: self.options.threads(),
+                // Nothing is written meanwhile.
+                threads: self.options.threads() + 1,
                 in_flight_bytes: self.options.in_flight_bytes(),
             },
             source,
