@@ -11,10 +11,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::external_sort::{PAIR_BYTES, Pair, READ_BYTES_MIN, RunReader, RunWriter};
+use crate::external_sort::{
+    PAIR_BYTES, Pair, READ_BYTES_MIN, RunReader, RunWriter, joined, taken_apart,
+};
 
 /// Runs of one level before they are merged.
 const FAN: usize = 16;
@@ -40,10 +43,10 @@ pub struct PairQueue {
     directory: Option<PathBuf>,
     /// Pairs in memory at most.
     recent_max: usize,
-    recent: BinaryHeap<Reverse<Pair>>,
+    recent: BinaryHeap<Reverse<u128>>,
     runs: Vec<Option<OpenRun>>,
     /// The next pair of every run that has one, with the run's place in `runs`.
-    heads: BinaryHeap<Reverse<(Pair, usize)>>,
+    heads: BinaryHeap<Reverse<(u128, usize)>>,
 }
 
 #[derive(Debug)]
@@ -74,7 +77,7 @@ impl PairQueue {
         if self.recent.len() >= self.recent_max {
             self.spill()?;
         }
-        self.recent.push(Reverse((first, second)));
+        self.recent.push(Reverse(joined((first, second))));
         Ok(())
     }
 
@@ -82,10 +85,11 @@ impl PairQueue {
     pub fn peek(&self) -> Option<(u64, u64)> {
         let recent = self.recent.peek().map(|Reverse(pair)| *pair);
         let stored = self.heads.peek().map(|Reverse((pair, _))| *pair);
-        match (recent, stored) {
+        let smallest = match (recent, stored) {
             (Some(recent), Some(stored)) => Some(recent.min(stored)),
             (recent, stored) => recent.or(stored),
-        }
+        };
+        smallest.map(taken_apart)
     }
 
     /// Takes the smallest pair out.
@@ -94,29 +98,24 @@ impl PairQueue {
     /// As [`PairQueue::push`].
     pub fn pop(&mut self) -> Result<Option<(u64, u64)>> {
         let recent = self.recent.peek().map(|Reverse(pair)| *pair);
-        let stored = self.heads.peek().map(|Reverse((pair, _))| *pair);
-        if stored.is_none_or(|stored| recent.is_some_and(|recent| recent <= stored)) {
-            return Ok(self.recent.pop().map(|Reverse(pair)| pair));
-        }
-        let Some(Reverse((pair, place))) = self.heads.pop() else {
-            return Ok(None);
+        let head = self.heads.peek_mut();
+        let mut head = match head {
+            Some(head) if recent.is_none_or(|recent| head.0.0 < recent) => head,
+            _ => return Ok(self.recent.pop().map(|Reverse(pair)| taken_apart(pair))),
         };
-        self.advance(place)?;
-        Ok(Some(pair))
+        let Reverse((pair, place)) = *head;
+        // The next one of the run takes its place: once up or down the heap, and not twice.
+        match next_of(&mut self.runs, place)? {
+            Some(next) => *head = Reverse((joined(next), place)),
+            None => drop(PeekMut::pop(head)),
+        }
+        Ok(Some(taken_apart(pair)))
     }
 
-    /// Brings the next pair of a run into `heads`; closes the run at its end.
-    fn advance(&mut self, place: usize) -> Result<()> {
-        let Some(slot) = self.runs.get_mut(place) else {
-            return Ok(());
-        };
-        let next = match slot {
-            Some(run) => run.reader.next()?,
-            None => None,
-        };
-        match next {
-            Some(pair) => self.heads.push(Reverse((pair, place))),
-            None => *slot = None,
+    /// Brings the first pair of a run into `heads`.
+    fn begin(&mut self, place: usize) -> Result<()> {
+        if let Some(pair) = next_of(&mut self.runs, place)? {
+            self.heads.push(Reverse((joined(pair), place)));
         }
         Ok(())
     }
@@ -127,7 +126,7 @@ impl PairQueue {
         sorted.sort_unstable_by(|left, right| right.cmp(left));
         let mut out = RunWriter::create(self.directory.as_deref())?;
         for Reverse(pair) in &sorted {
-            out.push(*pair)?;
+            out.push(taken_apart(*pair))?;
         }
         sorted.clear();
         // Its memory serves the next pairs.
@@ -165,7 +164,7 @@ impl PairQueue {
                     self.runs.len() - 1
                 }
             };
-            self.advance(place)?;
+            self.begin(place)?;
         }
         Ok(())
     }
@@ -180,11 +179,11 @@ impl PairQueue {
         self.heads = others;
         let mut out = RunWriter::create(self.directory.as_deref())?;
         while let Some(Reverse((pair, place))) = inputs.pop() {
-            out.push(pair)?;
+            out.push(taken_apart(pair))?;
             if let Some(Some(run)) = self.runs.get_mut(place)
                 && let Some(next) = run.reader.next()?
             {
-                inputs.push(Reverse((next, place)));
+                inputs.push(Reverse((joined(next), place)));
             }
         }
         for place in members {
@@ -194,6 +193,21 @@ impl PairQueue {
         }
         self.add_run(out, level + 1)
     }
+}
+
+/// The next pair of a run, which is closed at its end.
+fn next_of(runs: &mut [Option<OpenRun>], place: usize) -> Result<Option<Pair>> {
+    let Some(slot) = runs.get_mut(place) else {
+        return Ok(None);
+    };
+    let next = match slot {
+        Some(run) => run.reader.next()?,
+        None => None,
+    };
+    if next.is_none() {
+        *slot = None;
+    }
+    Ok(next)
 }
 
 #[cfg(test)]

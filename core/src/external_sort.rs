@@ -7,17 +7,35 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
 
 use crate::error::{Error, Result};
 use crate::watch::{Steps, UNWATCHED, Watch};
 
 /// A pair, ordered by its first number, then by its second.
 pub(crate) type Pair = (u64, u64);
+
+/// A pair as one number, which is compared without a branch.
+pub(crate) fn joined(pair: Pair) -> u128 {
+    u128::from(pair.0) << 64 | u128::from(pair.1)
+}
+
+/// The pair of which [`joined`] made one number.
+pub(crate) fn taken_apart(number: u128) -> Pair {
+    ((number >> 64) as u64, number as u64)
+}
+
+/// Sorts pairs in memory.
+pub(crate) fn sort(pairs: &mut [Pair]) {
+    pairs.sort_unstable_by_key(|pair| joined(*pair));
+}
 
 /// Sorts pairs of numbers in bounded memory; see the [module](self).
 ///
@@ -87,7 +105,7 @@ impl PairSorter {
     /// As [`PairSorter::finish`]; `watch` is told of no objects, and may end it.
     pub(crate) fn finish_watched(mut self, watch: &Watch<'_>) -> Result<SortedPairs> {
         if self.runs.is_none() {
-            self.pairs.sort_unstable();
+            sort(&mut self.pairs);
             return Ok(SortedPairs(Source::Memory(self.pairs.into_iter())));
         }
         self.spill()?;
@@ -112,7 +130,7 @@ impl PairSorter {
         if self.pairs.is_empty() {
             return Ok(());
         }
-        self.pairs.sort_unstable();
+        sort(&mut self.pairs);
         let runs = match &mut self.runs {
             Some(runs) => runs,
             none => none.insert(RunWriter::create(self.directory.as_deref())?),
@@ -143,6 +161,25 @@ impl PairSorter {
 #[derive(Debug)]
 pub struct SortedPairs(Source);
 
+impl SortedPairs {
+    /// The same pairs, merged ahead of who takes them by a thread of its own, where they have to be merged.
+    pub(crate) fn ahead<'scope>(self, scope: &'scope Scope<'scope, '_>) -> SortedPairs {
+        let Source::Merge(mut merge) = self.0 else {
+            return self;
+        };
+        let (blocks, received) = sync_channel(BLOCKS_AHEAD);
+        scope.spawn(move || {
+            // After its end, an error, or when nobody takes them any more, there is no other block.
+            while let Some(block) = merge.block().transpose() {
+                if blocks.send(block).is_err() {
+                    break;
+                }
+            }
+        });
+        SortedPairs(Source::Blocks(received, Vec::new().into_iter()))
+    }
+}
+
 impl Iterator for SortedPairs {
     type Item = Result<(u64, u64)>;
 
@@ -150,6 +187,16 @@ impl Iterator for SortedPairs {
         match &mut self.0 {
             Source::Memory(pairs) => pairs.next().map(Ok),
             Source::Merge(merge) => merge.next(),
+            Source::Blocks(blocks, pairs) => {
+                if let Some(pair) = pairs.next() {
+                    return Some(Ok(pair));
+                }
+                match blocks.recv().ok()? {
+                    Ok(block) => *pairs = block.into_iter(),
+                    Err(error) => return Some(Err(error)),
+                }
+                pairs.next().map(Ok)
+            }
         }
     }
 }
@@ -158,6 +205,7 @@ impl Iterator for SortedPairs {
 enum Source {
     Memory(std::vec::IntoIter<Pair>),
     Merge(Merge),
+    Blocks(Receiver<Result<Vec<Pair>>>, std::vec::IntoIter<Pair>),
 }
 
 /// A sorted stretch of a temporary file.
@@ -235,7 +283,7 @@ impl RunWriter {
 struct Merge {
     readers: Vec<RunReader>,
     /// The next pair of each run that has one, with the number of the run.
-    heads: BinaryHeap<Reverse<(Pair, usize)>>,
+    heads: BinaryHeap<Reverse<(u128, usize)>>,
 }
 
 impl Merge {
@@ -248,7 +296,7 @@ impl Merge {
         for (number, run) in runs.into_iter().enumerate() {
             let mut reader = RunReader::new(run, buffer_bytes);
             if let Some(pair) = reader.next()? {
-                heads.push(Reverse((pair, number)));
+                heads.push(Reverse((joined(pair), number)));
             }
             readers.push(reader);
         }
@@ -265,10 +313,22 @@ impl Merge {
             None => None,
         };
         match next {
-            Some(next) => *head = Reverse((next, number)),
-            None => drop(std::collections::binary_heap::PeekMut::pop(head)),
+            Some(next) => *head = Reverse((joined(next), number)),
+            None => drop(PeekMut::pop(head)),
         }
-        Ok(Some(pair))
+        Ok(Some(taken_apart(pair)))
+    }
+
+    /// The next pairs; `None` at the end.
+    fn block(&mut self) -> Result<Option<Vec<Pair>>> {
+        let mut block = Vec::with_capacity(BLOCK_PAIRS);
+        while block.len() < BLOCK_PAIRS {
+            match self.next() {
+                Some(pair) => block.push(pair?),
+                None => break,
+            }
+        }
+        Ok(Some(block).filter(|block| !block.is_empty()))
     }
 }
 
@@ -350,6 +410,10 @@ const READ_BYTES_MAX: usize = 1 << 20;
 /// The buffer for writing runs.
 const WRITE_BYTES: usize = 64 << 10;
 
+/// Pairs that pass between threads at once, and how many times these may wait: half a MiB.
+const BLOCK_PAIRS: usize = 4 << 10;
+const BLOCKS_AHEAD: usize = 8;
+
 #[cfg(test)]
 mod tests {
     use durum_testkit::seed;
@@ -367,7 +431,11 @@ mod tests {
         }
         assert_eq!(sorter.len(), count as u64);
         model.sort_unstable();
-        let sorted: Vec<_> = sorter.finish().unwrap().map(Result::unwrap).collect();
+        let sorted = sorter.finish().unwrap();
+        let sorted: Vec<_> = match random.bool() {
+            true => sorted.map(Result::unwrap).collect(),
+            false => std::thread::scope(|scope| sorted.ahead(scope).map(Result::unwrap).collect()),
+        };
         assert!(sorted == model, "{count} pairs up to {bound}");
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Values between one sender and one receiver, each with its size. A value that is larger than the
+/// Values on their way to one or more receivers, each with its size. A value that is larger than the
 /// bound passes alone.
 #[derive(Debug)]
 pub(crate) struct Channel<T> {

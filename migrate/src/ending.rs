@@ -13,6 +13,7 @@ use crate::phases::Clock;
 use crate::pipeline::{Outcome, Progress};
 use crate::rejects::Rejects;
 use crate::source::Source;
+use crate::sum::Shares;
 use crate::verify::{Seen, Verifier};
 
 /// What comes after the copy.
@@ -27,6 +28,11 @@ impl End<'_> {
     fn verifier<'a>(&'a self, source: &'a Source, note: &Note, seen: Seen) -> Verifier<'a> {
         Verifier {
             how: self.options.verify,
+            shares: Shares {
+                // Nothing is written meanwhile.
+                threads: self.options.threads() + 1,
+                in_flight_bytes: self.options.in_flight_bytes(),
+            },
             source,
             pace: Pace::new(self.progress, self.watch),
             clock: self.clock,

@@ -25,6 +25,7 @@ mod reuse;
 #[cfg(test)]
 mod scratch;
 mod source;
+mod sum;
 mod takeover;
 mod verify;
 mod walk;

@@ -40,6 +40,32 @@ impl Parcel {
         self.bytes += bytes.len() + OBJECT_OVERHEAD;
     }
 
+    /// Verifies the records and adds them to a digest. `data` is memory to be used.
+    ///
+    /// # Errors
+    /// `Damaged` names the first object that cannot be read.
+    pub(crate) fn add_to(
+        &self,
+        digest: &mut Digest,
+        codecs: &Codecs,
+        data: &mut Vec<u8>,
+    ) -> Result<()> {
+        for (oid, range) in &self.stored {
+            let bytes = self.arena.get(range.clone()).unwrap_or_default();
+            let record = Record::parse(*oid, bytes)?;
+            let plain = match record.payload().as_plain() {
+                Some(plain) => plain,
+                None => {
+                    data.clear();
+                    record.read_data(codecs, data)?;
+                    &*data
+                }
+            };
+            digest.add(*oid, record.refs(), plain);
+        }
+        Ok(())
+    }
+
     /// Adds an object, and what of it is not copied.
     pub(crate) fn add_object(&mut self, object: DurusObject, left_out: LeftOut) {
         self.left_out += left_out;

@@ -12,6 +12,7 @@ use crate::pace::Pace;
 use crate::phases::Clock;
 use crate::pipeline::{Difference, Progress};
 use crate::source::Source;
+use crate::sum::{self, Shares};
 use crate::walk::Walk;
 
 /// Memory for the set of OIDs that were copied.
@@ -54,6 +55,8 @@ impl Seen {
 /// Compares what a destination reads back with what the source had.
 pub(crate) struct Verifier<'a> {
     pub(crate) how: Verify,
+    /// How a store is read back.
+    pub(crate) shares: Shares,
     pub(crate) source: &'a Source,
     pub(crate) pace: Pace<'a>,
     pub(crate) clock: &'a Clock,
@@ -104,7 +107,15 @@ impl Verifier<'_> {
                 self.pace.tell()?;
                 self.compare_counts(found)
             }
-            Verify::Digest | Verify::Full => {
+            Verify::Digest => {
+                self.progress.begin("verify", Some(self.objects));
+                let snapshot = store.snapshot()?;
+                let step = |bytes| self.pace.step(bytes);
+                let found = sum::of_snapshot(&*snapshot, self.shares, &step)?;
+                self.pace.tell()?;
+                self.compare_digests(found)
+            }
+            Verify::Full => {
                 let snapshot = store.snapshot()?;
                 self.verify_objects(Walk::of_snapshot(&*snapshot, false)?)
             }
@@ -141,6 +152,10 @@ impl Verifier<'_> {
             self.pace.step(object.data.len())?;
         }
         self.pace.tell()?;
+        self.compare_digests(found)
+    }
+
+    fn compare_digests(&self, found: Digest) -> Result<()> {
         let expected = self.expected.unwrap_or_default();
         if found == expected {
             return Ok(());

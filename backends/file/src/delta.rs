@@ -14,6 +14,8 @@ use durum_core::engine::Key;
 pub(crate) struct Delta {
     root: Option<Arc<Node>>,
     count: usize,
+    /// The largest key.
+    last: Option<Key>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,6 +41,11 @@ impl Delta {
         self.count
     }
 
+    /// The largest key.
+    pub(crate) fn last(&self) -> Option<Key> {
+        self.last
+    }
+
     /// The entry of `key`.
     pub(crate) fn get(&self, key: Key) -> Option<u64> {
         let mut node = self.root.as_deref()?;
@@ -55,6 +62,7 @@ impl Delta {
 
     /// Adds or replaces the entry of `key`.
     pub(crate) fn insert(&mut self, key: Key, value: u64) {
+        self.last = self.last.max(Some(key));
         let Some(root) = &mut self.root else {
             self.root = Some(Arc::new(Node::Leaf(vec![(key, value)])));
             self.count = 1;
@@ -62,9 +70,23 @@ impl Delta {
         };
         let (added, split) = Arc::make_mut(root).insert(key, value);
         self.count += usize::from(added);
-        if let Some((at, right)) = split {
-            let left = Arc::clone(root);
-            *root = Arc::new(Node::Inner(vec![(Key::MIN, left), (at, right)]));
+        grow(root, split);
+    }
+
+    /// Adds entries that ascend, all of them behind [`Delta::last`]: many at once cost less than one by one.
+    pub(crate) fn append(&mut self, mut entries: &[(Key, u64)]) {
+        while let Some(((key, value), rest)) = entries.split_first() {
+            let Some(root) = &mut self.root else {
+                self.insert(*key, *value);
+                entries = rest;
+                continue;
+            };
+            let (taken, split) = Arc::make_mut(root).append(entries);
+            grow(root, split);
+            let (added, rest) = entries.split_at_checked(taken).unwrap_or((entries, &[]));
+            self.count += added.len();
+            self.last = added.last().map(|entry| entry.0).or(self.last);
+            entries = rest;
         }
     }
 
@@ -119,6 +141,34 @@ impl Node {
                 (added, split(children, Node::Inner))
             }
         }
+    }
+
+    /// Adds what the last leaf has room for; how many these were.
+    fn append(&mut self, entries: &[(Key, u64)]) -> (usize, Option<(Key, Arc<Node>)>) {
+        match self {
+            Node::Leaf(list) => {
+                let room = (NODE_LENGTH_MAX + 1).saturating_sub(list.len());
+                let taken = entries.get(..room).unwrap_or(entries);
+                list.extend_from_slice(taken);
+                (taken.len(), split(list, Node::Leaf))
+            }
+            Node::Inner(children) => {
+                let Some((_, child)) = children.last_mut() else {
+                    return (0, None);
+                };
+                let (taken, right) = Arc::make_mut(child).append(entries);
+                children.extend(right);
+                (taken, split(children, Node::Inner))
+            }
+        }
+    }
+}
+
+/// Puts another root above one that was split.
+fn grow(root: &mut Arc<Node>, split: Option<(Key, Arc<Node>)>) {
+    if let Some((at, right)) = split {
+        let left = Arc::clone(root);
+        *root = Arc::new(Node::Inner(vec![(Key::MIN, left), (at, right)]));
     }
 }
 
@@ -181,11 +231,23 @@ mod tests {
         for round in 0..20_000_u64 {
             let key = match round % 3 {
                 0 => Key::from(round),
-                1 => Key::from(random.u64(..)),
+                1 => Key::from(random.u64(..1 << 60)),
                 _ => Key::pair(random.u64(..500), random.u64(..3)),
             };
             delta.insert(key, round);
             model.insert(key, round);
+            if round % 100 == 0 {
+                let mut last = delta.last().unwrap();
+                let run: Vec<_> = (0..random.u64(..300))
+                    .map(|value| {
+                        last = Key::pair(last.first + random.u64(..2), last.second + 1);
+                        (last, value)
+                    })
+                    .collect();
+                delta.append(&run);
+                model.extend(run);
+            }
+            assert_eq!(delta.last(), model.keys().next_back().copied());
             if round % 2_000 == 0 {
                 kept.push((delta.clone(), model.clone()));
             }

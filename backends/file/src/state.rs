@@ -39,6 +39,31 @@ impl State {
         Ok(entry.map(Entry).filter(|entry| *entry != Entry::GONE))
     }
 
+    /// As [`State::find`], for who writes: a row behind all that there are, as each of an import is, is not
+    /// looked for.
+    pub(crate) fn find_prior(&self, table: Table, key: Key) -> Result<Option<Entry>> {
+        let behind = self.is_behind_recent(table, key)
+            && self.base.last(table.index())?.is_none_or(|last| last < key);
+        match behind {
+            true => Ok(None),
+            false => self.find(table, key),
+        }
+    }
+
+    /// Whether the row is behind all recent changes of its table.
+    pub(crate) fn is_behind_recent(&self, table: Table, key: Key) -> bool {
+        let delta = self.deltas.get(table.index());
+        let last = delta.and_then(Delta::last);
+        last.is_none_or(|last| last < key)
+    }
+
+    /// Notes the places of rows that ascend, all of them behind the recent changes of their table.
+    pub(crate) fn append(&mut self, table: Table, entries: &[(Key, u64)]) {
+        if let Some(delta) = self.deltas.get_mut(table.index()) {
+            delta.append(entries);
+        }
+    }
+
     /// Notes a row's newest place.
     pub(crate) fn set(&mut self, table: Table, key: Key, entry: Entry) {
         if let Some(delta) = self.deltas.get_mut(table.index()) {

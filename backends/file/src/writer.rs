@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use durum_core::engine::{Durability, EngineStats, Key, Op};
+use durum_core::engine::{Durability, EngineStats, Key, Op, Table};
 use durum_core::{Error, ErrorKind, IoResultExt, Result};
 
 use crate::accounts::Accounts;
@@ -62,7 +62,7 @@ impl Writer {
         self.priors.clear();
         for op in ops {
             let (table, key) = op.row();
-            let prior = self.state.find(table, key)?;
+            let prior = self.state.find_prior(table, key)?;
             self.priors.push(prior);
             let content = match *op {
                 Op::Put { value, .. } => Content::Put(table, key, value),
@@ -139,13 +139,14 @@ impl Writer {
     /// the frame.
     fn note_batch(&mut self, ops: &[Op<'_>], placed: Placed) {
         let mut places = self.frame.places().iter();
+        let mut run = Run::default();
         for (op, prior) in ops.iter().zip(&self.priors) {
             let (table, key) = op.row();
             if matches!(op, Op::Delete { .. }) && prior.is_none() {
                 continue;
             }
             let Some(&(offset, bytes)) = places.next() else {
-                return;
+                break;
             };
             if let Some(prior) = prior {
                 self.accounts.subtract(*prior);
@@ -161,8 +162,9 @@ impl Writer {
             if entry != Entry::GONE {
                 self.accounts.add(entry);
             }
-            self.state.set(table, key, entry);
+            run.add(&mut self.state, table, key, entry);
         }
+        run.end(&mut self.state);
     }
 
     /// Brings the index up to the end of the log, durably, and empties the recent changes.
@@ -194,6 +196,35 @@ impl Writer {
     /// The directory of the log.
     pub(crate) fn log_dir(&self) -> &Path {
         &self.log_dir
+    }
+}
+
+/// Rows of a batch that are behind all recent changes of their table, and ascend.
+#[derive(Debug, Default)]
+struct Run {
+    table: Option<Table>,
+    entries: Vec<(Key, u64)>,
+}
+
+impl Run {
+    /// Notes a row's newest place, at once or with those that follow.
+    fn add(&mut self, state: &mut State, table: Table, key: Key, entry: Entry) {
+        let last = self.entries.last().map(|entry| entry.0);
+        if self.table != Some(table) || last.is_none_or(|last| last >= key) {
+            self.end(state);
+            if !state.is_behind_recent(table, key) {
+                return state.set(table, key, entry);
+            }
+            self.table = Some(table);
+        }
+        self.entries.push((key, entry.0));
+    }
+
+    fn end(&mut self, state: &mut State) {
+        if let Some(table) = self.table {
+            state.append(table, &self.entries);
+            self.entries.clear();
+        }
     }
 }
 

@@ -28,6 +28,9 @@ const SYNC: &str = "sync the database";
 
 /// sled frees nothing that it replaces before a batch ends: with 4 MiB that came to some 200 MiB.
 const BULK_BYTES: usize = 256 << 10;
+/// Until a batch ends sled keeps what it replaced for each row, so that many small rows cost it far more
+/// than their bytes.
+const BULK_ROW_BYTES: usize = 512;
 
 /// So much is written at most before sled's threads are waited for. A write that lengthens sled's file holds
 /// its lock on segments while it waits for an earlier shortening, which is a job of sled's pool of seven
@@ -280,6 +283,10 @@ impl Engine for SledEngine {
 
     fn bulk_bytes(&self) -> usize {
         BULK_BYTES
+    }
+
+    fn bulk_row_bytes(&self) -> usize {
+        BULK_ROW_BYTES
     }
 
     fn compact(&self) -> Option<&dyn Compact> {

@@ -34,7 +34,7 @@ const READ_EXTRA: u64 = 4 << 20;
 const OBJECTS_BUFFER_BYTES: usize = 64 << 10;
 
 /// Where rows go: to be stored, or to be deleted where there is no value.
-pub(crate) type Sink<'a> = dyn FnMut(Table, Key, Option<Vec<u8>>) -> Result<()> + 'a;
+pub(crate) type Sink<'a> = dyn FnMut(Table, Key, Option<&[u8]>) -> Result<()> + 'a;
 
 /// Says of an object that does not exist whether an import has still to bring it.
 pub(crate) type Expected<'a> = dyn Fn(Oid) -> Result<bool> + 'a;
@@ -88,14 +88,16 @@ impl Linker {
 
     /// The objects and the references, for walking over both by ascending OID.
     pub(crate) fn sorted(self, watch: &Watch<'_>) -> Result<(ObjectsRead, Ahead<SortedPairs>)> {
+        let (objects, pairs) = self.sorted_pairs(watch)?;
+        Ok((objects, Ahead::new(pairs)?))
+    }
+
+    fn sorted_pairs(self, watch: &Watch<'_>) -> Result<(ObjectsRead, SortedPairs)> {
         let mut objects = self.objects;
         objects.end_run();
         let run = objects.finish()?.pop();
         let reader = run.map(|run| RunReader::new(run, OBJECTS_BUFFER_BYTES));
-        Ok((
-            ObjectsRead(reader),
-            Ahead::new(self.pairs.finish_watched(watch)?)?,
-        ))
+        Ok((ObjectsRead(reader), self.pairs.finish_watched(watch)?))
     }
 
     /// Gives all rows that there have to be to `sink`. `pins` are pairs of OID and session, ascending;
@@ -110,7 +112,7 @@ impl Linker {
         watch: &Watch<'_>,
     ) -> Result<Linked> {
         let memory_bytes = self.memory_bytes;
-        let (objects, pairs) = self.sorted(watch)?;
+        let (objects, pairs) = self.sorted_pairs(watch)?;
         let mut passes = Passes {
             rooted: OidSet::new(memory_bytes / 4),
             left: WordStack::default(),
@@ -119,8 +121,13 @@ impl Linker {
             expected,
             sink,
             steps: Steps::new(watch),
+            links: Links::default(),
+            row: Vec::new(),
         };
-        passes.first(objects, pairs, Ahead::new(pins)?)?;
+        // What meets the references, and writes rows, need not wait for their being merged.
+        std::thread::scope(|scope| {
+            passes.first(objects, Ahead::new(pairs.ahead(scope))?, Ahead::new(pins)?)
+        })?;
         passes.others(READ_FACTOR, READ_EXTRA)?;
         Ok(passes.linked)
     }
@@ -178,7 +185,7 @@ impl<I: Iterator<Item = Result<(u64, u64)>>> Ahead<I> {
 }
 
 /// What is known of an object while its referrers pass by, ascending or descending.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Group {
     oid: Oid,
     /// The anchor in its record.
@@ -194,16 +201,21 @@ struct Group {
 }
 
 impl Group {
-    fn new(oid: Oid, recorded: Option<Oid>, pins: u64) -> Group {
+    fn new(oid: Oid, recorded: Option<Oid>) -> Group {
         Group {
             oid,
             recorded,
-            pins,
-            count: 0,
-            inline: VecDeque::new(),
-            rooted: None,
-            is_recorded: false,
-            is_recorded_rooted: false,
+            ..Group::default()
+        }
+    }
+
+    /// The group of the next object, in the memory of this one.
+    fn next(self, oid: Oid, recorded: Option<Oid>) -> Group {
+        let mut inline = self.inline;
+        inline.clear();
+        Group {
+            inline,
+            ..Group::new(oid, recorded)
         }
     }
 
@@ -253,13 +265,13 @@ impl Group {
         usize::try_from(self.count * 16).unwrap_or(usize::MAX)
     }
 
-    fn links(&self, anchor: Option<Oid>) -> Links {
-        Links {
-            anchor,
-            pins: self.pins,
-            inline: self.inline.iter().copied().collect(),
-            more: self.count - self.inline.len() as u64,
-        }
+    /// Puts what its row says into `links`.
+    fn put_links(&self, anchor: Option<Oid>, links: &mut Links) {
+        links.anchor = anchor;
+        links.pins = self.pins;
+        links.inline.clear();
+        links.inline.extend(&self.inline);
+        links.more = self.count - self.inline.len() as u64;
     }
 }
 
@@ -273,6 +285,9 @@ struct Passes<'a, 'b> {
     expected: &'a Expected<'b>,
     sink: &'a mut Sink<'b>,
     steps: Steps<'a>,
+    /// Memory for the rows of an object.
+    links: Links,
+    row: Vec<u8>,
 }
 
 impl Passes<'_, '_> {
@@ -282,12 +297,13 @@ impl Passes<'_, '_> {
         mut pairs: Ahead<SortedPairs>,
         mut pins: Ahead<SortedPairs>,
     ) -> Result<()> {
+        let mut group = Group::default();
         while let Some((oid, recorded)) = objects.next()? {
             self.absent(&mut pairs, oid.0)?;
             while let Some((absent, session)) = pins.below(oid.0)? {
                 (self.sink)(Table::Pins, Key::pair(session, absent), None)?;
             }
-            let mut group = Group::new(oid, recorded, 0);
+            group = group.next(oid, recorded);
             while pins.of(oid.0)?.is_some() {
                 group.pins += 1;
             }
@@ -297,7 +313,7 @@ impl Passes<'_, '_> {
                 self.left.push(source)?;
                 if group.count > INLINE_MAX as u64 {
                     let key = Key::pair(oid.0, source);
-                    (self.sink)(Table::ReferrersMore, key, Some(Vec::new()))?;
+                    (self.sink)(Table::ReferrersMore, key, Some(&[]))?;
                 }
             }
             match group.settled() {
@@ -340,10 +356,11 @@ impl Passes<'_, '_> {
     fn again(&mut self, last: bool) -> Result<bool> {
         let mut from = std::mem::take(&mut self.left);
         let mut progress = false;
+        let mut group = Group::default();
         while let Some(oid) = from.pop()? {
             let recorded = minus_one(from.pop()?.unwrap_or(0));
             let count = from.pop()?.unwrap_or(0);
-            let mut group = Group::new(Oid(oid), recorded, 0);
+            group = group.next(Oid(oid), recorded);
             let start = self.left.len();
             for _ in 0..count {
                 let source = Oid(from.pop()?.unwrap_or(0));
@@ -375,7 +392,7 @@ impl Passes<'_, '_> {
         if anchor.is_none() {
             let key = Key::from(group.oid.0);
             self.linked.orphans += 1;
-            (self.sink)(Table::Orphans, key, Some(rows::encode_orphan(self.tid)))?;
+            (self.sink)(Table::Orphans, key, Some(&rows::encode_orphan(self.tid)))?;
         }
         self.emit(group, anchor)
     }
@@ -383,13 +400,13 @@ impl Passes<'_, '_> {
     /// The rows of an object, where it needs any.
     fn emit(&mut self, group: &Group, anchor: Option<Oid>) -> Result<()> {
         let key = Key::from(group.oid.0);
-        let links = group.links(anchor);
-        if !links.is_implied_by(group.recorded) {
-            let row = links.encode(group.oid);
-            (self.sink)(Table::Referrers, key, Some(row))?;
+        group.put_links(anchor, &mut self.links);
+        if !self.links.is_implied_by(group.recorded) {
+            self.links.encode_to(group.oid, &mut self.row);
+            (self.sink)(Table::Referrers, key, Some(&self.row))?;
         }
         if anchor.is_some_and(|anchor| anchor > group.oid) {
-            (self.sink)(Table::Irregular, key, Some(Vec::new()))?;
+            (self.sink)(Table::Irregular, key, Some(&[]))?;
         }
         Ok(())
     }
@@ -399,14 +416,14 @@ impl Passes<'_, '_> {
         while let Some((target, first)) = pairs.below(end)? {
             let oid = Oid(target);
             let expected = (self.expected)(oid)?;
-            let mut group = Group::new(oid, None, 0);
+            let mut group = Group::new(oid, None);
             let mut next = Some(first);
             while let Some(source) = next {
                 self.dangling((target, source));
                 group.add(Oid(source), false);
                 if expected && group.count > INLINE_MAX as u64 {
                     let key = Key::pair(target, source);
-                    (self.sink)(Table::ReferrersMore, key, Some(Vec::new()))?;
+                    (self.sink)(Table::ReferrersMore, key, Some(&[]))?;
                 }
                 next = pairs.of(target)?;
             }

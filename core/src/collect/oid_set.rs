@@ -123,14 +123,13 @@ impl OidSet {
     /// As [`OidSet::insert`].
     pub fn contains(&mut self, oid: Oid) -> Result<bool> {
         let number = oid.0 / PAGE_BITS;
-        if !self.pages.contains_key(&number) && !self.places.contains_key(&number) {
-            return Ok(false);
-        }
         let (byte, bit) = position(oid);
-        Ok(self
-            .page(number)?
-            .get(byte)
-            .is_some_and(|byte| byte & bit != 0))
+        let byte = match self.pages.get(&number) {
+            Some(page) => page.get(byte),
+            None if self.places.contains_key(&number) => self.page(number)?.get(byte),
+            None => None,
+        };
+        Ok(byte.is_some_and(|byte| byte & bit != 0))
     }
 
     fn page(&mut self, number: u64) -> Result<&mut Page> {

@@ -50,12 +50,20 @@ impl Links {
     /// number of pins, the number of rows in `referrers_more`, the number of referrers here, and these
     /// ascending (the first, then the differences).
     pub(crate) fn encode(&self, oid: Oid) -> Vec<u8> {
-        let mut out = vec![0; 4];
-        varint::put(&mut out, self.anchor.map_or(0, |anchor| anchor.0 + 1));
-        varint::put(&mut out, self.pins);
-        varint::put(&mut out, self.more);
-        put_oids(&mut out, &self.inline);
-        seal(Key::from(oid.0), out)
+        let mut out = Vec::new();
+        self.encode_to(oid, &mut out);
+        out
+    }
+
+    /// Puts what [`Links::encode`] returns in the place of what `out` has.
+    pub(crate) fn encode_to(&self, oid: Oid, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(&[0; 4]);
+        varint::put(out, self.anchor.map_or(0, |anchor| anchor.0 + 1));
+        varint::put(out, self.pins);
+        varint::put(out, self.more);
+        put_oids(out, &self.inline);
+        seal_in_place(Key::from(oid.0), out);
     }
 
     /// Reads what [`Links::encode`] wrote.
@@ -213,10 +221,14 @@ pub(crate) fn take_oids(input: &mut &[u8]) -> Option<Vec<Oid>> {
 
 /// Writes the checksum into the first four bytes of a row that is complete but for it.
 pub(crate) fn seal(key: Key, mut row: Vec<u8>) -> Vec<u8> {
+    seal_in_place(key, &mut row);
+    row
+}
+
+fn seal_in_place(key: Key, row: &mut [u8]) {
     if let Some((slot, rest)) = row.split_first_chunk_mut::<4>() {
         *slot = checksum(key, rest).to_le_bytes();
     }
-    row
 }
 
 /// The content of a row that [`seal`] closed, if it is what was written.
@@ -227,8 +239,8 @@ pub(crate) fn open(key: Key, row: &[u8]) -> Option<&[u8]> {
 
 fn checksum(key: Key, rest: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&key.first.to_be_bytes());
-    hasher.update(&key.second.to_be_bytes());
+    let numbers = [key.first.to_be_bytes(), key.second.to_be_bytes()];
+    hasher.update(numbers.as_flattened());
     hasher.update(rest);
     hasher.finalize()
 }

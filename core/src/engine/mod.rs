@@ -194,6 +194,11 @@ pub trait Engine: Send + Sync + Debug {
         256 << 10
     }
 
+    /// What a small row counts of [`Engine::bulk_bytes`] beside its value.
+    fn bulk_row_bytes(&self) -> usize {
+        96
+    }
+
     /// The full rewrite that gives all unused space back, where the engine has one.
     fn compact(&self) -> Option<&dyn Compact> {
         None

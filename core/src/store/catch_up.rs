@@ -243,7 +243,7 @@ impl CatchUp<'_> {
             if !there {
                 if !noted {
                     let (table, note_key) = import_row();
-                    batch.push(table, note_key, Some(sealed(note)))?;
+                    batch.push(table, note_key, Some(&sealed(note)))?;
                     batch.flush()?;
                     noted = true;
                 }

@@ -1,21 +1,21 @@
 //! Filling a new store in bulk, with OIDs and tids as they are.
 
 use std::cell::RefCell;
-use std::ops::Range;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::dictionary::{self, Samples};
+use super::first_referrers::FirstReferrers;
 use super::local::Shared;
 use super::meta::{State, import_row};
 use super::oids::OidAllocator;
-use super::row_batch::RowBatch;
+use super::row_buffer::RowBuffer;
 use super::sealed::sealed;
+use super::write_behind::WriteBehind;
 use super::write_set::WriteSet;
 use super::writer::Writer;
-use crate::collect::bulk::Linker;
+use crate::collect::bulk::{Linked, Linker};
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::{Error, ErrorKind, Result};
-use crate::external_queue::PairQueue;
 use crate::external_sort::PairSorter;
 use crate::id::{Oid, Tid};
 use crate::record::{self, Codec, Codecs, Payload};
@@ -40,20 +40,18 @@ pub struct Importer<'a> {
     pub(super) shared: &'a Shared,
     pub(super) state: State,
     pub(super) last: Option<Oid>,
-    batch: Vec<(Oid, Range<usize>)>,
-    /// The records of the batch, one behind the other: to allocate each took a tenth of the time.
-    records: Vec<u8>,
+    batch: RowBuffer,
     batch_bytes: usize,
     batch_bytes_max: usize,
     /// Whether all in the batch is of parts that have ended: see [`Importer::checkpoint`].
     ended: bool,
     pub(super) durability: Durability,
+    behind: WriteBehind,
     buffer: Vec<u8>,
     /// Objects that wait for the dictionary that is trained on them; `None` when there is one, or
     /// none is wanted.
     waiting: Option<Waiting>,
-    /// References to objects that are still to come: target and source.
-    pub(super) ahead: PairQueue,
+    pub(super) first: FirstReferrers,
     pub(super) linker: Linker,
     /// Where the import can be resumed: what is written with the next batch, and only when the caller
     /// says so.
@@ -80,7 +78,7 @@ pub struct ImportSummary {
 }
 
 impl<'a> Importer<'a> {
-    pub(super) fn new(shared: &'a Shared, memory_bytes: usize) -> Result<Importer<'a>> {
+    pub(super) fn new(shared: &'a Arc<Shared>, memory_bytes: usize) -> Result<Importer<'a>> {
         let state = shared
             .writer
             .lock()
@@ -90,20 +88,23 @@ impl<'a> Importer<'a> {
             return Err(Error::new(ErrorKind::Exists, "import into the store")
                 .because(format!("it has {} objects", state.objects)));
         }
+        let durability = shared.bulk_durability()?;
+        let batch_bytes_max = shared.engine.bulk_bytes();
         let wanted = shared.codec == Codec::ZstdDict && shared.codecs.newest_dictionary().is_none();
         Ok(Importer {
             shared,
             state,
             last: None,
-            batch: Vec::new(),
-            records: Vec::new(),
+            batch: RowBuffer::default(),
             batch_bytes: 0,
-            batch_bytes_max: shared.engine.bulk_bytes(),
+            batch_bytes_max,
             ended: true,
-            durability: shared.bulk_durability()?,
+            durability,
+            // One large object shall not keep its memory.
+            behind: WriteBehind::new(shared, durability, batch_bytes_max * 2),
             buffer: Vec::new(),
             waiting: wanted.then(Waiting::default),
-            ahead: PairQueue::new(None, memory_bytes / 4),
+            first: FirstReferrers::new(memory_bytes / 4),
             linker: Linker::new(memory_bytes / 4 * 3)?,
             note: None,
             left_open: false,
@@ -122,7 +123,7 @@ impl<'a> Importer<'a> {
     /// # Errors
     /// `Full` or `Io` when a temporary file cannot be created.
     pub fn with_memory(mut self, memory_bytes: usize) -> Result<Importer<'a>> {
-        self.ahead = PairQueue::new(None, memory_bytes / 4);
+        self.first = FirstReferrers::new(memory_bytes / 4);
         self.linker = Linker::new(memory_bytes / 4 * 3)?;
         Ok(self)
     }
@@ -210,32 +211,33 @@ impl<'a> Importer<'a> {
     /// Ends a part, of which all or nothing is there when an import is resumed, see
     /// [`StagedStore::resume`](super::StagedStore::resume), which gives the note of the last one back. Only
     /// for imports that were begun as resumable; they write nothing in between. Parts are written together
-    /// until they are as much as suits the engine; false where nothing was written.
+    /// when they are as much as suits the engine, by a thread of its own while the next ones come. Whether
+    /// anything has been written so far, by this importer.
     ///
     /// # Errors
-    /// `Full` and the engine's others.
+    /// `Full` and the engine's others, also those of parts that ended earlier.
     pub fn checkpoint(&mut self, note: Vec<u8>) -> Result<bool> {
         self.note = Some(note);
         self.ended = true;
-        match self.is_batch_full() {
-            true => self.settle(),
-            false => Ok(false),
+        // What waits for the dictionary is not written yet, so that the note must wait too.
+        if self.is_batch_full() && self.waiting.is_none() {
+            self.flush()?;
         }
+        self.behind.has_written()
     }
 
-    /// Writes all parts that have ended, though they are little. False where that has to wait for more
-    /// objects, from which a compression dictionary is made, where a part was begun and has not ended, or
-    /// where nothing is left to be written.
+    /// Writes all parts that have ended, though they are little, and waits for that. What has to wait for
+    /// more objects, from which a compression dictionary is made, is not written, nor a part that was begun
+    /// and has not ended. Whether anything has been written so far, by this importer.
     ///
     /// # Errors
     /// As [`Importer::checkpoint`].
     pub fn settle(&mut self) -> Result<bool> {
-        // What waits for the dictionary is not written yet, so that the note must wait too.
-        if self.waiting.is_some() || !self.ended || self.batch.is_empty() {
-            return Ok(false);
+        if self.waiting.is_none() && self.ended && !self.batch.is_empty() {
+            self.flush()?;
         }
-        self.flush()?;
-        Ok(true)
+        self.behind.settle()?;
+        self.behind.has_written()
     }
 
     fn is_batch_full(&self) -> bool {
@@ -286,20 +288,21 @@ impl<'a> Importer<'a> {
     }
 
     fn stage(&mut self, oid: Oid, tid: Tid, refs: &[Oid], payload: Payload<'_>) -> Result<()> {
-        let anchor = self.smallest_referrer(oid)?;
-        let start = self.records.len();
-        record::encode(oid, tid, anchor, refs, payload, &mut self.records);
-        let stored_bytes = self.records.len() - start;
+        let anchor = self.first.take(oid)?;
+        let stored_bytes = self
+            .batch
+            .push_encoded(Table::Objects, Key::from(oid.0), |out| {
+                record::encode(oid, tid, anchor, refs, payload, out);
+            });
         let checked = self
             .shared
             .check_length("import an object", oid, stored_bytes);
         if checked.is_err() {
-            self.records.truncate(start);
+            self.batch.pop();
         }
         checked?;
         self.account(oid, tid, anchor, refs.iter().copied(), stored_bytes)?;
         self.batch_bytes += stored_bytes + 64;
-        self.batch.push((oid, start..self.records.len()));
         // With a note, a batch ends where that says so.
         match self.is_batch_full() && self.note.is_none() {
             true => self.flush(),
@@ -318,7 +321,7 @@ impl<'a> Importer<'a> {
     ) -> Result<()> {
         self.linker.add(oid, anchor, refs.clone())?;
         for target in refs.filter(|target| *target > oid) {
-            self.ahead.push(target.0, oid.0)?;
+            self.first.push(target, oid)?;
         }
         self.state.objects += 1;
         self.state.live_bytes += stored_bytes as u64;
@@ -327,52 +330,14 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// The smallest of the objects before this one that refer to it: its anchor.
-    pub(super) fn smallest_referrer(&mut self, oid: Oid) -> Result<Option<Oid>> {
-        let mut smallest = None;
-        // Those of smaller OIDs dangle: no such object has come.
-        while self.ahead.peek().is_some_and(|pair| pair.0 <= oid.0) {
-            if let Some((target, source)) = self.ahead.pop()?
-                && target == oid.0
-            {
-                smallest.get_or_insert(Oid(source));
-            }
-        }
-        Ok(smallest)
-    }
-
+    /// Begins to write the batch, when the one before has been written.
     fn flush(&mut self) -> Result<()> {
-        let mut writer = self
-            .shared
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // After a failed write nothing is tried again on top of it.
-        writer.check()?;
-        let note = self.note.as_deref().map(sealed);
-        let (meta, note_key) = import_row();
-        let mut rows: Vec<Op<'_>> = self
-            .batch
-            .iter()
-            .map(|(oid, range)| Op::Put {
-                table: Table::Objects,
-                key: Key::from(oid.0),
-                value: self.records.get(range.clone()).unwrap_or_default(),
-            })
-            .collect();
-        if let Some(value) = &note {
-            rows.push(Op::Put {
-                table: meta,
-                key: note_key,
-                value,
-            });
+        if let Some(note) = &self.note {
+            let (meta, key) = import_row();
+            self.batch.push(meta, key, Some(&sealed(note)));
         }
-        self.shared
-            .apply_ops(&mut writer, &rows, self.batch_bytes as u64, self.durability)?;
-        self.batch.clear();
-        self.records.clear();
-        // One large object shall not keep its memory.
-        self.records.shrink_to(self.batch_bytes_max * 2);
+        let (batch, bytes) = (std::mem::take(&mut self.batch), self.batch_bytes);
+        self.batch = self.behind.submit(batch, bytes)?;
         self.batch_bytes = 0;
         Ok(())
     }
@@ -407,32 +372,12 @@ impl<'a> Importer<'a> {
         state.high_water = state.high_water.max(oids_from.min(Oid::MAX).0);
         // The log of changes knows nothing of what was before the import.
         state.changes_from = state.tid;
-        let mut writer = self
-            .shared
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let no_pins = PairSorter::new(None, 0).finish()?;
-        let mut batch = RowBatch::new(self.shared, &mut writer, self.durability);
-        let (left_open, missing) = (self.left_open, RefCell::new(PairSorter::new(None, 0)));
-        let linked = self.linker.link(
-            no_pins,
-            state.tid,
-            &|oid| {
-                if left_open {
-                    missing.borrow_mut().push(oid.0, 0)?;
-                }
-                Ok(left_open)
-            },
-            &mut |table, key, value| batch.push(table, key, value),
-            watch,
-        )?;
-        for oid in missing.into_inner().finish()? {
-            batch.push(Table::Missing, Key::from(oid?.0), Some(Vec::new()))?;
-        }
-        batch.flush()?;
+        let shared = self.shared;
+        let durability = self.durability;
+        let linked = self.link(state.tid, watch)?;
+        let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
         // The state says that all is there: it must not be, where something else is not.
-        sync(self.shared, &mut writer)?;
+        sync(shared, &mut writer)?;
         if let Some((target, source)) = linked.dangling_first.first() {
             let count = linked.dangling;
             tracing::warn!(%source, %target, count, "imported objects refer to some that do not exist");
@@ -440,13 +385,9 @@ impl<'a> Importer<'a> {
         state.orphans = linked.orphans;
         state.high_water = state.high_water.max(linked.dangling_end);
         {
-            let view = self.shared.engine.snapshot()?;
+            let view = shared.engine.snapshot()?;
             let root = view.get(Table::Objects, Key::MIN, &mut |_| {})?;
-            let mut oids = self
-                .shared
-                .oids
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut oids = shared.oids.lock().unwrap_or_else(PoisonError::into_inner);
             *oids = OidAllocator::new(state.high_water, root);
         }
         let summary = ImportSummary {
@@ -454,14 +395,46 @@ impl<'a> Importer<'a> {
             bytes: state.live_bytes,
             dangling: linked.dangling,
         };
-        let mut rows = WriteSet::new(self.shared.engine.snapshot()?);
+        let mut rows = WriteSet::new(shared.engine.snapshot()?);
         if let Some(note) = note(&summary) {
             let (meta, key) = import_row();
             rows.put(meta, key, sealed(&note));
         }
-        self.shared
-            .write(&mut writer, rows, state, Vec::new(), None, self.durability)?;
+        shared.write(&mut writer, rows, state, Vec::new(), None, durability)?;
         Ok(summary)
+    }
+
+    /// Writes the collector's tables, after the last of the objects.
+    fn link(self, tid: Tid, watch: &Watch<'_>) -> Result<Linked> {
+        let (shared, left_open, bytes_max) = (self.shared, self.left_open, self.batch_bytes_max);
+        let (mut rows, mut bytes, mut behind) = (self.batch, 0, self.behind);
+        let mut push = |table, key, value: Option<&[u8]>| {
+            rows.push(table, key, value);
+            bytes += shared.row_bytes(value);
+            if bytes >= bytes_max {
+                rows.sort();
+                rows = behind.submit(std::mem::take(&mut rows), std::mem::take(&mut bytes))?;
+            }
+            Ok(())
+        };
+        let no_pins = PairSorter::new(None, 0).finish()?;
+        let missing = RefCell::new(PairSorter::new(None, 0));
+        let expected = |oid: Oid| {
+            if left_open {
+                missing.borrow_mut().push(oid.0, 0)?;
+            }
+            Ok(left_open)
+        };
+        let linked = self
+            .linker
+            .link(no_pins, tid, &expected, &mut push, watch)?;
+        for oid in missing.into_inner().finish()? {
+            push(Table::Missing, Key::from(oid?.0), Some(&[]))?;
+        }
+        rows.sort();
+        behind.submit(rows, bytes)?;
+        behind.settle()?;
+        Ok(linked)
     }
 }
 

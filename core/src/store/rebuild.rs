@@ -66,7 +66,7 @@ impl LocalStore {
         let durability = shared.offered_durability(shared.durability)?;
         let (table, key) = rebuilding_row();
         let mut mark = RowBatch::new(shared, &mut writer, durability);
-        mark.push(table, key, Some(vec![1]))?;
+        mark.push(table, key, Some(&[1]))?;
         mark.flush()?;
         let level = shared.bulk_durability()?;
         let tid = writer.state.tid;
@@ -78,12 +78,12 @@ impl LocalStore {
             key.first == job.condemned
         })?;
         for key in damaged_pins {
-            batch.push(Table::Pins, key, Some(unknown_pin()))?;
+            batch.push(Table::Pins, key, Some(&unknown_pin()))?;
         }
         // Before pins of what does not exist are deleted: a batch names a row once.
         batch.flush()?;
         let expected = |oid| self.is_expected(oid);
-        let mut push = |table, key, value| batch.push(table, key, value);
+        let mut push = |table, key, value: Option<&[u8]>| batch.push(table, key, value);
         let linked = linker.link(pins, tid, &expected, &mut push, UNWATCHED)?;
         batch.flush()?;
 

@@ -1,5 +1,7 @@
 //! Going on with an import that was cut off.
 
+use std::sync::Arc;
+
 use super::import::Importer;
 use super::local::Shared;
 use super::meta::import_row;
@@ -33,7 +35,7 @@ impl<'a> Importer<'a> {
     /// Takes up an import whose last batch was written with `note`, by reading what it has written: what
     /// it knew of references lay in temporary files.
     pub(super) fn resume(
-        shared: &'a Shared,
+        shared: &'a Arc<Shared>,
         note: Vec<u8>,
         memory_bytes: usize,
         watch: &Watch<'_>,
@@ -56,7 +58,7 @@ impl<'a> Importer<'a> {
         while let Some((key, stored)) = walk.next(shared)? {
             let oid = Oid(key.first);
             let record = Record::parse(oid, &stored)?;
-            importer.smallest_referrer(oid)?;
+            importer.first.take(oid)?;
             importer.account(oid, record.tid, record.anchor, record.refs(), stored.len())?;
             importer.last = Some(oid);
             steps.object(stored.len())?;

@@ -1,17 +1,19 @@
 //! Writing any number of rows below the commits, in batches of the size that the engine prefers.
 
 use super::local::Shared;
+use super::row_buffer::RowBuffer;
 use super::table_rows::TableWalk;
 use super::writer::Writer;
-use crate::engine::{Durability, Key, Op, Table};
+use crate::engine::{Durability, Key, Table};
 use crate::error::Result;
 use crate::watch::{Steps, Watch};
 
-/// What a row costs beside its value: until a batch ends sled keeps what it replaced for each row, so
-/// that many small rows cost it far more than their bytes.
-const ROW_BYTES: usize = 512;
-
 impl Shared {
+    /// What a row counts in a batch of many small ones.
+    pub(super) fn row_bytes(&self, value: Option<&[u8]>) -> usize {
+        self.engine.bulk_row_bytes() + value.map_or(0, <[u8]>::len)
+    }
+
     /// The durability of batches that nobody waits for. At this level an engine hands its writes to the
     /// system batch by batch; below it they may pile up in memory where the disk is slower.
     pub(super) fn bulk_durability(&self) -> Result<Durability> {
@@ -25,7 +27,7 @@ pub(super) struct RowBatch<'a> {
     shared: &'a Shared,
     writer: &'a mut Writer,
     durability: Durability,
-    rows: Vec<(Table, Key, Option<Vec<u8>>)>,
+    rows: RowBuffer,
     bytes: usize,
     bytes_max: usize,
 }
@@ -40,16 +42,16 @@ impl<'a> RowBatch<'a> {
             shared,
             writer,
             durability,
-            rows: Vec::new(),
+            rows: RowBuffer::default(),
             bytes: 0,
             bytes_max: shared.engine.bulk_bytes(),
         }
     }
 
     /// Puts the row, or deletes it where there is no value.
-    pub(super) fn push(&mut self, table: Table, key: Key, value: Option<Vec<u8>>) -> Result<()> {
-        self.bytes += ROW_BYTES + value.as_ref().map_or(0, Vec::len);
-        self.rows.push((table, key, value));
+    pub(super) fn push(&mut self, table: Table, key: Key, value: Option<&[u8]>) -> Result<()> {
+        self.bytes += self.shared.row_bytes(value);
+        self.rows.push(table, key, value);
         if self.bytes < self.bytes_max {
             return Ok(());
         }
@@ -60,26 +62,12 @@ impl<'a> RowBatch<'a> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        self.rows
-            .sort_unstable_by_key(|(table, key, _)| (*table, *key));
-        let ops: Vec<Op<'_>> = self
-            .rows
-            .iter()
-            .map(|(table, key, value)| match value {
-                Some(value) => Op::Put {
-                    table: *table,
-                    key: *key,
-                    value,
-                },
-                None => Op::Delete {
-                    table: *table,
-                    key: *key,
-                },
-            })
-            .collect();
+        self.rows.sort();
+        let (bytes, ops) = (self.bytes as u64, self.rows.ops());
         self.shared
-            .apply_ops(self.writer, &ops, self.bytes as u64, self.durability)?;
-        self.rows.clear();
+            .apply_ops(self.writer, &ops, bytes, self.durability)?;
+        drop(ops);
+        self.rows.clear(self.bytes_max);
         self.bytes = 0;
         Ok(())
     }

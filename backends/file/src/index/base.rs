@@ -1,7 +1,7 @@
 //! The trees as the last checkpoint left them, for reading.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use durum_core::engine::Key;
 use durum_core::{Error, Result};
@@ -19,6 +19,8 @@ pub(crate) struct Base {
     view: Arc<View>,
     /// A bit for each page that was found intact, so that its checksum is computed once.
     verified: Vec<AtomicU64>,
+    /// The largest key of each tree, when it was asked for.
+    last: [OnceLock<Option<Key>>; TREES],
 }
 
 impl Base {
@@ -29,6 +31,7 @@ impl Base {
             roots,
             view,
             verified: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            last: std::array::from_fn(|_| OnceLock::new()),
         }
     }
 
@@ -52,6 +55,35 @@ impl Base {
             (at, true) => leaf.value(at),
             _ => None,
         })
+    }
+
+    /// The largest key of `tree`, which is read once.
+    pub(crate) fn last(&self, tree: usize) -> Result<Option<Key>> {
+        let Some(known) = self.last.get(tree) else {
+            return Ok(None);
+        };
+        if let Some(last) = known.get() {
+            return Ok(*last);
+        }
+        let last = self.read_last(tree)?;
+        Ok(*known.get_or_init(|| last))
+    }
+
+    fn read_last(&self, tree: usize) -> Result<Option<Key>> {
+        let Some(Some(root)) = self.roots.get(tree) else {
+            return Ok(None);
+        };
+        let (mut page, mut height) = (root.page, root.height);
+        loop {
+            let read = self.page(tree, page, height)?;
+            let at = read.count().saturating_sub(1);
+            if height == 0 {
+                return Ok(read.key(at));
+            }
+            let child = read.value(at).ok_or_else(|| self.damaged(page))?;
+            page = PageRef(child);
+            height -= 1;
+        }
     }
 
     /// A page of `tree`, verified.

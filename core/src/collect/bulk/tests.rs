@@ -23,9 +23,9 @@ fn link(graph: &Graph, pins: &BTreeSet<(u64, u64)>, budget: (u64, u64)) -> (Rows
         sorted.push(*oid, *session).unwrap();
     }
     let mut rows = Rows::new();
-    let mut sink = |table, key, value| {
+    let mut sink = |table, key, value: Option<&[u8]>| {
         assert_eq!(
-            rows.insert((table, key), value),
+            rows.insert((table, key), value.map(<[u8]>::to_vec)),
             None,
             "one write for each row"
         );
@@ -39,6 +39,8 @@ fn link(graph: &Graph, pins: &BTreeSet<(u64, u64)>, budget: (u64, u64)) -> (Rows
         expected: &|_| Ok(false),
         sink: &mut sink,
         steps: Steps::new(UNWATCHED),
+        links: Links::default(),
+        row: Vec::new(),
     };
     let (objects, pairs) = linker.sorted(UNWATCHED).unwrap();
     let pins = Ahead::new(sorted.finish().unwrap()).unwrap();
