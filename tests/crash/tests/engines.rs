@@ -58,8 +58,7 @@ fn long_run() -> u64 {
 
 macro_rules! modes {
     ($subject:expr) => {
-        #[allow(unused_imports, reason = "it stands at two depths")]
-        use crate::suite;
+        use crate::{points, suite};
 
         #[test]
         fn kill() {
