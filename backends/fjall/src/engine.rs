@@ -169,6 +169,33 @@ impl FjallEngine {
     }
 }
 
+impl FjallEngine {
+    /// Syncs the journal, and notes in the file `current` what was reached.
+    fn sync_and_note(&self, writer: &mut Writer) -> Result<()> {
+        self.sync_journal(writer)?;
+        if writer.current.reached < writer.note.count {
+            let current = Current {
+                reached: writer.note.count,
+                ..writer.current.clone()
+            };
+            let written = current.write(&self.dir);
+            self.noted(written.map_err(|error| error.with_kind(ErrorKind::Io)))?;
+            writer.current = current;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for FjallEngine {
+    fn drop(&mut self) {
+        if self.refuse_if_failed("close the database").is_ok() {
+            // Damage at the end of the journal could be taken for a batch that was not complete. Where this
+            // fails it still can.
+            let _error = self.sync_and_note(&mut self.write());
+        }
+    }
+}
+
 impl Engine for FjallEngine {
     fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>> {
         Ok(Box::new(FjallSnapshot::open(self.db())?))
@@ -205,20 +232,7 @@ impl Engine for FjallEngine {
 
     fn sync(&self) -> Result<Durability> {
         self.refuse_if_failed(SYNC)?;
-        let mut writer = self.write();
-        self.sync_journal(&mut writer)?;
-        if writer.current.reached < writer.note.count {
-            let current = Current {
-                reached: writer.note.count,
-                ..writer.current.clone()
-            };
-            self.noted(
-                current
-                    .write(&self.dir)
-                    .map_err(|error| error.with_kind(ErrorKind::Io)),
-            )?;
-            writer.current = current;
-        }
+        self.sync_and_note(&mut self.write())?;
         Ok(Durability::Power)
     }
 

@@ -71,7 +71,8 @@ fn convert(error: fjall::Error, operation: &'static str) -> Error {
 fn of_io(error: std::io::Error, operation: &'static str) -> Error {
     use std::io::ErrorKind as Io;
     let kind = match error.kind() {
-        Io::UnexpectedEof | Io::InvalidData | Io::NotFound => ErrorKind::Damaged,
+        // `InvalidInput`: it looks for the end of a file that has none.
+        Io::UnexpectedEof | Io::InvalidData | Io::InvalidInput | Io::NotFound => ErrorKind::Damaged,
         Io::PermissionDenied => ErrorKind::Unreadable,
         // A full disk too: what of the batch was written then is uncertain.
         _ => ErrorKind::Io,

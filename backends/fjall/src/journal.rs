@@ -88,8 +88,8 @@ pub(crate) fn mend(database: &Path) -> Result<()> {
     .during(MEND, &path)
 }
 
-/// Whether a batch that was durable is missing between the `last` that can be read and the next one that
-/// can, which says `next`.
+/// Whether a batch that was durable is missing between the `last` that can be read and the `next` ones that
+/// can.
 fn is_damage(last: Option<u64>, next: Note) -> bool {
     next.durable + 1 >= next.count || last.is_some_and(|last| next.durable > last)
 }
@@ -148,22 +148,26 @@ fn only_zeros(reader: &mut impl Read) -> io::Result<bool> {
     }
 }
 
-/// What the first whole batch behind a broken one says.
+/// What the whole batches behind a broken one say: the number of the first, and the last one that any of
+/// them knows to be durable.
 fn behind(path: &Path, at: u64) -> Result<Option<Note>> {
     let mut file = File::open(path).during(MEND, path)?;
     file.seek(SeekFrom::Start(at + 1)).during(MEND, path)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).during(MEND, path)?;
     let mut rest = bytes.as_slice();
+    let mut found: Option<Note> = None;
     while let Some(next) = rest.iter().position(|byte| *byte == START) {
         rest = rest.get(next..).unwrap_or_default();
         let batch = read_batch(&mut { rest }, rest.len() as u64).during(MEND, path)?;
         if let Some((Some(note), _)) = batch {
-            return Ok(Some(note));
+            let known = found.get_or_insert(note);
+            known.durable = known.durable.max(note.durable);
         }
-        rest = rest.get(1..).unwrap_or_default();
+        let bytes = batch.map_or(1, |(_, bytes)| bytes as usize);
+        rest = rest.get(bytes..).unwrap_or_default();
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Tags of entries, and the last bytes of a batch: `journal/entry.rs` in fjall.
@@ -249,4 +253,114 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test fails by panicking"
+    )]
+
+    use durum_core::ErrorKind;
+    use durum_core::engine::{Backend as _, Durability, Key, Op, Options, Table};
+
+    use super::*;
+    use crate::FjallBackend;
+
+    /// A value by which a batch is found in the journal.
+    fn value(number: u8) -> Vec<u8> {
+        vec![100 + number; 300]
+    }
+
+    /// Batches of these levels, one row each; returns the journal and what it holds.
+    fn written(dir: &Path, levels: &[Durability]) -> (PathBuf, Vec<u8>) {
+        let engine = FjallBackend.open(dir, &Options::default()).unwrap();
+        for (number, level) in levels.iter().enumerate() {
+            let value = value(number as u8);
+            let (table, key) = (Table::Objects, Key::from(number as u64));
+            let value = value.as_slice();
+            engine
+                .apply(&[Op::Put { table, key, value }], *level)
+                .unwrap();
+        }
+        drop(engine);
+        let (_, path) = list(&dir.join("database-1")).unwrap().pop().unwrap();
+        let bytes = fs::read(&path).unwrap();
+        (path, bytes)
+    }
+
+    /// How many of the batches there are, which have to be the first.
+    fn rows(dir: &Path) -> Result<usize> {
+        let engine = FjallBackend.open(dir, &Options::default())?;
+        let snapshot = engine.snapshot()?;
+        let mut cursor = snapshot.cursor(Table::Objects, Key::MIN)?;
+        let mut count = 0;
+        while let Some((key, found)) = cursor.next()? {
+            assert_eq!(key, Key::from(count as u64));
+            assert_eq!(found, value(count as u8));
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The journal with zeros within the value of a batch: its form is right, its checksum is not.
+    fn torn(bytes: &[u8], number: u8) -> Vec<u8> {
+        let mut torn = bytes.to_vec();
+        let at = bytes
+            .windows(300)
+            .position(|part| part == value(number))
+            .unwrap();
+        torn[at + 10..at + 200].fill(0);
+        torn
+    }
+
+    /// Undoes what closing has noted: a process that is killed closes nothing.
+    fn forget_the_end(dir: &Path) {
+        crate::place::Current::first(dir).write(dir).unwrap();
+    }
+
+    #[test]
+    fn what_was_not_synced_is_cut_off_where_it_is_torn() {
+        use Durability::{Power, Process};
+        let home = tempfile::tempdir().unwrap();
+        let levels = [Power, Process, Process, Process];
+        let (path, bytes) = written(home.path(), &levels);
+        for number in (1..4).rev() {
+            fs::write(&path, torn(&bytes, number)).unwrap();
+            let noted = rows(home.path()).unwrap_err();
+            assert_eq!(noted.kind(), ErrorKind::Damaged, "{noted}");
+            forget_the_end(home.path());
+            assert_eq!(rows(home.path()).unwrap(), usize::from(number));
+        }
+    }
+
+    #[test]
+    fn damage_before_what_was_synced_is_no_end() {
+        use Durability::{Power, Process};
+        for levels in [
+            &[Power, Power, Power][..],
+            &[Process, Process, Power, Process],
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            let (path, bytes) = written(home.path(), levels);
+            for number in [0, 1] {
+                let broken = torn(&bytes, number);
+                forget_the_end(home.path());
+                fs::write(&path, &broken).unwrap();
+                let error = rows(home.path()).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+                assert!(fs::read(&path).unwrap() == broken, "nothing was changed");
+            }
+        }
+    }
+
+    #[test]
+    fn a_journal_that_is_missing_is_damage() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, _) = written(home.path(), &[Durability::Power]);
+        fs::remove_file(path).unwrap();
+        assert_eq!(rows(home.path()).unwrap_err().kind(), ErrorKind::Damaged);
+    }
 }

@@ -37,6 +37,15 @@ fn suite(engine: &str, points: usize) -> Suite {
     }
 }
 
+/// The operations that each mode tries by default.
+fn points(subject: &str) -> usize {
+    match subject.contains("fjall") {
+        // It makes its journals 64 MiB long at once, which makes the images large.
+        true => 24,
+        false => 60,
+    }
+}
+
 /// The commits of a longer run.
 fn long_run() -> u64 {
     match std::env::var("DURUM_CRASH_COMMITS") {
@@ -49,17 +58,16 @@ fn long_run() -> u64 {
 
 macro_rules! modes {
     ($subject:expr) => {
-        #[allow(unused_imports, reason = "it stands at two depths")]
-        use crate::suite;
+        use crate::{points, suite};
 
         #[test]
         fn kill() {
-            suite($subject, 60).kill().assert_clean();
+            suite($subject, points($subject)).kill().assert_clean();
         }
 
         #[test]
         fn fail() {
-            let report = suite($subject, 60).fail();
+            let report = suite($subject, points($subject)).fail();
             report.assert_clean();
             assert!(
                 report.reported > report.tries / 3,
@@ -69,17 +77,23 @@ macro_rules! modes {
 
         #[test]
         fn power_loss() {
-            suite($subject, 60).power_loss().assert_clean();
+            suite($subject, points($subject))
+                .power_loss()
+                .assert_clean();
         }
 
         #[test]
         fn power_loss_twice() {
-            suite($subject, 60).power_loss_twice().assert_clean();
+            suite($subject, points($subject))
+                .power_loss_twice()
+                .assert_clean();
         }
 
         #[test]
         fn power_loss_after_kill() {
-            suite($subject, 60).power_loss_after_kill().assert_clean();
+            suite($subject, points($subject))
+                .power_loss_after_kill()
+                .assert_clean();
         }
 
         #[test]
