@@ -190,7 +190,7 @@ pub(crate) enum Writer<'a> {
     Store {
         importer: Box<Importer<'a>>,
         staged: &'a StagedStore,
-        /// Whether what is written can be gone on with.
+        /// Whether it was seen to that what is written can be gone on with.
         kept: bool,
     },
     Durus(&'a mut DurusWriter, &'a mut Seen, &'a Codecs),
@@ -271,8 +271,9 @@ impl Writer<'_> {
 /// Sees to it that the store is not removed that something was written to.
 fn keep(staged: &StagedStore, kept: &mut bool, written: bool) -> Result<()> {
     if written && !*kept {
-        staged.keep()?;
+        // Once only: a sync that is tried again after a failure says nothing of what came before.
         *kept = true;
+        staged.keep()?;
     }
     Ok(())
 }

@@ -100,7 +100,6 @@ impl<'a> Importer<'a> {
             batch_bytes_max,
             ended: true,
             durability,
-            // One large object shall not keep its memory.
             behind: WriteBehind::new(shared, durability, batch_bytes_max * 2),
             buffer: Vec::new(),
             waiting: wanted.then(Waiting::default),

@@ -19,8 +19,8 @@ const WRITE: &str = "write a batch of an import";
 pub(super) struct WriteBehind {
     shared: Arc<Shared>,
     durability: Durability,
-    /// Values of up to so many bytes keep their memory for the next batch.
-    kept_bytes: usize,
+    /// A batch of more bytes than these is waited for, and its memory is not kept.
+    bytes_max: usize,
     thread: Option<Thread>,
     is_writing: bool,
     has_written: bool,
@@ -47,12 +47,12 @@ impl WriteBehind {
     pub(super) fn new(
         shared: &Arc<Shared>,
         durability: Durability,
-        kept_bytes: usize,
+        bytes_max: usize,
     ) -> WriteBehind {
         WriteBehind {
             shared: Arc::clone(shared),
             durability,
-            kept_bytes,
+            bytes_max,
             thread: None,
             is_writing: false,
             has_written: false,
@@ -82,9 +82,13 @@ impl WriteBehind {
         let sent = sent.is_some_and(|batches| batches.send(Batch { rows, bytes }).is_ok());
         // Where it was not sent there is no thread, which waiting for it will tell.
         self.is_writing = true;
+        // Of large objects there shall not be two in memory.
+        if !sent || bytes > self.bytes_max {
+            self.settle()?;
+        }
         match sent {
             true => Ok(std::mem::take(&mut self.spare)),
-            false => self.settle().and_then(|()| Err(failed())),
+            false => Err(failed()),
         }
     }
 
@@ -124,7 +128,7 @@ impl WriteBehind {
         self.is_writing = false;
         let result = written.map_err(|_| failed()).and_then(|(rows, result)| {
             self.spare = rows;
-            self.spare.clear(self.kept_bytes);
+            self.spare.clear(self.bytes_max);
             result
         });
         self.has_failed = result.is_err();
