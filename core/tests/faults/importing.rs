@@ -6,7 +6,7 @@ use durum_core::store::StagedStore;
 use super::*;
 
 /// Larger than a batch, so that each is one of its own.
-const DATA: [u8; 400 << 10] = [7; 400 << 10];
+static DATA: [u8; 400 << 10] = [7; 400 << 10];
 
 fn staged() -> (StagedStore, Arc<Control>) {
     let backend = FaultyBackend::default();
