@@ -85,7 +85,7 @@ impl Compact for FjallEngine {
 
 /// Visits all rows in order of their keys, this backend's own included.
 fn each_row(db: &Db, mut visit: impl FnMut(UserKey, UserValue) -> Result<()>) -> Result<()> {
-    let snapshot = db.run(COMPACT, |opened| Ok(opened.database.snapshot()))?;
+    let snapshot = db.snapshot();
     let mut rows = db.run(COMPACT, |opened| Ok(snapshot.iter(&opened.rows)))?;
     let mut next = || rows.next().map(fjall::Guard::into_inner).transpose();
     while let Some((key, value)) = db.run(COMPACT, |_| next())? {
@@ -125,7 +125,7 @@ fn not_written(error: fjall::Error, dir: &Path) -> Error {
 
 /// Makes sure that both hold the same rows.
 fn compare(original: &Db, copy: &Db, report: &mut dyn FnMut(u64)) -> Result<()> {
-    let snapshot = copy.run(COMPACT, |opened| Ok(opened.database.snapshot()))?;
+    let snapshot = copy.snapshot();
     let mut rows = copy.run(COMPACT, |opened| Ok(snapshot.iter(&opened.rows)))?;
     let mut next = || {
         let mut next = || rows.next().map(fjall::Guard::into_inner).transpose();

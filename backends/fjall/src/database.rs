@@ -4,11 +4,12 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use durum_core::engine::{Key, Table};
 use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
-use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Snapshot};
 
 use crate::NAME;
 use crate::config::{Config, JOURNAL_BYTES_MAX, THREADS};
@@ -21,6 +22,7 @@ const KEYSPACE: &str = "rows";
 const VERSION: &str = "version";
 
 const OPEN: &str = "open the database";
+const RENEW: &str = "take a snapshot";
 const WAIT: &str = "wait for tables to be written";
 
 /// With so many memtables that wait to be written, or runs of tables that wait to be merged, writing waits.
@@ -34,6 +36,8 @@ pub(crate) struct Db {
     /// `None` only while it is being dropped.
     opened: Option<Opened>,
     pub(crate) dir: PathBuf,
+    /// A snapshot that was taken after the last batch; see [`Db::snapshot`].
+    latest: Mutex<Snapshot>,
     /// Set by a panic, after which fjall's state cannot be relied upon.
     broken: AtomicBool,
 }
@@ -98,6 +102,7 @@ impl Db {
             })
         })?;
         Ok(Db {
+            latest: Mutex::new(opened.database.snapshot()),
             opened: Some(opened),
             dir: dir.to_owned(),
             broken: AtomicBool::new(false),
@@ -124,6 +129,26 @@ impl Db {
             self.broken.store(true, Ordering::Release);
         }
         result.map_err(|error| self.with_cause(error))
+    }
+
+    /// The state after the last batch.
+    ///
+    /// One that is taken while a batch is being applied can show half of it: when one of fjall's threads has
+    /// written or merged tables it makes all numbers visible that were given out, that of the batch
+    /// included. So the writer takes one after each batch, and others get copies of that.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.latest().clone()
+    }
+
+    /// Lets what was applied be seen. Nothing may be being applied.
+    pub(crate) fn renew_snapshot(&self) -> Result<()> {
+        let snapshot = self.run(RENEW, |opened| Ok(opened.database.snapshot()))?;
+        *self.latest() = snapshot;
+        Ok(())
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Snapshot> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Names a full disk as the cause, where fjall only says that something failed.

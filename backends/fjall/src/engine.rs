@@ -157,7 +157,8 @@ impl FjallEngine {
             }
             batch.insert(&opened.rows, ROW, note.encode().as_slice());
             batch.commit()
-        })
+        })?;
+        db.renew_snapshot()
     }
 
     fn sync_journal(&self, writer: &mut Writer) -> Result<()> {
@@ -198,7 +199,7 @@ impl Drop for FjallEngine {
 
 impl Engine for FjallEngine {
     fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>> {
-        Ok(Box::new(FjallSnapshot::open(self.db())?))
+        Ok(Box::new(FjallSnapshot::open(self.db())))
     }
 
     fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {

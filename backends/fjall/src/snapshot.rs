@@ -16,9 +16,9 @@ pub(crate) struct FjallSnapshot {
 }
 
 impl FjallSnapshot {
-    pub(crate) fn open(db: Arc<Db>) -> Result<FjallSnapshot> {
-        let snapshot = db.run("take a snapshot", |opened| Ok(opened.database.snapshot()))?;
-        Ok(FjallSnapshot { snapshot, db })
+    pub(crate) fn open(db: Arc<Db>) -> FjallSnapshot {
+        let snapshot = db.snapshot();
+        FjallSnapshot { snapshot, db }
     }
 }
 
