@@ -97,6 +97,31 @@ impl Place {
 
     /// The connection that writes; creates the database where the directory is empty.
     pub(crate) fn open_writer(&self) -> Result<Connection> {
+        self.try_open_writer().map_err(|error| {
+            // Where there is no room for its journal, SQLite says only that it cannot open it.
+            let full = match error.kind() {
+                ErrorKind::Unreadable => self.is_full(),
+                _ => None,
+            };
+            full.unwrap_or(error)
+        })
+    }
+
+    /// The error of a disk that takes no more files.
+    fn is_full(&self) -> Option<Error> {
+        let path = self.beside("-probe");
+        let tried = File::create(&path);
+        let _left = fs::remove_file(&path);
+        let full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
+        let error = tried.err().filter(full)?;
+        Some(
+            Error::io(error, OPEN)
+                .with_engine(NAME)
+                .with_path(self.file()),
+        )
+    }
+
+    fn try_open_writer(&self) -> Result<Connection> {
         let created = self.is_empty()?;
         if created {
             // SQLite ignores it when the directory cannot be synced; we do not.

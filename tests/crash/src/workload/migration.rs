@@ -106,7 +106,8 @@ impl Migration {
     fn go_on(&self) -> Result<()> {
         let options = MigrateOptions {
             resume: true,
-            // One thread each, so that runs with the same seed do the same.
+            // One thread each, so that runs with the same seed do nearly the same: batches are written by a
+            // thread of their own.
             threads: 1,
             verify: Verify::Digest,
             follow: matches!(self.source, Origin::Live(_)),
