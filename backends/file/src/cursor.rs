@@ -8,7 +8,7 @@ use durum_core::engine::{Cursor, Key, Table};
 use crate::delta::DeltaIter;
 use crate::error::of_row;
 use crate::index::TreeCursor;
-use crate::log::{Entry, parse_op, value_of};
+use crate::log::{Entry, Segment, parse_rest, value_of};
 use crate::state::State;
 
 /// A cursor over a table of a state.
@@ -20,6 +20,8 @@ pub(crate) struct FileCursor<'a> {
     tree: TreeCursor<'a>,
     next_recent: Option<(Key, u64)>,
     next_tree: Option<(Key, u64)>,
+    /// The segment of the last row, where the next one mostly is, too.
+    segment: Option<&'a Segment>,
     /// The bytes of the current row's operation.
     bytes: Cow<'a, [u8]>,
 }
@@ -39,6 +41,7 @@ impl<'a> FileCursor<'a> {
             next_tree: tree.next()?,
             recent,
             tree,
+            segment: None,
             bytes: Cow::Borrowed(&[]),
         })
     }
@@ -81,9 +84,15 @@ impl Cursor for FileCursor<'_> {
         };
         let table = self.table;
         let named = |error| of_row(error, table, key);
-        let segment = self.state.segment(entry).map_err(named)?;
-        self.bytes = segment.op_bytes(entry).map_err(named)?;
-        match parse_op(&self.bytes).and_then(|op| value_of(&op, table, key)) {
+        let segment = match self.segment {
+            Some(last) if last.number == entry.segment() => last,
+            _ => self
+                .segment
+                .insert(self.state.segment(entry).map_err(named)?),
+        };
+        let (bytes, front) = segment.op_bytes(entry).map_err(named)?;
+        self.bytes = bytes;
+        match parse_rest(&self.bytes, &front).and_then(|op| value_of(&op, table, key)) {
             Some(value) => Ok(Some((key, value))),
             None => Err(named(segment.damaged(entry))),
         }

@@ -37,19 +37,25 @@ impl LocalSnapshot {
 
     /// Runs `read` on an engine snapshot, and keeps that for the next time.
     pub(super) fn with_view<T>(&self, read: impl FnOnce(&View) -> Result<T>) -> Result<T> {
-        let shared = &self.shared;
-        let view = match self.slot.take() {
-            Some(view) => view,
-            None => shared.views.open(
-                &*shared.engine,
-                &shared.superseded,
-                self.tid,
-                shared.capabilities.snapshots,
-            )?,
+        // Another thread may be reading from the view that is kept: an engine's serves one at a time.
+        let Some(mut held) = self.slot.try_hold() else {
+            return read(&self.open_view()?);
         };
-        let result = read(&view);
-        shared.views.keep(&self.slot, view);
+        let view = match &*held {
+            Some(view) => view,
+            None => held.insert(self.open_view()?),
+        };
+        let result = read(view);
+        self.shared.views.release(held);
         result
+    }
+
+    fn open_view(&self) -> Result<View> {
+        let shared = &self.shared;
+        let fixed = shared.capabilities.snapshots;
+        shared
+            .views
+            .open(&*shared.engine, &shared.superseded, self.tid, fixed)
     }
 }
 

@@ -9,8 +9,8 @@
 //!
 //! The records are bounded in bytes; beyond, the oldest snapshots are given up.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -34,8 +34,9 @@ struct Inner {
     records: BTreeMap<(Oid, Tid), Vec<u8>>,
     by_tid: BTreeMap<Tid, Vec<Oid>>,
     bytes: u64,
-    /// How many snapshots there are of each commit.
-    live: BTreeMap<Tid, usize>,
+    /// How many snapshots there are of each commit, ascending. Most begin and end at its back, which
+    /// allocates nothing.
+    live: VecDeque<(Tid, usize)>,
     /// The newest commit that snapshots are taken of.
     visible: Tid,
     /// Snapshots of commits before this one have been given up.
@@ -63,19 +64,27 @@ impl Superseded {
     pub(super) fn begin_snapshot(&self) -> Tid {
         let mut inner = self.lock();
         let tid = inner.visible;
-        *inner.live.entry(tid).or_default() += 1;
+        match inner.live.back_mut() {
+            Some((newest, count)) if *newest == tid => *count += 1,
+            _ => inner.live.push_back((tid, 1)),
+        }
         tid
     }
 
     /// Ends a snapshot of `tid`.
     pub(super) fn end_snapshot(&self, tid: Tid) {
         let mut inner = self.lock();
-        if let Some(count) = inner.live.get_mut(&tid) {
-            *count -= 1;
-            if *count == 0 {
-                inner.live.remove(&tid);
-                inner.prune();
-            }
+        // One that was given up is not there.
+        let Ok(at) = inner.live.binary_search_by_key(&tid, |(tid, _)| *tid) else {
+            return;
+        };
+        let Some((_, count)) = inner.live.get_mut(at) else {
+            return;
+        };
+        *count -= 1;
+        if *count == 0 {
+            inner.live.remove(at);
+            inner.prune();
         }
     }
 
@@ -87,7 +96,7 @@ impl Superseded {
     /// Whether there is a snapshot of a commit before `tid`.
     pub(super) fn is_shown_before(&self, tid: Tid) -> bool {
         let inner = self.lock();
-        let oldest = inner.live.first_key_value();
+        let oldest = inner.live.front();
         oldest.is_some_and(|(oldest, _)| *oldest < tid) || inner.visible < tid
     }
 
@@ -121,14 +130,14 @@ impl Superseded {
         inner.visible = tid;
         inner.prune();
         while inner.bytes > self.bytes_max {
-            let Some((oldest, _)) = inner.live.first_key_value().map(|(tid, n)| (*tid, *n)) else {
+            let Some(&(oldest, _)) = inner.live.front() else {
                 break;
             };
             if oldest >= inner.visible {
                 break;
             }
             tracing::warn!(%oldest, bytes = inner.bytes, "gave up a snapshot that grew too old");
-            inner.live.remove(&oldest);
+            inner.live.pop_front();
             inner.floor = oldest.next();
             inner.prune();
         }
@@ -181,10 +190,7 @@ impl Inner {
 
     /// Drops the records that no live snapshot can ask for.
     fn prune(&mut self) {
-        let oldest = self
-            .live
-            .first_key_value()
-            .map_or(self.visible, |(tid, _)| *tid);
+        let oldest = self.live.front().map_or(self.visible, |(tid, _)| *tid);
         while let Some(entry) = self.by_tid.first_entry() {
             let tid = *entry.key();
             if tid > oldest {

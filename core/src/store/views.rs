@@ -5,7 +5,7 @@
 //! no log of SQLite, and all are closed when the engine needs that to make room.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use super::superseded::Superseded;
@@ -41,29 +41,44 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         self.snapshot = None;
-        self.gate.lock().open -= 1;
-        self.gate.changed.notify_all();
+        let mut state = self.gate.lock();
+        state.open -= 1;
+        // Only who closes all views waits for this; waking is a system call also where nobody waits.
+        if state.closing {
+            self.gate.changed.notify_all();
+        }
     }
 }
 
-/// Where a store snapshot keeps its view between loads.
+/// Where a store snapshot keeps its view between loads. Whoever reads from the view holds the lock, for
+/// which nobody waits: who finds it held does without the view.
 #[derive(Default)]
 pub(super) struct Slot(Mutex<Option<View>>);
 
 impl Slot {
+    /// The slot, unless somebody reads from its view now.
+    pub(super) fn try_hold(&self) -> Option<MutexGuard<'_, Option<View>>> {
+        match self.0.try_lock() {
+            Ok(held) => Some(held),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(poisoned)) => {
+                // A read has panicked; nothing else is done with its view.
+                let mut held = poisoned.into_inner();
+                *held = None;
+                self.0.clear_poison();
+                Some(held)
+            }
+        }
+    }
+
+    /// Takes the view out when the store snapshot ends.
     pub(super) fn take(&self) -> Option<View> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn close_if(&self, condition: impl Fn(&View) -> bool) {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let closed = if slot.as_ref().is_some_and(condition) {
-            slot.take()
-        } else {
-            None
-        };
-        drop(slot);
-        drop(closed);
+    /// Takes an idle view out, to be closed without holding the slot.
+    fn take_if(&self, condition: impl Fn(&View) -> bool) -> Option<View> {
+        self.try_hold()?.take_if(|view| condition(view))
     }
 }
 
@@ -132,15 +147,13 @@ impl Gate {
         Ok(view)
     }
 
-    /// Keeps a view in its slot for the next load, unless all are to be closed.
-    pub(super) fn keep(&self, slot: &Slot, view: View) {
+    /// Lets a slot go after a read. Its view stays there for the next load, unless all are to be closed.
+    pub(super) fn release(&self, mut held: MutexGuard<'_, Option<View>>) {
         if self.closing.load(Ordering::Acquire) {
-            return;
+            let closed = held.take();
+            drop(held);
+            drop(closed);
         }
-        let mut kept = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let replaced = kept.replace(view);
-        drop(kept);
-        drop(replaced);
     }
 
     /// Closes idle views that are old; cheap when called often.
@@ -153,7 +166,7 @@ impl Gate {
         let slots = state.slots.clone();
         drop(state);
         for slot in slots.iter().filter_map(Weak::upgrade) {
-            slot.close_if(|view| view.opened.elapsed() > AGE_MAX);
+            drop(slot.take_if(|view| view.opened.elapsed() > AGE_MAX));
         }
     }
 
@@ -212,7 +225,7 @@ impl Gate {
             slots
                 .iter()
                 .filter_map(Weak::upgrade)
-                .for_each(|slot| slot.close_if(|_| true));
+                .for_each(|slot| drop(slot.take_if(|_| true)));
             state = self.lock();
             if state.open > 0 {
                 let waited = self.changed.wait_timeout(state, Duration::from_millis(5));

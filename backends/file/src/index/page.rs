@@ -68,7 +68,7 @@ impl<'a> Page<'a> {
                 return (guess as usize, true);
             }
         }
-        let (mut low, mut high) = (0, self.count);
+        let (mut low, mut high) = self.bounds(key);
         while low < high {
             let middle = (low + high) / 2;
             match self.key(middle) {
@@ -77,7 +77,34 @@ impl<'a> Page<'a> {
                 _ => high = middle,
             }
         }
-        (low, false)
+        let found = low < self.count && self.key(low) == Some(key);
+        (low, found)
+    }
+
+    /// Two places between which the first entry whose key is `key` or larger is, both included. They are
+    /// close where keys are evenly spaced, as they are above leaves of dense keys.
+    #[inline]
+    fn bounds(&self, key: Key) -> (usize, usize) {
+        let all = (0, self.count);
+        let last = self.count - 1;
+        let (Some(least), Some(most)) = (self.key(0), self.key(last)) else {
+            return all;
+        };
+        if key.first < least.first || key.first >= most.first {
+            return all;
+        }
+        let (part, whole) = (key.first - least.first, most.first - least.first);
+        // What is shifted out makes the guess a little worse, and no result wrong.
+        let shift = (64 - whole.leading_zeros()).saturating_sub(GUESS_BITS);
+        let guess = (part >> shift) * last as u64 / (whole >> shift).max(1);
+        let guess = (guess as usize).min(last);
+        let (low, high) = (guess.saturating_sub(1), (guess + 2).min(last));
+        let below = |at: usize| self.key(at).is_some_and(|at| at < key);
+        match (low == 0 || below(low), below(high)) {
+            (true, false) => (low, high),
+            (true, true) => (high, self.count),
+            (false, _) => (0, low),
+        }
     }
 
     /// The child in which `key` would be.
@@ -119,25 +146,38 @@ pub(crate) fn capacity(pair: bool) -> usize {
 
 const FRONT_BYTES: usize = 16;
 
+/// Differences of keys are cut to so many bits, so that they can be multiplied by a number of entries.
+const GUESS_BITS: u32 = 48;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn entries_come_back_and_are_found() {
-        for (pair, stride) in [(false, 1), (false, 3), (true, 2)] {
+        let even = |stride| move |at: u64| 100 + at * stride;
+        let spaces: [(bool, &dyn Fn(u64) -> u64); 6] = [
+            (false, &even(1)),
+            (false, &even(3)),
+            (true, &even(2)),
+            (true, &|at| 100 + at / 9),
+            (false, &|at| 100 + at * at),
+            (false, &|at| 100 + (at << (at / 8))),
+        ];
+        for (pair, first_of) in spaces {
             let entries: Vec<_> = (0..capacity(pair) as u64)
-                .map(|at| {
-                    (
-                        Key::pair(100 + at * stride, if pair { at } else { 0 }),
-                        at * 7,
-                    )
-                })
+                .map(|at| (Key::pair(first_of(at), if pair { at } else { 0 }), at * 7))
                 .collect();
             let page = Page::parse(encode(&entries, pair, 2).into(), pair, 2).unwrap();
             assert!(page.entries().eq(entries.iter().copied()));
-            for first in 90..100 + entries.len() as u64 * stride + 5 {
-                let key = Key::from(first);
+            let around = |key: Key| {
+                let firsts = key.first - 1..=key.first + 1;
+                firsts.flat_map(move |first| {
+                    [0, key.second, key.second + 1].map(|second| Key { first, second })
+                })
+            };
+            let sought = entries.iter().flat_map(|(key, _)| around(*key));
+            for key in sought.chain([Key::MIN, Key::pair(u64::MAX, u64::MAX)]) {
                 let at = entries.partition_point(|entry| entry.0 < key);
                 let found = entries.get(at).is_some_and(|entry| entry.0 == key);
                 assert_eq!(page.locate(key), (at, found));

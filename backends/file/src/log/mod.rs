@@ -9,9 +9,7 @@ mod writer;
 
 pub(crate) use entry::Entry;
 pub(crate) use frame::FrameBuilder;
-pub(crate) use op::{
-    Content, FRONT_BYTES, LARGE_BYTES, ParsedOp, hole as hole_of_op, parse as parse_op,
-};
+pub(crate) use op::{Content, FRONT_BYTES, LARGE_BYTES, ParsedOp, hole as hole_of_op, parse_rest};
 pub(crate) use scan::{Position, Scan, Tail, Visitor, scan_segment, tail_from_begin, unproved};
 pub(crate) use segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, list_segments, segment_name, value_of,

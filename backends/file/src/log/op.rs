@@ -80,7 +80,7 @@ fn is_large(content: Content<'_>) -> bool {
 }
 
 /// What comes before an operation's value. Nothing of it is verified.
-struct Front {
+pub(crate) struct Front {
     tag: u8,
     table: Option<Table>,
     key: Key,
@@ -91,8 +91,9 @@ struct Front {
 }
 
 impl Front {
+    /// Reads the front of an operation, of which [`FRONT_BYTES`] are enough.
     #[inline]
-    fn parse(bytes: &[u8]) -> Option<Front> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Front> {
         let (&tag, mut rest) = bytes.get(4..)?.split_first()?;
         let table = Table::from_index(usize::from(tag & TABLE_MASK));
         let first = take_varint(&mut rest)?;
@@ -124,7 +125,7 @@ impl Front {
 
     /// The operation's length.
     #[inline]
-    fn bytes(&self) -> Option<usize> {
+    pub(crate) fn bytes(&self) -> Option<usize> {
         self.value_at.checked_add(self.value_bytes)
     }
 
@@ -143,8 +144,13 @@ impl Front {
 /// Reads the operation at the front of `bytes`; `None` where it is not whole or its checksum is wrong.
 #[inline]
 pub(crate) fn parse(bytes: &[u8]) -> Option<ParsedOp<'_>> {
+    parse_rest(bytes, &Front::parse(bytes)?)
+}
+
+/// As [`parse`], where the front has been looked at before.
+#[inline]
+pub(crate) fn parse_rest<'a>(bytes: &'a [u8], front: &Front) -> Option<ParsedOp<'a>> {
     let crc = u32_at(bytes, 0)?;
-    let front = Front::parse(bytes)?;
     let length = front.bytes()?;
     if crc32fast::hash(bytes.get(4..length)?) != crc {
         return None;
@@ -182,12 +188,6 @@ pub(crate) fn parse_punched(bytes: &[u8]) -> Option<ParsedOp<'_>> {
             punched: true,
         })
     })
-}
-
-/// The length of the operation that begins with `front`, [`FRONT_BYTES`] of it; it is not verified.
-#[inline]
-pub(crate) fn length(front: &[u8]) -> Option<usize> {
-    Front::parse(front)?.bytes()
 }
 
 /// The blocks of the file that hold nothing but value of the large put at `offset`, which begins with
@@ -260,7 +260,8 @@ mod tests {
         let content = Content::Put(Table::Changes, Key::pair(300, 5), &value);
         let mut bytes = Vec::new();
         let length = encode(&mut bytes, content, prior);
-        assert_eq!(super::length(&bytes[..FRONT_BYTES]), Some(length));
+        let front = super::Front::parse(&bytes[..FRONT_BYTES]).unwrap();
+        assert_eq!(front.bytes(), Some(length));
         let whole = parse_punched(&bytes).unwrap();
         assert!(
             !whole.punched && matches!(whole.content, Content::Put(_, _, found) if found == value)

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use durum_core::engine::{Key, Table};
 use durum_core::{Error, IoResultExt, Result};
 
-use super::op::{self, FRONT_BYTES};
-use super::{Content, Entry, ParsedOp, parse_op};
+use super::op::{self, FRONT_BYTES, Front, parse_rest};
+use super::{Content, Entry, ParsedOp};
 use crate::bytes::{put_at, u32_at, u64_at};
 use crate::error::log_damage;
 use crate::seam::{FileSystem, View};
@@ -78,8 +78,8 @@ impl Segment {
         entry: Entry,
         visit: impl FnOnce(&ParsedOp<'_>) -> R,
     ) -> Result<R> {
-        let bytes = self.op_bytes(entry)?;
-        match parse_op(&bytes) {
+        let (bytes, front) = self.op_bytes(entry)?;
+        match parse_rest(&bytes, &front) {
             Some(op) => Ok(visit(&op)),
             None => Err(self.damaged(entry)),
         }
@@ -90,7 +90,7 @@ impl Segment {
     /// # Errors
     /// As [`Segment::with_op`].
     pub(crate) fn row_at(&self, place: Entry) -> Result<Option<(Table, Key)>> {
-        let bytes = self.op_bytes(place)?;
+        let (bytes, _) = self.op_bytes(place)?;
         match op::parse_punched(&bytes).map(|op| op.content) {
             Some(Content::Put(table, key, _)) => Ok(Some((table, key))),
             Some(_) => Ok(None),
@@ -98,21 +98,23 @@ impl Segment {
         }
     }
 
-    /// The bytes of the operation at `entry`, and at most [`FRONT_BYTES`] in all where it is shorter:
-    /// what lies behind may be a value that is being given up.
+    /// The bytes of the operation at `entry`, and its front: no bytes behind it but in the first
+    /// [`FRONT_BYTES`], since what lies there may be a value that is being given up.
     #[inline]
-    pub(crate) fn op_bytes(&self, entry: Entry) -> Result<Cow<'_, [u8]>> {
+    pub(crate) fn op_bytes(&self, entry: Entry) -> Result<(Cow<'_, [u8]>, Front)> {
         let view = self.view()?;
         let failed = |error| read_error(error, &self.path);
         let rest = view.limit().saturating_sub(entry.offset());
         let most = entry.bytes_max().min(rest) as usize;
-        let front = view.bytes(entry.offset(), most.min(FRONT_BYTES));
-        let front = front.map_err(failed)?;
-        if most <= FRONT_BYTES {
-            return Ok(front);
-        }
-        match op::length(&front) {
-            Some(length) if length <= most => view.bytes(entry.offset(), length).map_err(failed),
+        let bytes = view.bytes(entry.offset(), most.min(FRONT_BYTES));
+        let bytes = bytes.map_err(failed)?;
+        let front = Front::parse(&bytes).ok_or_else(|| self.damaged(entry))?;
+        match front.bytes() {
+            Some(length) if length <= bytes.len() => Ok((bytes, front)),
+            Some(length) if length <= most => {
+                let bytes = view.bytes(entry.offset(), length).map_err(failed)?;
+                Ok((bytes, front))
+            }
             _ => Err(self.damaged(entry)),
         }
     }
