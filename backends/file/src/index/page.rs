@@ -86,7 +86,7 @@ impl<'a> Page<'a> {
     #[inline]
     fn bounds(&self, key: Key) -> (usize, usize) {
         let all = (0, self.count);
-        let last = self.count - 1;
+        let last = self.count.saturating_sub(1);
         let (Some(least), Some(most)) = (self.key(0), self.key(last)) else {
             return all;
         };
