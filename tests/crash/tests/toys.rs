@@ -90,9 +90,15 @@ fn going_on_after_a_failed_sync_is_found() {
 
 #[test]
 fn relying_on_what_is_not_durable_is_found_by_a_loss_of_power_after_a_kill() {
-    let suite = Suite {
-        commits: 60,
-        ..suite("toy-log-trusting")
-    };
-    assert!(!suite.power_loss_after_kill().failures.is_empty());
+    // What a loss of power leaves is drawn: about one seed in ten leaves what hides the mistake.
+    let first = suite("toy-log-trusting");
+    let found = (0..8).any(|more| {
+        let suite = Suite {
+            commits: 60,
+            seed: first.seed.wrapping_add(more),
+            ..first.clone()
+        };
+        !suite.power_loss_after_kill().failures.is_empty()
+    });
+    assert!(found);
 }
