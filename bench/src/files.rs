@@ -6,8 +6,17 @@ use std::path::{Path, PathBuf};
 
 use durum_core::{Error, IoResultExt as _, Result};
 use rustix::fs::{Advice, fadvise};
+use tempfile::TempDir;
 
 use crate::DOING;
+
+/// A directory below `dir` for what is measured, which is removed afterwards.
+pub(crate) fn scratch(dir: &Path, doing: &'static str) -> Result<TempDir> {
+    let made = tempfile::Builder::new()
+        .prefix(".durum-bench-")
+        .tempdir_in(dir);
+    made.during(doing, dir)
+}
 
 /// What a directory takes on the disk.
 pub(crate) fn disk_bytes(dir: &Path) -> Result<u64> {

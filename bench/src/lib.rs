@@ -42,9 +42,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use durum_core::Result;
 use durum_core::engine::{Backend, Capabilities, Durability, Registry};
-use durum_core::{Error, Result};
 
+use files::scratch;
 use objects::Objects;
 use round::Round;
 use row::Measured;
@@ -167,10 +168,7 @@ pub fn compare(
     progress: &dyn Fn(&str),
 ) -> Result<Comparison> {
     let engines = engines(registry, &settings.engines)?;
-    let directory = tempfile::Builder::new()
-        .prefix(".durum-bench-")
-        .tempdir_in(dir)
-        .map_err(|error| Error::io(error, DOING).with_path(dir))?;
+    let directory = scratch(dir, DOING)?;
     let (mut rows, mut stores, mut syncs) = (Vec::new(), Vec::new(), Vec::new());
     for count in &settings.objects {
         let objects = Objects {

@@ -119,22 +119,14 @@ impl<'a> Round<'a> {
         store: impl FnOnce(&mut Round<'a>) -> Result<Sample>,
         raw: impl FnOnce(&mut Round<'a>) -> Result<Sample>,
     ) -> Result<()> {
-        let measured = match (self.has_raw(), self.number % 2) {
-            (false, _) => Measured {
-                store: store(self)?,
-                raw: None,
-            },
-            (true, 0) => {
-                let store = store(self)?;
-                let raw = Some(raw(self)?);
-                Measured { store, raw }
-            }
-            (true, _) => {
-                let raw = Some(raw(self)?);
-                let store = store(self)?;
-                Measured { store, raw }
-            }
-        };
+        let has_raw = self.has_raw();
+        let (store, raw) = in_turn(
+            self.number,
+            &mut *self,
+            |round| store(round),
+            |round| has_raw.then(|| raw(round)).transpose(),
+        )?;
+        let measured = Measured { store, raw };
         self.found.insert(workload, measured);
         Ok(())
     }
@@ -204,18 +196,12 @@ impl<'a> Round<'a> {
             Some(subject) => measure(subject),
             None => Ok(None),
         };
-        let store = || of(subjects.store.as_ref().map(|store| store as _));
-        let raw = || of(subjects.raw.as_ref().map(|raw| raw as _));
-        let (store, raw) = match self.number % 2 {
-            0 => {
-                let store = store()?;
-                (store, raw()?)
-            }
-            _ => {
-                let raw = raw()?;
-                (store()?, raw)
-            }
-        };
+        let (store, raw) = in_turn(
+            self.number,
+            &subjects,
+            |subjects| of(subjects.store.as_ref().map(|store| store as _)),
+            |subjects| of(subjects.raw.as_ref().map(|raw| raw as _)),
+        )?;
         self.subjects = subjects;
         if let Some(store) = store {
             self.found.insert(workload, Measured { store, raw });
@@ -344,6 +330,26 @@ impl<'a> Round<'a> {
             self.sizes.disk_compacted = self.disk_bytes()?;
         }
         Ok(())
+    }
+}
+
+/// Does the one first in even rounds, and the other in odd ones.
+fn in_turn<T, S, R>(
+    round: u64,
+    with: T,
+    store: impl FnOnce(&mut T) -> Result<S>,
+    raw: impl FnOnce(&mut T) -> Result<R>,
+) -> Result<(S, R)> {
+    let mut with = with;
+    match round % 2 {
+        0 => {
+            let store = store(&mut with)?;
+            Ok((store, raw(&mut with)?))
+        }
+        _ => {
+            let raw = raw(&mut with)?;
+            Ok((store(&mut with)?, raw))
+        }
     }
 }
 

@@ -34,6 +34,7 @@ use durum_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use crate::Machine;
+use crate::files::scratch;
 use template::DOING;
 
 pub use row::GcRow;
@@ -130,10 +131,7 @@ pub fn run(
                 .hint(hint));
         }
     }
-    let directory = tempfile::Builder::new()
-        .prefix(".durum-bench-")
-        .tempdir_in(dir)
-        .map_err(|error| Error::io(error, DOING).with_path(dir))?;
+    let directory = scratch(dir, DOING)?;
     let mut rows = Vec::new();
     for backend in &engines {
         for size in &settings.sizes {

@@ -25,6 +25,7 @@ use durum_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use crate::Machine;
+use crate::files::scratch;
 
 pub use load::{LoadSettings, Loaded, load};
 pub use row::{LoadRow, MigrateRow};
@@ -94,10 +95,7 @@ pub fn run(
     progress: &dyn Fn(&str),
 ) -> Result<MigrateReport> {
     let engines = engines(registry, &settings.engines)?;
-    let directory = tempfile::Builder::new()
-        .prefix(".durum-bench-")
-        .tempdir_in(dir)
-        .map_err(|error| Error::io(error, DOING).with_path(dir))?;
+    let directory = scratch(dir, DOING)?;
     let (mut rows, mut loads) = (Vec::new(), Vec::new());
     for objects in &settings.objects {
         for source in &engines {

@@ -23,7 +23,7 @@ use durum_core::{Error, ErrorKind, Oid, Result};
 use fastrand::Rng;
 use serde::Serialize;
 
-use crate::files::{forget, remove};
+use crate::files::{forget, remove, scratch};
 use crate::machine::Machine;
 use crate::objects::LOADED;
 use crate::row::median;
@@ -96,10 +96,7 @@ pub fn run(
     progress: &dyn Fn(&str),
 ) -> Result<Oo7Report> {
     let engines = crate::engines(registry, &settings.engines)?;
-    let directory = tempfile::Builder::new()
-        .prefix(".durum-bench-")
-        .tempdir_in(dir)
-        .map_err(|error| Error::io(error, DOING).with_path(dir))?;
+    let directory = scratch(dir, DOING)?;
     let mut rows = Vec::new();
     for size in &settings.sizes {
         for capabilities in &engines {

@@ -13,6 +13,9 @@ use crate::DOING;
 pub(crate) use raw::RawSubject;
 pub(crate) use store::{StoreSubject, best};
 
+/// What is loaded is made in memory by so many bytes, which is not measured.
+const BLOCK_BYTES: usize = 8 << 20;
+
 /// A database that was loaded.
 pub(crate) trait Subject: Sync {
     /// What reads one state, for one thread.

@@ -5,12 +5,9 @@ use std::path::Path;
 use durum_core::{Result, Tid};
 use durum_raw::{Database, Reader, Rows};
 
-use super::{Change, Prepared, Reading, Subject, look_at, missing, mistaken};
+use super::{BLOCK_BYTES, Change, Prepared, Reading, Subject, look_at, missing, mistaken};
 use crate::clock::{Took, Whose};
 use crate::objects::{LOADED, Objects};
-
-/// Rows are made in memory by so many bytes, which is not measured.
-const BLOCK_BYTES: usize = 8 << 20;
 
 /// An open database, whose rows are the records that a store would have.
 pub(crate) struct RawSubject {

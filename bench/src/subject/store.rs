@@ -6,12 +6,9 @@ use durum_core::record::Payload;
 use durum_core::store::{Batch, LocalStore, Snapshot, SnapshotExt as _, Store as _};
 use durum_core::{Oid, Result};
 
-use super::{Change, Prepared, Reading, Subject, look_at, missing, mistaken};
+use super::{BLOCK_BYTES, Change, Prepared, Reading, Subject, look_at, missing, mistaken};
 use crate::clock::{Took, Whose};
 use crate::objects::{LOADED, Objects};
-
-/// Objects are made in memory by so many bytes, which is not measured.
-const BLOCK_BYTES: usize = 8 << 20;
 
 /// An open store.
 pub(crate) struct StoreSubject {
