@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use durum_core::engine::Compact;
+use durum_core::engine::{Compact, disk_bytes_below};
 use durum_core::{Error, ErrorKind, Result};
 use fjall::{Readable as _, UserKey, UserValue};
 
@@ -15,7 +15,6 @@ use crate::NAME;
 use crate::database::Db;
 use crate::engine::FjallEngine;
 use crate::place::{sync, sync_all};
-use crate::reclaim::disk_bytes;
 
 const COMPACT: &str = "compact the database";
 
@@ -30,7 +29,7 @@ impl Compact for FjallEngine {
         let original = self.db();
         let dir = writer.current.next(&self.dir);
         // What is in memory only is not counted, but at least it is told that something was done.
-        let bytes = disk_bytes(&original.dir)?.max(1);
+        let bytes = disk_bytes_below(&original.dir)?.max(1);
         progress(0, 2 * bytes);
         let copy = Db::create(&dir, &self.config)?;
         copy_rows(&original, &copy, &mut |done| {
@@ -57,12 +56,12 @@ impl Compact for FjallEngine {
                 .with_engine(NAME)
                 .because("there is no copy that is up to date"));
         }
-        let before = disk_bytes(&self.dir)?;
+        let before = disk_bytes_below(&self.dir)?;
         // No snapshot holds it, so that this closes it.
         drop(self.exchange(&mut writer, COMPACT)?);
         // What this leaves counts for nothing, and the next opening removes it.
         let _left = writer.current.remove_others(&self.dir);
-        Ok(before.saturating_sub(disk_bytes(&self.dir)?))
+        Ok(before.saturating_sub(disk_bytes_below(&self.dir)?))
     }
 
     fn discard(&self) -> Result<()> {

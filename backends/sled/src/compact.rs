@@ -9,12 +9,11 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use durum_core::engine::Compact;
+use durum_core::engine::{Compact, disk_bytes_below};
 use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 
 use crate::NAME;
 use crate::engine::{SledEngine, sync, sync_all};
-use crate::reclaim::disk_bytes;
 use crate::recover::{BLOBS, COPY, KEPT, TABLE};
 use crate::tree::{FILE, Tree, await_unlocked};
 
@@ -83,7 +82,7 @@ impl Compact for SledEngine {
                 .with_engine(NAME)
                 .because("there is no copy that is up to date"));
         }
-        let before = disk_bytes(&self.dir)?;
+        let before = disk_bytes_below(&self.dir)?;
         let Some(old) = self.exchange(COMPACT, || {
             let new = copied.as_ref().map(|copy| copy.tree.dir.as_path());
             name_current(&self.dir, new.unwrap_or(&self.dir))?;
@@ -98,7 +97,7 @@ impl Compact for SledEngine {
         // What this leaves counts for nothing, and the next opening removes it.
         let _left = await_unlocked(&old_dir, COMPACT)
             .and_then(|_| remove_all_but(&self.dir, &self.tree().dir));
-        Ok(before.saturating_sub(disk_bytes(&self.dir)?))
+        Ok(before.saturating_sub(disk_bytes_below(&self.dir)?))
     }
 
     fn discard(&self) -> Result<()> {

@@ -13,6 +13,7 @@
 //! - Keys are below 2^63.
 
 mod compact;
+mod disk;
 mod options;
 mod registry;
 mod table;
@@ -24,6 +25,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 pub use compact::{Compact, compare_rows, watch_file};
+pub use disk::disk_bytes_below;
 pub use options::{OptionKind, OptionSpec, Options};
 pub use registry::Registry;
 pub use table::{Key, Table};
