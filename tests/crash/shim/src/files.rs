@@ -6,12 +6,14 @@ use libc::{iovec, off_t, size_t, ssize_t};
 
 use crate::fault::{Kind, Verdict};
 use crate::journal::{Entry, Record};
+use crate::slow;
 use crate::state::{State, Turn, Watched, state};
 use crate::sys;
 
 /// All writing ends here.
 fn write_at(fd: c_int, data: &[u8], offset: Option<off_t>) -> ssize_t {
     let Some((state, watched)) = state().and_then(|state| Some((state, state.watched(fd)?))) else {
+        slow::before_write(fd);
         return sys::write(fd, data, offset);
     };
     let mut turn = state.turn();
@@ -93,6 +95,7 @@ unsafe fn bytes<'a>(data: *const c_void, count: size_t) -> &'a [u8] {
 /// Synchronizes `fd`: with the journal, not with the device.
 fn sync(fd: c_int, number: libc::c_long) -> c_int {
     let Some(state) = watching(fd) else {
+        slow::before_sync();
         // SAFETY: the call takes a descriptor.
         return unsafe { sys::call(number, [fd as usize, 0, 0, 0, 0]) as c_int };
     };

@@ -5,7 +5,7 @@
 //! made to fail or to be the moment at which the process is killed. Everything is controlled by
 //! environment variables:
 //!
-//! - `DURUM_FAULT_ROOT`: the directory, as a canonical path. Without it nothing happens.
+//! - `DURUM_FAULT_ROOT`: the directory, as a canonical path. Without it nothing of this happens.
 //! - `DURUM_FAULT_RECORD`: the journal, a file outside the root, to which events are appended once
 //!   they have happened; see `journal.rs` for its format.
 //! - `DURUM_FAULT_ACK`: a file outside the root; what is written to it goes into the journal as well,
@@ -18,9 +18,12 @@
 //!   - `fail:K:SHORT`: half of a write is done and the next event that needs space finds the disk
 //!     full; `fail:K+:SHORT`: and so do all later ones.
 //!
-//! Synchronization with the device is recorded and not carried out: a kill leaves the page cache
-//! alone, and a power loss is played from the journal. `sync_file_range` promises nothing, so it is
+//! Below the root, synchronization with the device is recorded and not carried out: a kill leaves the page
+//! cache alone, and a power loss is played from the journal. `sync_file_range` promises nothing, so it is
 //! no event.
+//!
+//! Without a root it can play a slow disk, for measuring: `DURUM_SYNC_DELAY_US` is the number of
+//! microseconds for which each synchronization waits before it is carried out, synchronous writes included.
 //!
 //! The real work is done by direct system calls, so that the hooks never meet themselves.
 
@@ -30,5 +33,6 @@ mod fault;
 mod files;
 mod journal;
 mod names;
+mod slow;
 mod state;
 mod sys;
