@@ -132,6 +132,21 @@ impl LocalStore {
         self.shared.durability
     }
 
+    /// Whether `session` may create the object: it was handed the OID out and has not used it. The root may
+    /// be created by all while there is none.
+    pub fn may_create(&self, session: SessionId, oid: Oid) -> bool {
+        let oids = self.shared.oids.lock();
+        oids.unwrap_or_else(PoisonError::into_inner)
+            .may_create(session, oid)
+    }
+
+    /// Whether the OID was handed out to a session that goes on, and was not used yet.
+    pub fn is_handed_out(&self, oid: Oid) -> bool {
+        let oids = self.shared.oids.lock();
+        oids.unwrap_or_else(PoisonError::into_inner)
+            .is_handed_out(oid)
+    }
+
     /// The engine underneath, for maintenance: giving space back, compaction. Writing objects to it
     /// directly would break the store.
     pub fn raw_engine(&self) -> &dyn Engine {

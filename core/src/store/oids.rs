@@ -98,6 +98,12 @@ impl OidAllocator {
                 .is_some_and(|ranges| ranges.contains(oid.0))
     }
 
+    /// Whether any session has the OID and has not used it yet.
+    pub(super) fn is_handed_out(&self, oid: Oid) -> bool {
+        let mut unused = self.unused.values();
+        unused.any(|ranges| ranges.contains(oid.0))
+    }
+
     /// The object was created.
     pub(super) fn created(&mut self, session: SessionId, oid: Oid) {
         if oid == Oid::ROOT {

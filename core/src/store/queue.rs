@@ -21,8 +21,9 @@ struct State<T, R> {
     led: bool,
 }
 
+/// Where the result of a request is put.
 #[derive(Debug)]
-struct Slot<R>(Mutex<Option<Result<R>>>);
+pub(super) struct Slot<R>(Mutex<Option<Result<R>>>);
 
 impl<R> Slot<R> {
     fn put(&self, result: Result<R>) {
@@ -76,9 +77,24 @@ impl<T, R> Queue<T, R> {
     /// Has `request` written, by `write` on this thread or another's on its own, and returns its
     /// result. `write` gets the requests in order of arrival and returns as many results.
     pub(super) fn submit(&self, request: T, write: impl Fn(Vec<T>) -> Vec<Result<R>>) -> Result<R> {
+        self.wait(&self.enter(request), write)
+    }
+
+    /// Gives `request` its place in the order. It is written when somebody waits for it, or for another.
+    pub(super) fn enter(&self, request: T) -> Arc<Slot<R>> {
         let slot = Arc::new(Slot(Mutex::new(None)));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.waiting.push((request, slot.clone()));
+        slot
+    }
+
+    /// As [`Queue::submit`], of a request that has its place. Its result is there once.
+    pub(super) fn wait(
+        &self,
+        slot: &Slot<R>,
+        write: impl Fn(Vec<T>) -> Vec<Result<R>>,
+    ) -> Result<R> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(result) = slot.take() {
                 return result;
@@ -142,6 +158,22 @@ mod tests {
         });
         assert_eq!(written.into_inner(), 400);
         assert!(groups.into_inner() < 400);
+    }
+
+    #[test]
+    fn what_has_its_place_is_written_in_that_order_by_whoever_waits() {
+        let queue = Queue::<u8, u8>::default();
+        let slots = [1, 2, 3].map(|request| queue.enter(request));
+        let groups = Mutex::new(Vec::new());
+        let write = |requests: Vec<u8>| {
+            groups.lock().unwrap().push(requests.clone());
+            requests.into_iter().map(Ok).collect()
+        };
+        assert_eq!(queue.wait(&slots[1], write).unwrap(), 2);
+        assert_eq!(queue.wait(&slots[0], write).unwrap(), 1);
+        assert_eq!(queue.submit(4, write).unwrap(), 4);
+        assert_eq!(queue.wait(&slots[2], write).unwrap(), 3);
+        assert_eq!(*groups.lock().unwrap(), [vec![1, 2, 3], vec![4]]);
     }
 
     #[test]

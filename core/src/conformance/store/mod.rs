@@ -118,6 +118,7 @@ macro_rules! store_conformance {
                     one_of_many_creators_wins,
                 ],
                 receipts: [
+                    commits_keep_the_order_of_the_queue,
                     every_declared_durability_is_given,
                     more_than_is_offered_is_refused,
                 ],

@@ -52,3 +52,28 @@ pub fn more_than_is_offered_is_refused(fixture: &Fixture) {
     }
     subject.finish();
 }
+
+/// What is enqueued first is committed first, whoever waits first, and also where nobody waits.
+pub fn commits_keep_the_order_of_the_queue(fixture: &Fixture) {
+    let mut subject = fixture.create();
+    subject.put(&[(Oid(0), b"root", &[])]);
+    let level = subject.store().durability();
+    let write = |data: &'static str| {
+        let mut batch = Batch::new();
+        batch.update(Oid(0), data, []);
+        subject.store().enqueue(batch, level).unwrap()
+    };
+    let (first, second) = (write("first"), write("second"));
+    let second = second.wait().unwrap();
+    let first = first.wait().unwrap();
+    assert!(first.tid < second.tid && first.durability >= level);
+    drop(write("third"));
+    subject.model.insert(Oid(0), (vec![], b"third".to_vec()));
+    subject.reopen();
+    subject.compare();
+    let mut batch = Batch::new();
+    batch.update(Oid(1), "of an object that is not there", []);
+    let refused = subject.store().enqueue(batch, level).unwrap().wait();
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Gone);
+    subject.finish();
+}
