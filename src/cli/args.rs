@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Build a store from a backup and the increments that follow it
     Restore(RestoreArgs),
+    /// Share a store among many clients, Durus's own among them
+    Serve(ServeArgs),
     /// Measure on this machine
     Bench(BenchArgs),
     /// See Durum at work on a real database, on every engine
@@ -91,6 +93,26 @@ pub(crate) enum Command {
 pub(crate) struct StoreArgs {
     /// The store [default: that of the configuration]
     pub(crate) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "SIGINT and SIGTERM let requests that have begun be finished, make everything durable and \
+                  exit with 0; a second one ends at once."
+)]
+pub(crate) struct ServeArgs {
+    /// The store [default: that of the configuration]; it is created where it is absent
+    pub(crate) url: Option<String>,
+    /// Where to listen: HOST:PORT, unix:PATH or @NAME; may be repeated [default: that of the configuration,
+    /// else 127.0.0.1:2972]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<String>,
+    /// Let clients shut the server down, as Durus's protocol allows
+    #[arg(long)]
+    pub(crate) allow_quit: bool,
+    /// Let clients only read
+    #[arg(long)]
+    pub(crate) read_only: bool,
 }
 
 #[derive(Debug, Args)]
@@ -374,6 +396,9 @@ pub(crate) struct BenchMigrateArgs {
     /// Only these engines [default: all that keep data]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) engines: Vec<String>,
+    /// Only migrations from or to these engines [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) with: Vec<String>,
     /// Objects in the stores [default: 1000000; with --quick 20000]
     #[arg(long, value_name = "N", value_delimiter = ',',
           value_parser = clap::value_parser!(u64).range(16..=1_000_000_000))]

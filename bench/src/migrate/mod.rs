@@ -37,6 +37,8 @@ const DOING: &str = "measure migrations";
 pub struct MigrateSettings {
     /// Engines by name; none: all that keep data.
     pub engines: Vec<String>,
+    /// Only migrations from or to these engines; none: all.
+    pub with: Vec<String>,
     /// Objects in the stores.
     pub objects: Vec<u64>,
     /// Bytes of an object's data, on average.
@@ -94,15 +96,21 @@ pub fn run(
     settings: &MigrateSettings,
     progress: &dyn Fn(&str),
 ) -> Result<MigrateReport> {
+    let with = engines(registry, &settings.with)?;
     let engines = engines(registry, &settings.engines)?;
     let directory = scratch(dir, DOING)?;
     let (mut rows, mut loads) = (Vec::new(), Vec::new());
     for objects in &settings.objects {
         for source in &engines {
+            let wanted = |one: &&&str| with.contains(one) || with.contains(source);
+            let destinations: Vec<&str> = engines.iter().filter(wanted).copied().collect();
+            if destinations.is_empty() {
+                continue;
+            }
             let suite = suite::Suite {
                 dir: directory.path(),
                 settings,
-                engines: &engines,
+                engines: &destinations,
                 source,
                 objects: *objects,
                 progress,

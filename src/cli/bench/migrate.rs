@@ -23,6 +23,7 @@ pub(crate) fn run(context: &Context, args: &BenchMigrateArgs) -> Outcome {
     };
     let settings = MigrateSettings {
         engines: args.engines.clone(),
+        with: args.with.clone(),
         objects,
         size: args.size,
         verify: verify(args.verify),
