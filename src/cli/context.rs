@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use durum_core::config::{Config, StoreSettings};
+use durum_core::config::{Config, ServerSettings, StoreSettings};
 use durum_core::engine::Registry;
 use durum_core::store::LocalStore;
 use durum_core::{ErrorKind, Result};
@@ -67,6 +67,16 @@ impl Context {
             None => config.store,
         };
         Ok(settings.without_collection())
+    }
+
+    /// The store to be served, which `url` names or else the configuration, and how. It collects.
+    pub(crate) fn served(&self, url: Option<&str>) -> Result<(StoreSettings, ServerSettings)> {
+        let config = Config::find(self.config.as_deref())?;
+        let store = match url {
+            Some(url) => self.registry.parse_store(url)?,
+            None => config.store,
+        };
+        Ok((store, config.server))
     }
 
     /// Reads the configuration for nothing but its mistakes.

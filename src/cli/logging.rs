@@ -4,23 +4,30 @@ use durum_core::config::suggest;
 use durum_core::{Error, ErrorKind};
 use tracing_subscriber::filter::LevelFilter;
 
+use super::args::{Cli, Command};
 use super::failure::Failure;
 
 /// The environment variable that names a level.
 const VARIABLE: &str = "DURUM_LOG";
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
-/// Starts logging at the level that the arguments ask for, else at that of the environment.
-pub(crate) fn start(verbose: u8, quiet: bool) -> Result<(), Failure> {
+/// Starts logging at the level that the arguments ask for, else at that of the environment, else at that
+/// of the command: nobody watches a server, and its log tells what has happened.
+pub(crate) fn start(cli: &Cli) -> Result<(), Failure> {
     let from_variable = match std::env::var_os(VARIABLE) {
         Some(level) if !level.is_empty() => Some(parse(&level.to_string_lossy())?),
         _ => None,
     };
-    let level = match (quiet, verbose) {
+    let serves = matches!(cli.command, Command::Serve(_));
+    let default = match serves {
+        true => LevelFilter::INFO,
+        false => LevelFilter::WARN,
+    };
+    let level = match (cli.quiet, cli.verbose) {
         (true, _) => LevelFilter::ERROR,
-        (false, 0) => from_variable.unwrap_or(LevelFilter::WARN),
-        (false, 1) => LevelFilter::INFO,
-        (false, 2) => LevelFilter::DEBUG,
+        (false, 0) => from_variable.unwrap_or(default),
+        (false, 1) if !serves => LevelFilter::INFO,
+        (false, 1 | 2) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
     tracing_subscriber::fmt()

@@ -21,6 +21,7 @@ mod migrate;
 mod output;
 mod progress;
 mod restore;
+mod serve;
 mod stat;
 mod table;
 mod tour;
@@ -41,7 +42,7 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => return ExitCode::from(refuse(&error)),
     };
     let context = Context::new(&cli);
-    let outcome = logging::start(cli.verbose, cli.quiet).and_then(|()| dispatch(&context, &cli));
+    let outcome = logging::start(&cli).and_then(|()| dispatch(&context, &cli));
     ExitCode::from(match outcome {
         Ok(code) => code,
         Err(failure) => failure.report(context.reporting()),
@@ -60,6 +61,7 @@ fn dispatch(context: &Context, cli: &Cli) -> Outcome {
         Command::Migrate(args) => migrate::run(context, args),
         Command::Backup(args) => backup::run(context, args),
         Command::Restore(args) => restore::run(context, args),
+        Command::Serve(args) => serve::run(context, args),
         Command::Bench(args) => bench::run(context, args),
         Command::Tour(args) => tour::run(context, args),
         Command::Completions(args) => completions::run(context, args),

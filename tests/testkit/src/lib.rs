@@ -58,6 +58,42 @@ pub fn durus_python() -> Option<PathBuf> {
     DURUS.python()
 }
 
+/// The sources of the original Durus 4.3, whose tests are not installed with it; `None` as for
+/// [`durus_python`], which gives `python`.
+///
+/// # Panics
+/// When they cannot be had and `DURUM_REQUIRE` contains `durus`.
+pub fn durus_sources(python: &Path) -> Option<PathBuf> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match FOUND.get_or_init(|| fetch_durus_sources(python)) {
+        Ok(sources) => Some(sources.clone()),
+        Err(reason) => {
+            left_out(DURUS.name, reason);
+            None
+        }
+    }
+}
+
+fn fetch_durus_sources(python: &Path) -> Result<PathBuf, String> {
+    let target = target();
+    let _one_process_at_a_time = locked(&target.join("durus-sources.lock"))?;
+    let home = target.join("durus-sources");
+    let sources = home.join("durus-4.3");
+    if !sources.join("test/stress.py").exists() {
+        run(Command::new(python)
+            .args(["-m", "pip", "download", "--quiet", "--no-deps"])
+            .args(["--disable-pip-version-check", "--no-binary", ":all:"])
+            .args(DURUS.requirements)
+            .arg("--dest")
+            .arg(&home))?;
+        run(Command::new(python)
+            .args(["-m", "tarfile", "--extract"])
+            .arg(home.join("durus-4.3.tar.gz"))
+            .arg(&home))?;
+    }
+    Ok(sources)
+}
+
 /// A Python interpreter that can import ZODB 6.4, as [`durus_python`].
 ///
 /// # Panics
@@ -177,13 +213,8 @@ impl Package {
 
     /// Finds or makes the virtual environment; one process at a time.
     fn prepare(&self) -> Result<PathBuf, String> {
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| workspace().join("target"), PathBuf::from);
-        std::fs::create_dir_all(&target).map_err(|error| error.to_string())?;
-        let lock = target.join(format!("{}-venv.lock", self.name));
-        let lock = File::create(lock).map_err(|error| error.to_string())?;
-        lock.lock().map_err(|error| error.to_string())?;
-
+        let target = target();
+        let _one_process_at_a_time = locked(&target.join(format!("{}-venv.lock", self.name)))?;
         let environment = target.join(format!("{}-venv", self.name));
         let python = environment.join("bin/python");
         if self.is_in(&python).is_ok() {
@@ -204,6 +235,19 @@ impl Package {
     fn is_in(&self, python: &Path) -> Result<(), String> {
         run(Command::new(python).args(["-c", self.check])).map(drop)
     }
+}
+
+/// Where what is built lies.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+fn locked(path: &Path) -> Result<File, String> {
+    let dir = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(dir).map_err(|error| error.to_string())?;
+    let lock = File::create(path).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+    Ok(lock)
 }
 
 fn run(command: &mut Command) -> Result<Output, String> {

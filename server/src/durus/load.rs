@@ -1,0 +1,95 @@
+//! Loading objects.
+
+use std::time::{Duration, Instant};
+
+use durum_core::{Error, ErrorKind, Oid, Result};
+
+use super::session::Session;
+use super::{INVALID, MISSING, OKAY, RECORD_HEAD_BYTES, put_u32, put_u64};
+use crate::hangup::Hangup;
+use crate::wire::Wire;
+
+/// Objects that are loaded before others get a chance on this thread.
+const LOADS_AT_ONCE: usize = 64;
+/// What takes longer has waited for the disk.
+const SLOW: Duration = Duration::from_micros(500);
+/// After one that has waited for the disk, so many are loaded where others need not wait for them.
+const SUSPECT: u32 = 32;
+
+impl Session {
+    /// `L`: one object.
+    pub(super) async fn load_one(&mut self, wire: &mut Wire) -> Result<(), Hangup> {
+        let oid = Oid(wire.u64().await?);
+        self.load_all(&[oid], wire).await
+    }
+
+    /// `B`: several objects, an answer for each.
+    pub(super) async fn load_many(&mut self, wire: &mut Wire) -> Result<(), Hangup> {
+        let count = wire.u32().await?;
+        self.check_count(count)?;
+        let mut oids = Vec::new();
+        for _ in 0..count {
+            oids.push(Oid(wire.u64().await?));
+        }
+        self.load_all(&oids, wire).await
+    }
+
+    async fn load_all(&mut self, oids: &[Oid], wire: &mut Wire) -> Result<(), Hangup> {
+        for some in oids.chunks(LOADS_AT_ONCE) {
+            let begin = Instant::now();
+            if self.slow_loads == 0 {
+                self.load_some(some, &mut wire.output)?;
+            } else {
+                // The disk may have to be waited for: other connections are served by another thread.
+                self.slow_loads -= 1;
+                tokio::task::block_in_place(|| self.load_some(some, &mut wire.output))?;
+            }
+            if begin.elapsed() > SLOW {
+                self.slow_loads = SUSPECT;
+            }
+            wire.relieve().await?;
+        }
+        Ok(())
+    }
+
+    fn load_some(&self, oids: &[Oid], out: &mut Vec<u8>) -> Result<()> {
+        oids.iter().try_for_each(|oid| self.load(*oid, out))
+    }
+
+    /// Appends the answer: what others have written since this client asked for what is invalid it must not
+    /// see before it asks again.
+    fn load(&self, oid: Oid, out: &mut Vec<u8>) -> Result<()> {
+        let begin = out.len();
+        let mut fits = true;
+        let found = self.hub.load(oid, &mut |record, data| {
+            if !self.knows(record.tid) {
+                out.push(INVALID);
+                return Ok(());
+            }
+            let refs = record.refs();
+            out.push(OKAY);
+            let length = RECORD_HEAD_BYTES + data.len() + refs.len() * 8;
+            fits = u32::try_from(length).is_ok();
+            put_u32(out, length as u32);
+            put_u64(out, oid.0);
+            put_u32(out, data.len() as u32);
+            out.extend_from_slice(data);
+            refs.for_each(|target| put_u64(out, target.0));
+            Ok(())
+        })?;
+        if !fits {
+            out.truncate(begin);
+            return Err(Error::new(ErrorKind::TooLarge, "send an object")
+                .because("Durus's protocol has no room for objects of 4 GiB")
+                .with_oid(oid));
+        }
+        if !found {
+            let deleted = self
+                .hub
+                .changes
+                .deleted_since(&self.hub.store, oid, self.synced)?;
+            out.push(if deleted { INVALID } else { MISSING });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! Durus's own protocol, version 1, for its clients as they are.
+//!
+//! All numbers are big-endian. The client sends a command of one byte; the server answers in order. The
+//! commands are told in `docs/PROTOCOL.md`.
+
+mod load;
+mod session;
+mod transaction;
+
+pub(crate) use session::serve;
+
+/// The protocol's number.
+const VERSION: u32 = 1;
+const OKAY: u8 = b'O';
+const MISSING: u8 = b'K';
+const INVALID: u8 = b'I';
+/// Bytes of a record before its data: its OID and the length of the data.
+const RECORD_HEAD_BYTES: usize = 12;
+
+fn put_u32(out: &mut Vec<u8>, number: u32) {
+    out.extend_from_slice(&number.to_be_bytes());
+}
+
+fn put_u64(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(&number.to_be_bytes());
+}

@@ -1,0 +1,190 @@
+//! A client's connection: what it knows, and its commands.
+
+use std::sync::Arc;
+
+use durum_core::store::{SessionKind, Store as _};
+use durum_core::{Oid, SessionId, Tid};
+
+use super::{OKAY, VERSION, put_u32, put_u64};
+use crate::hangup::Hangup;
+use crate::hub::Hub;
+use crate::wire::Wire;
+
+/// What is to be known of a client.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) hub: Arc<Hub>,
+    /// The store's session, once it is needed.
+    id: Option<SessionId>,
+    /// The commit up to which the client was told what has become invalid.
+    pub(super) synced: Tid,
+    /// Its own commits after that.
+    pub(super) own: Vec<Tid>,
+    /// Whether it has the root's OID to create it.
+    has_root_oid: bool,
+    /// Loads for which the disk may have to be waited for.
+    pub(super) slow_loads: u32,
+}
+
+/// Serves a client until its connection ends.
+pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>) -> Hangup {
+    let begun = hub.visible().map(|synced| Session {
+        hub: hub.clone(),
+        id: None,
+        synced,
+        own: Vec::new(),
+        has_root_oid: false,
+        slow_loads: 0,
+    });
+    let mut session = match begun {
+        Ok(session) => session,
+        Err(error) => return error.into(),
+    };
+    let mut shutdown = hub.shutdown.subscribe();
+    let end = loop {
+        let command = tokio::select! {
+            biased;
+            command = wire.command() => command,
+            _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
+        };
+        let done = match command {
+            Ok(command) => session.execute(command, wire).await,
+            Err(end) => Err(end),
+        };
+        if let Err(end) = done {
+            break end;
+        }
+    };
+    // What was answered before is sent.
+    let _ = wire.flush().await;
+    session.end().await;
+    end
+}
+
+impl Session {
+    async fn execute(&mut self, command: u8, wire: &mut Wire) -> Result<(), Hangup> {
+        match command {
+            b'L' => self.load_one(wire).await,
+            b'B' => Box::pin(self.load_many(wire)).await,
+            b'C' => Box::pin(self.commit(wire)).await,
+            b'S' => Box::pin(self.tell_invalid(Vec::new(), wire)).await,
+            b'N' => self.new_oids(1, wire),
+            b'M' => {
+                let [count] = wire.array().await?;
+                self.new_oids(u32::from(count), wire)
+            }
+            b'P' => Box::pin(self.pack(wire)).await,
+            b'V' => {
+                let theirs = wire.u32().await?;
+                put_u32(&mut wire.output, VERSION);
+                match theirs == VERSION {
+                    true => Ok(()),
+                    false => Err(Hangup::Refused(format!("it speaks version {theirs}"))),
+                }
+            }
+            b'Q' if self.hub.settings.allow_quit => {
+                self.hub.shutdown.send_replace(true);
+                Err(Hangup::Done)
+            }
+            b'Q' => Err(Hangup::Refused("it may not shut the server down".into())),
+            b'.' => Err(Hangup::Done),
+            other => Err(Hangup::Refused(format!("{other:#04x} is no command"))),
+        }
+    }
+
+    /// The store's session of this client.
+    pub(super) fn begin(&mut self) -> Result<SessionId, Hangup> {
+        if let Some(id) = self.id {
+            return Ok(id);
+        }
+        // Once in a while the store writes down how many there were.
+        let store = &self.hub.store;
+        let id = tokio::task::block_in_place(|| store.session(SessionKind::DurusClient))?;
+        self.id = Some(id);
+        Ok(id)
+    }
+
+    async fn end(self) {
+        let Some(id) = self.id else {
+            return;
+        };
+        // It may wait for a commit that is being written.
+        let ended = tokio::task::spawn_blocking(move || self.hub.store.end_session(id)).await;
+        if let Ok(Err(error)) = ended {
+            tracing::warn!(%error, "a session could not be ended");
+        }
+    }
+
+    /// Whether the client knows what the commit `tid` wrote.
+    pub(super) fn knows(&self, tid: Tid) -> bool {
+        tid <= self.synced || self.own.contains(&tid)
+    }
+
+    pub(super) fn check_count(&self, count: u32) -> Result<(), Hangup> {
+        let limit = self.hub.settings.limits.request_objects_max;
+        match count <= limit {
+            true => Ok(()),
+            false => Err(Hangup::Refused(format!(
+                "it sends {count} objects, and {limit} are allowed"
+            ))),
+        }
+    }
+
+    /// `N` and `M`: OIDs for new objects.
+    fn new_oids(&mut self, count: u32, wire: &mut Wire) -> Result<(), Hangup> {
+        if self.hub.settings.read_only {
+            let why = "it asks a read-only server for OIDs";
+            return Err(Hangup::Refused(why.into()));
+        }
+        let id = self.begin()?;
+        let mut oids = Vec::with_capacity(count as usize);
+        // While there is no root every client may create it: one that got the OID may never do so.
+        if count > 0 && !self.has_root_oid && !self.hub.has_root()? {
+            self.has_root_oid = true;
+            oids.push(Oid::ROOT);
+        }
+        while let Some(left) = (count as usize)
+            .checked_sub(oids.len())
+            .filter(|left| *left > 0)
+        {
+            // Once in a while the store writes down how many there were.
+            let store = &self.hub.store;
+            let new = tokio::task::block_in_place(|| store.new_oids(id, left as u32))?;
+            oids.extend(new.into_iter().filter(|oid| *oid != Oid::ROOT));
+        }
+        oids.iter().for_each(|oid| put_u64(&mut wire.output, oid.0));
+        Ok(())
+    }
+
+    /// The answer to `S`, and the first to `C`: what has become invalid, and `more`.
+    pub(super) async fn tell_invalid(
+        &mut self,
+        more: Vec<Oid>,
+        wire: &mut Wire,
+    ) -> Result<(), Hangup> {
+        let mut invalid = more;
+        let hub = &self.hub;
+        let until = hub
+            .changes
+            .invalid(&hub.store, self.synced, &self.own, &mut invalid)?;
+        self.synced = until;
+        self.own.retain(|tid| *tid > until);
+        put_u32(&mut wire.output, invalid.len() as u32);
+        for oid in &invalid {
+            put_u64(&mut wire.output, oid.0);
+            wire.relieve().await?;
+        }
+        wire.flush().await
+    }
+
+    /// `P`: garbage goes by itself; what this client has not linked becomes garbage now.
+    async fn pack(&mut self, wire: &mut Wire) -> Result<(), Hangup> {
+        if let Some(id) = self.id {
+            let store = self.hub.store.clone();
+            // It may wait for a commit that is being written.
+            let _ = tokio::task::spawn_blocking(move || store.release(id)).await;
+        }
+        wire.output.push(OKAY);
+        Ok(())
+    }
+}

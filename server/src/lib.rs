@@ -1,0 +1,26 @@
+//! Durum's storage server: one store for many clients.
+//!
+//! It speaks Durus's protocol, version 1, so that clients of Durus work with it as they are, on TCP, on
+//! Unix-domain sockets and, on Linux, on abstract ones. Unlike Durus's own server it serves clients in
+//! parallel, does not wait for a slow one, keeps nothing for an idle one but its place in the log of
+//! changes, and collects garbage promptly; `docs/PROTOCOL.md` tells the protocol and the differences.
+//!
+//! [`Server`] runs on threads of its own over a [`LocalStore`](durum_core::store::LocalStore).
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod changes;
+mod durus;
+mod hangup;
+mod hub;
+mod listener;
+mod order;
+mod server;
+mod settings;
+mod stream;
+mod wire;
+
+pub use address::Address;
+pub use server::{Server, Stopper};
+pub use settings::{Limits, Settings};

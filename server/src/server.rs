@@ -1,0 +1,199 @@
+//! Listening, accepting, ending.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durum_core::store::{LocalStore, Store as _};
+use durum_core::{Error, ErrorKind, Result};
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, info, warn};
+
+use crate::address::Address;
+use crate::durus;
+use crate::hangup::Hangup;
+use crate::hub::Hub;
+use crate::listener::{Listener, Peer};
+use crate::settings::Settings;
+use crate::stream::Stream;
+use crate::wire::Wire;
+
+/// After a connection that could not be accepted, for want of descriptors say, the next try comes then.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A storage server that listens.
+///
+/// ```
+/// use std::sync::Arc;
+/// use durum_core::engine::Registry;
+/// use durum_memory::MemoryBackend;
+/// use durum_server::{Server, Settings};
+///
+/// let registry = Registry::new().with(MemoryBackend);
+/// let store = registry.create(&registry.parse_store("memory:")?)?;
+/// let settings = Settings {
+///     listen: vec!["127.0.0.1:0".parse()?],
+///     ..Settings::default()
+/// };
+/// let server = Server::bind(Arc::new(store), settings)?;
+/// println!("listening at {}", server.addresses()[0]);
+/// let stop = server.stopper();
+/// let thread = std::thread::spawn(move || server.run());
+/// stop.stop();
+/// thread.join().unwrap()?;
+/// # Ok::<(), durum_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    runtime: Runtime,
+    listeners: Vec<Listener>,
+    hub: Arc<Hub>,
+}
+
+/// Ends a server from another thread.
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<Hub>);
+
+impl Stopper {
+    /// Has the server finish what it has begun and end. Can be called more than once.
+    pub fn stop(&self) {
+        self.0.shutdown.send_replace(true);
+    }
+}
+
+impl Server {
+    /// Binds all addresses. Clients can connect from then on, and are served by [`Server::run`].
+    ///
+    /// # Errors
+    /// `Usage` for a bad address, `InUse` where somebody listens there.
+    pub fn bind(store: Arc<LocalStore>, settings: Settings) -> Result<Server> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("durum-server")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::io(error, "start the server"))?;
+        let listeners = {
+            let _runtime = runtime.enter();
+            let bound = settings.listen.iter().map(Listener::bind);
+            bound.collect::<Result<Vec<_>>>()?
+        };
+        let listeners: Vec<Listener> = listeners.into_iter().flatten().collect();
+        if listeners.is_empty() {
+            return Err(Error::new(ErrorKind::Usage, "start the server")
+                .because("there is no address to listen at"));
+        }
+        let hub = Arc::new(Hub::new(store, settings)?);
+        Ok(Server {
+            runtime,
+            listeners,
+            hub,
+        })
+    }
+
+    /// Where it listens, with the ports that the system has chosen.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.listeners
+            .iter()
+            .map(|one| one.address().clone())
+            .collect()
+    }
+
+    /// What ends it.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.hub.clone())
+    }
+
+    /// Serves clients until it is stopped: then requests that have begun are finished, for a limited time,
+    /// and everything committed is made durable.
+    ///
+    /// # Errors
+    /// Those of the last synchronization.
+    pub fn run(self) -> Result<()> {
+        let Server {
+            runtime,
+            listeners,
+            hub,
+        } = self;
+        runtime.block_on(serve(listeners, &hub));
+        // What is being written is finished.
+        runtime.shutdown_timeout(hub.settings.limits.shutdown_time_max);
+        match hub.settings.read_only || hub.store.is_poisoned() {
+            true => Ok(()),
+            false => hub.store.sync().map(drop),
+        }
+    }
+}
+
+async fn serve(listeners: Vec<Listener>, hub: &Arc<Hub>) {
+    let mut shutdown = hub.shutdown.subscribe();
+    let places = Arc::new(Semaphore::new(hub.settings.limits.connections_max));
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(listener, hub.clone(), places.clone()));
+    }
+    // It is never dropped before.
+    let _ = shutdown.wait_for(|ends| *ends).await;
+    let deadline = Instant::now() + hub.settings.limits.shutdown_time_max;
+    let mut connections = JoinSet::new();
+    while let Some(ended) = accepting.join_next().await {
+        if let Ok(served) = ended {
+            connections.spawn(finish(served));
+        }
+    }
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if timeout_at(deadline, finished).await.is_err() {
+        warn!("clients whose requests were not finished in time are cut off");
+    }
+}
+
+async fn finish(mut connections: JoinSet<()>) {
+    while connections.join_next().await.is_some() {}
+}
+
+/// Accepts connections until the server ends; those that are still served then.
+async fn accept(listener: Listener, hub: Arc<Hub>, places: Arc<Semaphore>) -> JoinSet<()> {
+    let mut shutdown = hub.shutdown.subscribe();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            _ = shutdown.wait_for(|ends| *ends) => return connections,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(address = %listener.address(), %error, "a connection could not be accepted");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        match places.clone().try_acquire_owned() {
+            Ok(place) => {
+                let hub = hub.clone();
+                connections.spawn(async move {
+                    converse(stream, peer, &hub).await;
+                    drop(place);
+                });
+            }
+            Err(_) => {
+                warn!(client = %peer, "refused: there are as many connections as there may be")
+            }
+        }
+    }
+}
+
+async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
+    debug!(client = %peer, "connected");
+    let mut wire = Wire::new(stream, hub.settings.limits.request_time_max);
+    let end = durus::serve(&mut wire, hub).await;
+    match end {
+        Hangup::Done | Hangup::Shutdown | Hangup::Io(_) => {
+            debug!(client = %peer, "disconnected: {end}");
+        }
+        Hangup::Store(_) => warn!(client = %peer, "cut off: {end}"),
+        Hangup::Late(_) | Hangup::Refused(_) => info!(client = %peer, "cut off: {end}"),
+    }
+}

@@ -1,0 +1,12 @@
+//! The storage server as a process: with real clients of Durus, with clients of a few lines that do what no
+//! real one does, and with signals.
+
+// Helpers panic as tests do.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod client;
+mod durus_clients;
+mod hostile;
+mod kit;
+mod operation;
+mod rules;
