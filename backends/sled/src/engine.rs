@@ -62,9 +62,14 @@ pub(crate) struct SledEngine {
 struct Synced {
     /// Files in `blobs` that were synced.
     blobs: HashSet<OsString>,
-    /// When `blobs` was last changed, if it was read long enough after that.
-    changed: Option<SystemTime>,
+    /// When `blobs` was last changed before it was synced.
+    changed: Changed,
+    /// The same of the directory that holds everything: sled puts files in place there, now and then.
+    dir_changed: Changed,
 }
+
+/// When a directory was last changed, if it was read long enough after that for a later change to show.
+type Changed = Option<SystemTime>;
 
 impl SledEngine {
     pub(crate) fn open(dir: &Path, options: &Options) -> Result<SledEngine> {
@@ -172,36 +177,18 @@ impl SledEngine {
         Ok(())
     }
 
-    /// Syncs what sled wrote: large values before the log that names them.
+    /// Syncs what sled wrote: large values before the log that names them. What has not changed is left out,
+    /// so that a commit without large values costs one sync.
     fn sync_files(&self) -> Result<()> {
         let tree = self.tree();
-        self.sync_blobs(&tree.dir.join(BLOBS))?;
-        sync(&tree.dir.join(FILE))?;
-        sync(&tree.dir)
-    }
-
-    fn sync_blobs(&self, blobs: &Path) -> Result<()> {
         let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = fs::metadata(blobs)
-            .and_then(|metadata| metadata.modified())
-            .during(SYNC, blobs)?;
-        if synced.changed == Some(changed) {
-            return Ok(());
+        sync_blobs(&tree.dir.join(BLOBS), &mut synced)?;
+        sync_data(&tree.dir.join(FILE))?;
+        let changed = changed(&tree.dir)?;
+        if synced.dir_changed != Some(changed) {
+            sync(&tree.dir)?;
+            synced.dir_changed = settled(changed);
         }
-        let mut present = HashSet::new();
-        for entry in fs::read_dir(blobs).during(SYNC, blobs)? {
-            let entry = entry.during(SYNC, blobs)?;
-            let name = entry.file_name();
-            if !synced.blobs.contains(&name) && !sync_if_present(&entry.path())? {
-                continue;
-            }
-            present.insert(name);
-        }
-        sync(blobs)?;
-        synced.blobs = present;
-        // A file that is added in the same tick as the last would leave the time as it is.
-        let settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
-        synced.changed = settled.then_some(changed);
         Ok(())
     }
 
@@ -331,6 +318,48 @@ pub(crate) fn sync_all(dir: &Path) -> Result<()> {
         sync(&folder)?;
     }
     Ok(())
+}
+
+/// Syncs the files of large values that are new.
+fn sync_blobs(blobs: &Path, synced: &mut Synced) -> Result<()> {
+    let changed = changed(blobs)?;
+    if synced.changed == Some(changed) {
+        return Ok(());
+    }
+    let mut present = HashSet::new();
+    for entry in fs::read_dir(blobs).during(SYNC, blobs)? {
+        let entry = entry.during(SYNC, blobs)?;
+        let name = entry.file_name();
+        if !synced.blobs.contains(&name) && !sync_if_present(&entry.path())? {
+            continue;
+        }
+        present.insert(name);
+    }
+    sync(blobs)?;
+    synced.blobs = present;
+    synced.changed = settled(changed);
+    Ok(())
+}
+
+/// When entries of the directory were last added or removed.
+fn changed(dir: &Path) -> Result<SystemTime> {
+    let metadata = fs::metadata(dir);
+    metadata
+        .and_then(|metadata| metadata.modified())
+        .during(SYNC, dir)
+}
+
+/// A file that is added in the same tick as the last would leave the time as it is.
+fn settled(changed: SystemTime) -> Changed {
+    let settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
+    settled.then_some(changed)
+}
+
+/// Syncs a file's bytes, and its length where that has changed.
+fn sync_data(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|file| file.sync_data())
+        .during(SYNC, path)
 }
 
 /// Syncs a file or directory.

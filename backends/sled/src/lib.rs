@@ -15,7 +15,7 @@
 //! - `process` flushes sled's buffers to the system.
 //! - `power` does that and then syncs, which sled does not (it calls `sync_file_range`, which neither
 //!   flushes the device's cache nor the file's size, and never syncs the files of large values): the
-//!   file `db`, new files in `blobs`, and the directories.
+//!   file `db`, new files in `blobs`, and the directories where they have changed.
 //!
 //! Opening a database takes two steps, so that the power may be lost in it; `recover.rs` tells why.
 //!
