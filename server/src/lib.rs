@@ -11,6 +11,7 @@
 
 mod address;
 mod changes;
+mod descriptors;
 mod durus;
 mod hangup;
 mod hub;

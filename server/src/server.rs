@@ -12,13 +12,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::address::Address;
-use crate::durus;
 use crate::hangup::Hangup;
 use crate::hub::Hub;
 use crate::listener::{Listener, Peer};
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::wire::Wire;
+use crate::{descriptors, durus};
 
 /// After a connection that could not be accepted, for want of descriptors say, the next try comes then.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -69,6 +69,7 @@ impl Server {
     /// # Errors
     /// `Usage` for a bad address, `InUse` where somebody listens there.
     pub fn bind(store: Arc<LocalStore>, settings: Settings) -> Result<Server> {
+        descriptors::allow(settings.limits.connections_max);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("durum-server")
             .enable_all()

@@ -111,6 +111,15 @@ impl Server {
         kill_process(Pid::from_raw(id as i32).unwrap(), signal).unwrap();
     }
 
+    /// Bytes of memory that the server has.
+    pub(crate) fn memory(&self) -> u64 {
+        let id = self.child.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// The exit code, once it has ended.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         let mut child = self.child.take().unwrap();

@@ -7,6 +7,7 @@
 mod client;
 mod durus_clients;
 mod hostile;
+mod idle;
 mod kit;
 mod operation;
 mod rules;
