@@ -19,6 +19,9 @@ pub(super) struct Config {
     pub(super) sessions: &'static [(Hold, bool)],
     pub(super) slices: &'static [Slice],
     pub(super) crashes: bool,
+    /// Whether after each transition all records are written anew, so that anchors are in them wherever they
+    /// can be, and none is out of date beneath a row of `referrers`: far fewer states.
+    pub(super) rewrites: bool,
     pub(super) check_floor: bool,
     /// Nothing else is checked than that nothing live is deleted or condemned.
     pub(super) only_safety: bool,
@@ -219,7 +222,7 @@ impl State {
         }
         self.undone(&next)?;
         next.collector.written();
-        next.normalize();
+        next.normalize(config);
         Ok(next)
     }
 
@@ -239,7 +242,11 @@ impl State {
         }
     }
 
-    fn normalize(&mut self) {
+    fn normalize(&mut self, config: &Config) {
+        // A draft notes which of its members have rows.
+        if config.rewrites && self.collector.draft_job().is_none() {
+            self.tables.rewrite();
+        }
         let draft = self.collector.draft_job();
         let new = self.tables.renumber(draft);
         let job = self.tables.job_state();
@@ -373,7 +380,7 @@ impl State {
         for _ in 0..500 {
             let progress = self.collect(config, slice)?;
             let done = progress == Progress::Quiet;
-            self.normalize();
+            self.normalize(config);
             if done {
                 let alive = self.tables.reach(1 | self.tables.pinned());
                 let clean = self.tables.exists == alive && !self.collector.has_search();

@@ -166,6 +166,21 @@ impl Tables {
         }
     }
 
+    /// Writes all records that are not condemned anew: their anchors go there, and rows that say no more than
+    /// that go.
+    pub(super) fn rewrite(&mut self) {
+        for oid in oids(self.exists & !self.condemned) {
+            let index = oid.0 as usize;
+            let links = self.links(oid);
+            let plain = links.pins == 0 && links.inline == mask(unpack(links.anchor));
+            self.record_anchor[index] = if plain { links.anchor } else { 0 };
+            if plain {
+                self.rows &= !bit(oid);
+                self.row[index] = Row::default();
+            }
+        }
+    }
+
     fn set_condemned_rows(&mut self, mut rows: Vec<(u8, Mask)>) {
         rows.sort_by_key(|(job, set)| (*job, set.trailing_zeros()));
         assert!(rows.len() <= CONDEMNED_ROWS, "too many rows of drafts");
