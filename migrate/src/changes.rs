@@ -10,6 +10,7 @@ use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use crate::durus::{DurusFile, DurusObject};
 use crate::input::{SORT_BYTES, Writers};
+use crate::options::StopWatch;
 use crate::source::{Files, Source};
 use crate::zodb::ZodbFile;
 
@@ -26,7 +27,13 @@ pub(crate) struct Round {
 impl Source {
     /// Looks at the source anew, for what was committed after `since`, if it knows commits, or else since
     /// it was looked at last; where `since` is none, for what there is. Sorts in about `memory_bytes`.
-    pub(crate) fn renew(&mut self, since: Option<Tid>, memory_bytes: usize) -> Result<Round> {
+    pub(crate) fn renew(
+        &mut self,
+        since: Option<Tid>,
+        memory_bytes: usize,
+        watch: &StopWatch,
+    ) -> Result<Round> {
+        let open = (Writers::Tolerated, watch);
         let mut sorter = PairSorter::new(None, memory_bytes);
         let mut add = |oid: Oid| sorter.push(oid.0, 0);
         // In this order: what was written before nobody writes any more is seen.
@@ -51,7 +58,7 @@ impl Source {
                     return Err(Error::new(ErrorKind::Unsupported, "follow the source"));
                 };
                 let now = again(is_last, &|| {
-                    DurusFile::open_among(Writers::Tolerated, &path, None, SORT_BYTES)
+                    DurusFile::open_among(open, &path, None, SORT_BYTES)
                 })?;
                 let known = now.changes_since(file, &mut add)?;
                 *file = now;
@@ -60,7 +67,7 @@ impl Source {
             Files::Zodb(file) => {
                 let path = file.input().path().to_path_buf();
                 let now = again(is_last, &|| {
-                    ZodbFile::open_among(Writers::Tolerated, &path, None, SORT_BYTES)
+                    ZodbFile::open_among(open, &path, None, SORT_BYTES)
                 })?;
                 let known = now.changes_since(file, &mut add)?;
                 *file = now;

@@ -119,7 +119,9 @@ impl<'a> Follower<'a> {
         self.progress.begin("follow", None);
         loop {
             let begin = Instant::now();
-            let round = self.source.renew(since, self.options.sort_bytes())?;
+            let round = self
+                .source
+                .renew(since, self.options.sort_bytes(), self.watch)?;
             let (marks, is_last) = (self.source.marks()?, round.is_last);
             let changed = self.follow(round, marks)?;
             since = Some(marks.0);

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use durum_core::{Error, ErrorKind, IoResultExt, Oid, Result};
 
+use crate::options::StopWatch;
+
 /// An open file whose size is known.
 #[derive(Debug)]
 pub(crate) struct Input {
@@ -15,11 +17,12 @@ pub(crate) struct Input {
     len: u64,
     state: State,
     doing: &'static str,
+    watch: StopWatch,
 }
 
 impl Input {
-    /// Opens a file for reading; `doing` is for errors.
-    pub(crate) fn open(path: &Path, doing: &'static str) -> Result<Input> {
+    /// Opens a file for reading; `doing` is for errors. `watch` ends what goes through the whole of it.
+    pub(crate) fn open(path: &Path, doing: &'static str, watch: &StopWatch) -> Result<Input> {
         // Asked before opening: to open a named pipe is to wait for a writer.
         if !std::fs::metadata(path).during(doing, path)?.is_file() {
             return Err(Error::new(ErrorKind::Unreadable, doing)
@@ -34,6 +37,7 @@ impl Input {
             len: metadata.len(),
             state: State::of(&metadata),
             doing,
+            watch: watch.clone(),
         })
     }
 
@@ -174,6 +178,7 @@ pub(crate) struct Window<'i> {
     input: &'i Input,
     bytes: Vec<u8>,
     start: u64,
+    watched: bool,
 }
 
 impl<'i> Window<'i> {
@@ -182,6 +187,15 @@ impl<'i> Window<'i> {
             input,
             bytes: Vec::new(),
             start: 0,
+            watched: false,
+        }
+    }
+
+    /// A window for going through the whole file, of which nothing is kept when it is ended before.
+    pub(crate) fn watched(input: &'i Input) -> Window<'i> {
+        Window {
+            watched: true,
+            ..Window::new(input)
         }
     }
 
@@ -207,6 +221,9 @@ impl<'i> Window<'i> {
         }
         let held_end = self.start + self.bytes.len() as u64;
         if at < self.start || end.is_some_and(|end| end > held_end) {
+            if self.watched {
+                self.input.watch.check()?;
+            }
             let onwards = at >= self.start && at - self.start < NEAR_BYTES;
             let take = if onwards { FAR_BYTES } else { JUMP_BYTES };
             let left = usize::try_from(self.input.len - at).unwrap_or(usize::MAX);
@@ -233,3 +250,28 @@ const NEAR_BYTES: u64 = 512 << 10;
 
 /// Memory for sorting what a file holds, where none is given.
 pub(crate) const SORT_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::options::MigrateOptions;
+
+    #[test]
+    fn going_through_a_whole_file_is_ended() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().write_all_at(&[1; 1000], 0).unwrap();
+        let options = MigrateOptions {
+            stop: Arc::new(AtomicBool::new(true)),
+            ..MigrateOptions::default()
+        };
+        let watch = StopWatch::start(&options);
+        let input = Input::open(file.path(), "read the file", &watch).unwrap();
+        let ended = Window::watched(&input).number(0, 8).unwrap_err();
+        assert_eq!(ended.kind(), ErrorKind::Interrupted);
+        // A single object is still read.
+        assert!(Window::new(&input).number(0, 8).unwrap().is_some());
+    }
+}

@@ -111,7 +111,7 @@ impl Default for MigrateOptions {
 }
 
 /// Says when a migration has to stop.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct StopWatch {
     stop: Arc<AtomicBool>,
     end: Option<Instant>,

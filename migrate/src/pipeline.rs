@@ -115,7 +115,7 @@ pub fn migrate(
     options: &MigrateOptions,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
-    let open = || Source::open(registry, source, options.follow);
+    let open = |watch: &_| Source::open(registry, source, options.follow, watch);
     migrate_from(registry, &open, destination, options, progress).map_err(tell_of_room)
 }
 
@@ -137,13 +137,13 @@ pub fn migrate_open(
         follow: true,
         ..options.clone()
     };
-    let open = || Source::of_store(source.clone(), still.clone(), true);
+    let open = |_: &_| Source::of_store(source.clone(), still.clone(), true);
     migrate_from(registry, &open, destination, &options, progress).map_err(tell_of_room)
 }
 
 fn migrate_from(
     registry: &Registry,
-    open: &dyn Fn() -> Result<Source>,
+    open: &dyn Fn(&StopWatch) -> Result<Source>,
     destination: &Location,
     options: &MigrateOptions,
     progress: &dyn Progress,
@@ -151,7 +151,7 @@ fn migrate_from(
     Destination::check(destination)?;
     follow::check(destination, options)?;
     let (watch, clock) = (StopWatch::start(options), Clock::start());
-    let mut source = open()?;
+    let mut source = open(&watch).map_err(nothing_copied)?;
     if options.reachable_only {
         progress.begin("walk", None);
         clock.end(|phases| &mut phases.open);

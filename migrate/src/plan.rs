@@ -9,7 +9,7 @@ use durum_core::{Error, ErrorKind, Result};
 use crate::destination::{Destination, at_fault, take_up};
 use crate::follow;
 use crate::note::Note;
-use crate::options::MigrateOptions;
+use crate::options::{MigrateOptions, StopWatch};
 use crate::source::{Source, no_server};
 
 /// What a migration would do, and whether there is room for it.
@@ -45,7 +45,7 @@ pub fn plan(
     destination: &Location,
     options: &MigrateOptions,
 ) -> Result<Plan> {
-    let mut source = Source::open(registry, source, options.follow)?;
+    let mut source = Source::open(registry, source, options.follow, &StopWatch::start(options))?;
     follow::check(destination, options)?;
     if options.reachable_only {
         source.only_reachable(options.sort_bytes(), &|| Ok(()))?;

@@ -13,6 +13,7 @@ use durum_core::{Error, ErrorKind, IoResultExt as _, Oid, Result, Tid};
 
 use crate::durus::{DurusFile, DurusObject};
 use crate::input::{SORT_BYTES, Writers};
+use crate::options::StopWatch;
 use crate::parcel::Parcel;
 use crate::rejects::is_of_an_object;
 use crate::reuse::Spare;
@@ -50,11 +51,17 @@ pub(crate) type Send<'a> = dyn FnMut(Parcel) -> bool + 'a;
 impl Source {
     /// Opens a source, which nobody can write to from then on. One that is to be followed may be written to:
     /// see [`Source::take_over`].
-    pub(crate) fn open(registry: &Registry, location: &Location, followed: bool) -> Result<Source> {
+    pub(crate) fn open(
+        registry: &Registry,
+        location: &Location,
+        followed: bool,
+        watch: &StopWatch,
+    ) -> Result<Source> {
         let writers = match followed {
             true => Writers::Tolerated,
             false => Writers::Refused,
         };
+        let how = (writers, watch);
         let files = match location {
             Location::Store(settings) => {
                 let store = registry.open(&settings.clone().without_collection())?;
@@ -66,10 +73,10 @@ impl Source {
                 );
             }
             Location::DurusFile { path, .. } => {
-                Files::Durus(DurusFile::open_among(writers, path, None, SORT_BYTES)?)
+                Files::Durus(DurusFile::open_among(how, path, None, SORT_BYTES)?)
             }
             Location::ZodbFile { path } => {
-                Files::Zodb(ZodbFile::open_among(writers, path, None, SORT_BYTES)?)
+                Files::Zodb(ZodbFile::open_among(how, path, None, SORT_BYTES)?)
             }
             Location::Server { .. } => return Err(no_server(location)),
         };

@@ -9,6 +9,7 @@ use super::record::Layout;
 use super::scanned::{ScannedFile, ScannedObjects};
 use super::{DurusObject, Format, READ};
 use crate::input::{Input, SORT_BYTES, Window, Writers};
+use crate::options::StopWatch;
 
 /// An open Durus file.
 ///
@@ -51,18 +52,23 @@ impl DurusFile {
         scratch: Option<&Path>,
         memory_bytes: usize,
     ) -> Result<DurusFile> {
-        DurusFile::open_among(Writers::Refused, path.as_ref(), scratch, memory_bytes)
+        DurusFile::open_among(
+            (Writers::Refused, &StopWatch::default()),
+            path.as_ref(),
+            scratch,
+            memory_bytes,
+        )
     }
 
     /// As [`open_with`](DurusFile::open_with), perhaps while Durus has it open: then the transactions that
     /// are there so far are read.
     pub(crate) fn open_among(
-        writers: Writers,
+        (writers, watch): (Writers, &StopWatch),
         path: &Path,
         scratch: Option<&Path>,
         memory_bytes: usize,
     ) -> Result<DurusFile> {
-        let input = Input::open(path, READ)?;
+        let input = Input::open(path, READ, watch)?;
         let layout = match detect(&input)? {
             Format::Shelf => Layout::Shelf,
             Format::Dfs20 => Layout::Dfs20,

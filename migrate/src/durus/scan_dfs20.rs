@@ -13,7 +13,7 @@ use crate::input::{Input, Window};
 
 /// Passes all entries to `found`; gives the end of the last whole transaction.
 pub(super) fn scan(input: &Input, found: &mut Found) -> Result<u64> {
-    let mut window = Window::new(input);
+    let mut window = Window::watched(input);
     let header_end = Format::Dfs20.magic().len() as u64 + 8;
     let index_at = window.number(header_end - 8, 8)?.unwrap_or_default();
     if index_at == 0 {

@@ -18,7 +18,7 @@ use crate::input::{Input, Window};
 
 /// Passes all entries to `found`; gives the map, and the end of the last whole transaction.
 pub(super) fn scan(input: &Input, found: &mut Found) -> Result<(OffsetMap, u64)> {
-    let mut window = Window::new(input);
+    let mut window = Window::watched(input);
     let start = Format::Shelf.magic().len() as u64;
     let first_end = match extent(&mut window, start)? {
         Ok(end) => end,

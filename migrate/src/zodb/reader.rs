@@ -13,6 +13,7 @@ use super::{READ, scan};
 use crate::durus::DurusObject;
 use crate::input::{Input, SORT_BYTES, Window, Writers, lock_shared, of_object};
 use crate::offsets::{BEYOND, OffsetCursor, OffsetIndex};
+use crate::options::StopWatch;
 
 /// An open FileStorage file.
 ///
@@ -62,18 +63,23 @@ impl ZodbFile {
         scratch: Option<&Path>,
         memory_bytes: usize,
     ) -> Result<ZodbFile> {
-        ZodbFile::open_among(Writers::Refused, path.as_ref(), scratch, memory_bytes)
+        ZodbFile::open_among(
+            (Writers::Refused, &StopWatch::default()),
+            path.as_ref(),
+            scratch,
+            memory_bytes,
+        )
     }
 
     /// As [`open_with`](ZodbFile::open_with), perhaps while ZODB has it open: then what it has finished so
     /// far is read.
     pub(crate) fn open_among(
-        writers: Writers,
+        (writers, watch): (Writers, &StopWatch),
         path: &Path,
         scratch: Option<&Path>,
         memory_bytes: usize,
     ) -> Result<ZodbFile> {
-        let mut input = Input::open(path, READ)?;
+        let mut input = Input::open(path, READ, watch)?;
         let lock = match writers {
             Writers::Refused => lock(path, &input)?,
             Writers::Tolerated => None,

@@ -14,7 +14,7 @@ use crate::input::{Input, Window};
 
 /// Passes all records to `found`; gives the end of the last whole transaction.
 pub(super) fn scan(input: &Input, found: &mut Found) -> Result<u64> {
-    let mut window = Window::new(input);
+    let mut window = Window::watched(input);
     let mut at = MAGIC_BYTES;
     while at < input.len() {
         match extent(&mut window, at)? {
