@@ -142,7 +142,7 @@ fn tids_from(
     let mut scan = snapshot.scan_stored(*from)?;
     while let Some((oid, bytes)) = scan.next()? {
         // One that is damaged is looked at.
-        let record = Record::parse_unverified(oid, bytes).ok();
+        let record = Record::parse(oid, bytes).ok();
         show(oid, record.map(|record| record.tid))?;
         *from = oid.next();
     }

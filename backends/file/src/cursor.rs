@@ -46,6 +46,30 @@ impl<'a> FileCursor<'a> {
         })
     }
 
+    /// Shows the rows that are left, for as long as `visit` says that it goes on; whether it went on to the
+    /// end. Values are not verified.
+    pub(crate) fn walk(&mut self, visit: &mut dyn FnMut(Key, &[u8]) -> bool) -> Result<bool> {
+        let table = self.table;
+        while let Some((key, entry)) = self.next_place()? {
+            let named = |error| of_row(error, table, key);
+            let segment = self.segment_of(entry).map_err(named)?;
+            let more = segment.with_unverified(entry, (table, key), |value| visit(key, value));
+            if !more.map_err(named)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The segment in which `entry` lies.
+    #[inline]
+    fn segment_of(&mut self, entry: Entry) -> Result<&'a Segment> {
+        match self.segment {
+            Some(last) if last.number == entry.segment() => Ok(last),
+            _ => Ok(self.segment.insert(self.state.segment(entry)?)),
+        }
+    }
+
     /// The next row's key and place. A recent change hides what the index says.
     #[inline]
     pub(crate) fn next_place(&mut self) -> Result<Option<(Key, Entry)>> {
@@ -84,12 +108,7 @@ impl Cursor for FileCursor<'_> {
         };
         let table = self.table;
         let named = |error| of_row(error, table, key);
-        let segment = match self.segment {
-            Some(last) if last.number == entry.segment() => last,
-            _ => self
-                .segment
-                .insert(self.state.segment(entry).map_err(named)?),
-        };
+        let segment = self.segment_of(entry).map_err(named)?;
         let (bytes, front) = segment.op_bytes(entry).map_err(named)?;
         self.bytes = bytes;
         match parse_rest(&self.bytes, &front).and_then(|op| value_of(&op, table, key)) {

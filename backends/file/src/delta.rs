@@ -127,7 +127,7 @@ impl Node {
                     }
                     Err(at) => entries.insert(at, (key, value)),
                 }
-                (true, split(entries, Node::Leaf))
+                (true, split(entries, LEAF_LENGTH_MAX, Node::Leaf))
             }
             Node::Inner(children) => {
                 let at = child_of(children, key);
@@ -138,7 +138,7 @@ impl Node {
                 if let Some(right) = right {
                     children.insert(at + 1, right);
                 }
-                (added, split(children, Node::Inner))
+                (added, split(children, NODE_LENGTH_MAX, Node::Inner))
             }
         }
     }
@@ -147,10 +147,10 @@ impl Node {
     fn append(&mut self, entries: &[(Key, u64)]) -> (usize, Option<(Key, Arc<Node>)>) {
         match self {
             Node::Leaf(list) => {
-                let room = (NODE_LENGTH_MAX + 1).saturating_sub(list.len());
+                let room = (LEAF_LENGTH_MAX + 1).saturating_sub(list.len());
                 let taken = entries.get(..room).unwrap_or(entries);
                 list.extend_from_slice(taken);
-                (taken.len(), split(list, Node::Leaf))
+                (taken.len(), split(list, LEAF_LENGTH_MAX, Node::Leaf))
             }
             Node::Inner(children) => {
                 let Some((_, child)) = children.last_mut() else {
@@ -158,7 +158,7 @@ impl Node {
                 };
                 let (taken, right) = Arc::make_mut(child).append(entries);
                 children.extend(right);
-                (taken, split(children, Node::Inner))
+                (taken, split(children, NODE_LENGTH_MAX, Node::Inner))
             }
         }
     }
@@ -173,8 +173,12 @@ fn grow(root: &mut Arc<Node>, split: Option<(Key, Arc<Node>)>) {
 }
 
 /// Splits a list that has grown too long. Nodes are left full where keys arrive in ascending order.
-fn split<T>(list: &mut Vec<(Key, T)>, node: fn(Vec<(Key, T)>) -> Node) -> Option<(Key, Arc<Node>)> {
-    if list.len() <= NODE_LENGTH_MAX {
+fn split<T>(
+    list: &mut Vec<(Key, T)>,
+    length_max: usize,
+    node: fn(Vec<(Key, T)>) -> Node,
+) -> Option<(Key, Arc<Node>)> {
+    if list.len() <= length_max {
         return None;
     }
     let right = list.split_off(list.len() * 7 / 8);
@@ -211,8 +215,11 @@ impl Iterator for DeltaIter<'_> {
     }
 }
 
-/// Entries of a node. Small, since a commit copies the nodes on its paths.
+/// Entries of a node. Small, since a commit copies the nodes on its paths that a snapshot shares.
 const NODE_LENGTH_MAX: usize = 64;
+
+/// Entries of a leaf. Smaller still: of many commits each changes other leaves, under the same few nodes.
+const LEAF_LENGTH_MAX: usize = 24;
 
 /// About what an entry takes in memory, in bytes.
 pub(crate) const ENTRY_BYTES: u64 = 40;

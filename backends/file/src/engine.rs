@@ -7,7 +7,9 @@ use durum_core::engine::{Durability, Engine, EngineSnapshot, EngineStats, Op, Re
 use durum_core::{Error, Result};
 
 use crate::config::Config;
+use crate::error::poisoned;
 use crate::hold::Hold;
+use crate::log::Placed;
 use crate::seam::FileSystem;
 use crate::snapshot::FileSnapshot;
 use crate::state::State;
@@ -17,15 +19,16 @@ use crate::writer::Writer;
 #[derive(Debug)]
 pub(crate) struct FileEngine {
     writer: Mutex<Writer>,
-    /// What new snapshots see. The lock is held to copy a pointer, never while reading.
-    published: Mutex<Arc<State>>,
+    /// What new snapshots see. The lock is held to copy a pointer, or while a small batch is noted, never
+    /// while anything is read. There is none only where noting a batch has panicked.
+    published: Mutex<Option<Arc<State>>>,
 }
 
 impl FileEngine {
     /// Opens the files in `dir`, or makes them.
     pub(crate) fn open(fs: &Arc<dyn FileSystem>, dir: &Path, config: Config) -> Result<FileEngine> {
         let writer = crate::recover::open(fs, dir, config).map_err(named)?;
-        let published = Mutex::new(Arc::new(writer.state.clone()));
+        let published = Mutex::new(Some(Arc::new(writer.state.clone())));
         Ok(FileEngine {
             writer: Mutex::new(writer),
             published,
@@ -36,7 +39,7 @@ impl FileEngine {
     pub(crate) fn keep(&self, hold: Arc<Hold>) {
         let mut writer = lock(&self.writer);
         writer.state.hold = Some(hold);
-        *lock(&self.published) = Arc::new(writer.state.clone());
+        *lock(&self.published) = Some(Arc::new(writer.state.clone()));
     }
 
     /// Runs `change`, then shows what is there now to new snapshots.
@@ -44,12 +47,32 @@ impl FileEngine {
         let mut writer = lock(&self.writer);
         let result = change(&mut writer).map_err(named);
         // Also after a failure: part of a reclaim may have been done.
-        let state = Arc::new(writer.state.clone());
-        let old = std::mem::replace(&mut *lock(&self.published), state);
-        writer.holes.retire(&old);
-        drop(old);
-        writer.punch();
+        self.publish(&mut writer);
         result
+    }
+
+    /// Shows the writer's state to new snapshots.
+    fn publish(&self, writer: &mut Writer) {
+        let state = Arc::new(writer.state.clone());
+        let old = lock(&self.published).replace(state);
+        retire(writer, old);
+    }
+
+    /// Notes where the rows of a batch are, and shows them. Recent changes that a snapshot shares are copied
+    /// when they change; the published state is dropped before, so that where nobody has taken a snapshot
+    /// nothing is shared.
+    fn show_batch(&self, writer: &mut Writer, ops: &[Op<'_>], placed: Placed) {
+        if ops.len() > NOTED_MAX {
+            writer.note_batch(ops, placed);
+            return self.publish(writer);
+        }
+        let mut published = lock(&self.published);
+        let old = published.take().map(|old| Arc::downgrade(&old));
+        writer.note_batch(ops, placed);
+        *published = Some(Arc::new(writer.state.clone()));
+        drop(published);
+        writer.holes.retire(old.unwrap_or_default());
+        writer.punch();
     }
 
     #[cfg(test)]
@@ -60,12 +83,20 @@ impl FileEngine {
 
 impl Engine for FileEngine {
     fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>> {
-        let state = Arc::clone(&lock(&self.published));
+        let state = lock(&self.published).clone();
+        let state = state.ok_or_else(|| named(poisoned("take a snapshot")))?;
         Ok(Box::new(FileSnapshot::new(state)))
     }
 
     fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
-        self.write(|writer| writer.apply(ops, durability))
+        let mut writer = lock(&self.writer);
+        let written = writer.write_batch(ops, durability).map_err(named);
+        match written {
+            Ok(Some(placed)) => self.show_batch(&mut writer, ops, placed),
+            // The batch may have begun with a checkpoint.
+            _ => self.publish(&mut writer),
+        }
+        written.map(|_| durability)
     }
 
     fn sync(&self) -> Result<Durability> {
@@ -97,6 +128,17 @@ impl Drop for FileEngine {
             let _ = writer.checkpoint();
         }
     }
+}
+
+/// Batches of more operations than these are noted while snapshots can be taken.
+const NOTED_MAX: usize = 4096;
+
+/// Lets go of a state that was shown to new snapshots up to now.
+fn retire(writer: &mut Writer, old: Option<Arc<State>>) {
+    let weak = old.as_ref().map(Arc::downgrade).unwrap_or_default();
+    drop(old);
+    writer.holes.retire(weak);
+    writer.punch();
 }
 
 fn named(error: Error) -> Error {

@@ -13,8 +13,8 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Weak;
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Weak};
 
 use crate::log::{Entry, FRONT_BYTES, Known, LARGE_BYTES, Place, hole_of_op};
 use crate::state::State;
@@ -50,17 +50,17 @@ impl Holes {
     }
 
     /// Notes that `old` was the newest state up to now.
-    pub(crate) fn retire(&mut self, old: &Arc<State>) {
+    pub(crate) fn retire(&mut self, old: Weak<State>) {
         let fresh = std::mem::take(&mut self.fresh);
         if let Some((state, dead)) = self.shown.back_mut()
             && state.strong_count() == 0
         {
             // Waiting for one more state does no harm, and keeps the list as short as that of snapshots.
-            *state = Arc::downgrade(old);
+            *state = old;
             dead.extend(fresh);
             return;
         }
-        self.shown.push_back((Arc::downgrade(old), fresh));
+        self.shown.push_back((old, fresh));
     }
 
     /// Takes out what can be given up.

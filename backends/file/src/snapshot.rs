@@ -32,6 +32,25 @@ impl EngineSnapshot for FileSnapshot {
         Ok(true)
     }
 
+    fn get_unverified(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let Some(entry) = self.state.find(table, key)? else {
+            return Ok(false);
+        };
+        let segment = self.state.segment(entry);
+        let read = segment.and_then(|it| it.with_unverified(entry, (table, key), visit));
+        read.map_err(|error| of_row(error, table, key))?;
+        Ok(true)
+    }
+
+    fn walk(
+        &self,
+        table: Table,
+        from: Key,
+        visit: &mut dyn FnMut(Key, &[u8]) -> bool,
+    ) -> Result<bool> {
+        FileCursor::new(&self.state, table, from)?.walk(visit)
+    }
+
     fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>> {
         Ok(Box::new(FileCursor::new(&self.state, table, from)?))
     }

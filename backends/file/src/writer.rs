@@ -51,8 +51,13 @@ pub(crate) struct Unreadable {
 }
 
 impl Writer {
-    /// Applies a batch; see [`durum_core::engine::Engine::apply`].
-    pub(crate) fn apply(&mut self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
+    /// Writes a batch to the log; see [`durum_core::engine::Engine::apply`]. Where it changes anything it is
+    /// still to be noted where its rows are: [`Writer::note_batch`].
+    pub(crate) fn write_batch(
+        &mut self,
+        ops: &[Op<'_>],
+        durability: Durability,
+    ) -> Result<Option<Placed>> {
         self.log.check()?;
         check_sizes(ops)?;
         if self.state.delta_bytes() >= self.config.checkpoint_bytes {
@@ -72,16 +77,14 @@ impl Writer {
             self.frame.push(content, prior)?;
         }
         let power = durability == Durability::Power;
-        if self.frame.count() > 0 {
-            let placed = self.append(power)?;
-            if power {
-                self.log.sync()?;
-            }
-            self.note_batch(ops, placed);
-        } else if power {
+        let placed = match self.frame.count() {
+            0 => None,
+            _ => Some(self.append(power)?),
+        };
+        if power {
             self.log.sync()?;
         }
-        Ok(durability)
+        Ok(placed)
     }
 
     /// Writes the frame to the log, and keeps the list of segments.
@@ -137,7 +140,7 @@ impl Writer {
 
     /// Notes where the operations of a batch came to lie. Those that changed nothing were left out of
     /// the frame.
-    fn note_batch(&mut self, ops: &[Op<'_>], placed: Placed) {
+    pub(crate) fn note_batch(&mut self, ops: &[Op<'_>], placed: Placed) {
         let mut places = self.frame.places().iter();
         let mut run = Run::default();
         for (op, prior) in ops.iter().zip(&self.priors) {

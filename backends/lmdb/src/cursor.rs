@@ -34,18 +34,36 @@ impl<'a> LmdbCursor<'a> {
             rows: Some(rows),
         })
     }
+
+    /// Shows the rows that are left, for as long as `visit` says that it goes on; whether it went on to the
+    /// end.
+    pub(crate) fn walk(self, visit: &mut dyn FnMut(Key, &[u8]) -> bool) -> Result<bool> {
+        for row in self.rows.into_iter().flatten() {
+            let (key, value) = row_of(self.table, row)?;
+            if !visit(key, value) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A row that LMDB has read.
+#[inline]
+fn row_of<'a>(table: Table, row: heed::Result<(&[u8], &'a [u8])>) -> Result<(Key, &'a [u8])> {
+    const NEXT: &str = "move a cursor";
+    let (key, value) = row.map_err(|error| convert(error, NEXT))?;
+    let key = Key::from_bytes(table, key)
+        .ok_or_else(|| Error::damaged(NEXT, "a key has a wrong length"))?;
+    Ok((key, value))
 }
 
 impl Cursor for LmdbCursor<'_> {
     fn next(&mut self) -> Result<Option<(Key, &[u8])>> {
-        const NEXT: &str = "move a cursor";
         let Some(row) = self.rows.as_mut().and_then(Iterator::next) else {
             self.rows = None;
             return Ok(None);
         };
-        let (key, value) = row.map_err(|error| convert(error, NEXT))?;
-        let key = Key::from_bytes(self.table, key)
-            .ok_or_else(|| Error::damaged(NEXT, "a key has a wrong length"))?;
-        Ok(Some((key, value)))
+        row_of(self.table, row).map(Some)
     }
 }

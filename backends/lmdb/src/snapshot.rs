@@ -60,6 +60,16 @@ impl EngineSnapshot for LmdbSnapshot {
         Ok(value.is_some())
     }
 
+    fn walk(
+        &self,
+        table: Table,
+        from: Key,
+        visit: &mut dyn FnMut(Key, &[u8]) -> bool,
+    ) -> Result<bool> {
+        let rows = self.environment.rows(table)?;
+        LmdbCursor::open(&self.transaction, table, rows, from)?.walk(visit)
+    }
+
     fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>> {
         let rows = self.environment.rows(table)?;
         Ok(Box::new(LmdbCursor::open(

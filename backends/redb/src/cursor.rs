@@ -1,5 +1,7 @@
 //! A cursor over the rows of a table.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use durum_core::engine::{Cursor, Key, Table};
 use durum_core::{Error, Result};
 use redb::{AccessGuard, Range};
@@ -31,6 +33,43 @@ impl<'a, const N: usize> RedbCursor<'a, N> {
             value: None,
         }
     }
+
+    /// Shows the rows that are left, for as long as `visit` says that it goes on; whether it went on to the
+    /// end.
+    pub(crate) fn walk(&mut self, visit: &mut dyn FnMut(Key, &[u8]) -> bool) -> Result<bool> {
+        let (rows, table) = (&mut self.rows, self.table);
+        let (mut more, mut bad_key, mut panic) = (true, false, None);
+        self.base.guard(NEXT, || {
+            for row in rows {
+                let (key, value) = row?;
+                let (key, value) = (Key::from_bytes(table, key.value()), value.value());
+                let Some(key) = key else {
+                    bad_key = true;
+                    break;
+                };
+                // A panic of the caller's says nothing about the database.
+                match catch_unwind(AssertUnwindSafe(|| visit(key, value))) {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(caught) => panic = Some(caught),
+                }
+                more = false;
+                break;
+            }
+            Ok(())
+        })?;
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+        match bad_key {
+            true => Err(damaged_key()),
+            false => Ok(more),
+        }
+    }
+}
+
+fn damaged_key() -> Error {
+    Error::damaged(NEXT, "a key has a wrong length").with_engine(NAME)
 }
 
 impl<const N: usize> Cursor for RedbCursor<'_, N> {
@@ -47,8 +86,7 @@ impl<const N: usize> Cursor for RedbCursor<'_, N> {
         let Some((key, value)) = row else {
             return Ok(None);
         };
-        let key =
-            key.ok_or_else(|| Error::damaged(NEXT, "a key has a wrong length").with_engine(NAME))?;
+        let key = key.ok_or_else(damaged_key)?;
         let value = self.value.insert(value);
         Ok(Some((key, value.value())))
     }

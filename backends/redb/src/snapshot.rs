@@ -12,6 +12,8 @@ use crate::base::{Base, pair, single};
 use crate::cursor::RedbCursor;
 use crate::write::array;
 
+const OPEN_CURSOR: &str = "open a cursor";
+
 /// A table of a snapshot.
 enum OpenTable {
     Single(ReadOnlyTable<&'static [u8; 8], &'static [u8]>),
@@ -53,6 +55,19 @@ impl RedbSnapshot {
         })?;
         Ok(cell.get_or_init(|| open))
     }
+
+    fn rows_from<const N: usize>(
+        &self,
+        rows: &ReadOnlyTable<&'static [u8; N], &'static [u8]>,
+        table: Table,
+        from: Key,
+    ) -> Result<RedbCursor<'_, N>> {
+        let from: [u8; N] = array(table, from);
+        let range = self
+            .base
+            .guard(OPEN_CURSOR, || Ok(rows.range::<&[u8; N]>(&from..)?))?;
+        Ok(RedbCursor::new(&self.base, table, range))
+    }
 }
 
 impl EngineSnapshot for RedbSnapshot {
@@ -77,24 +92,22 @@ impl EngineSnapshot for RedbSnapshot {
         Ok(found.is_some())
     }
 
+    fn walk(
+        &self,
+        table: Table,
+        from: Key,
+        visit: &mut dyn FnMut(Key, &[u8]) -> bool,
+    ) -> Result<bool> {
+        match self.table(table, OPEN_CURSOR)? {
+            OpenTable::Single(rows) => self.rows_from(rows, table, from)?.walk(visit),
+            OpenTable::Pair(rows) => self.rows_from(rows, table, from)?.walk(visit),
+        }
+    }
+
     fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>> {
-        const OPEN: &str = "open a cursor";
-        let rows = self.table(table, OPEN)?;
-        Ok(match rows {
-            OpenTable::Single(rows) => {
-                let from: [u8; 8] = array(table, from);
-                let range = self
-                    .base
-                    .guard(OPEN, || Ok(rows.range::<&[u8; 8]>(&from..)?))?;
-                Box::new(RedbCursor::new(&self.base, table, range))
-            }
-            OpenTable::Pair(rows) => {
-                let from: [u8; 16] = array(table, from);
-                let range = self
-                    .base
-                    .guard(OPEN, || Ok(rows.range::<&[u8; 16]>(&from..)?))?;
-                Box::new(RedbCursor::new(&self.base, table, range))
-            }
+        Ok(match self.table(table, OPEN_CURSOR)? {
+            OpenTable::Single(rows) => Box::new(self.rows_from(rows, table, from)?),
+            OpenTable::Pair(rows) => Box::new(self.rows_from(rows, table, from)?),
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use durum_core::Result;
 use durum_core::engine::{Cursor, Key, Table};
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use crate::error::convert;
 use crate::schema;
@@ -69,13 +69,9 @@ impl<'a> SqliteCursor<'a> {
         };
         let mut rows = rows.map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
-            let first = row.get(1).map_err(failed)?;
-            let second = if pair { row.get(2).map_err(failed)? } else { 0 };
-            let value = row.get_ref(0).map_err(failed)?;
-            let value = value.as_blob().map_err(|_| not_bytes(NEXT))?;
+            let (key, value) = row_of(row, pair)?;
             self.bytes.extend_from_slice(value);
-            self.rows
-                .push((schema::key(first, second)?, self.bytes.len()));
+            self.rows.push((key, self.bytes.len()));
             if self.bytes.len() >= CHUNK_BYTES {
                 break;
             }
@@ -88,6 +84,50 @@ impl<'a> SqliteCursor<'a> {
         self.chunk_rows = (self.chunk_rows * 2).min(CHUNK_ROWS_MAX);
         Ok(())
     }
+}
+
+/// Shows the rows from `from` on where SQLite has them, for as long as `visit` says that it goes on; whether
+/// it went on to the end.
+pub(crate) fn walk(
+    snapshot: &SqliteSnapshot,
+    table: Table,
+    from: Key,
+    visit: &mut dyn FnMut(Key, &[u8]) -> bool,
+) -> Result<bool> {
+    /// What SQL takes for no limit.
+    const ALL: i64 = -1;
+    let Some((first, second)) = schema::integers_from(table, from) else {
+        return Ok(true);
+    };
+    let failed = |error| convert(error, NEXT);
+    let mut statement = snapshot
+        .connection(NEXT)?
+        .prepare_cached(&schema::of(table)?.scan)
+        .map_err(failed)?;
+    let pair = table.is_pair();
+    let rows = if pair {
+        statement.query(params![first, second, ALL])
+    } else {
+        statement.query(params![first, ALL])
+    };
+    let mut rows = rows.map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let (key, value) = row_of(row, pair)?;
+        if !visit(key, value) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The key of a row, and its value.
+fn row_of<'a>(row: &'a Row<'_>, pair: bool) -> Result<(Key, &'a [u8])> {
+    let failed = |error| convert(error, NEXT);
+    let first = row.get(1).map_err(failed)?;
+    let second = if pair { row.get(2).map_err(failed)? } else { 0 };
+    let value = row.get_ref(0).map_err(failed)?;
+    let value = value.as_blob().map_err(|_| not_bytes(NEXT))?;
+    Ok((schema::key(first, second)?, value))
 }
 
 impl Cursor for SqliteCursor<'_> {

@@ -169,6 +169,15 @@ impl EngineSnapshot for SqliteSnapshot {
         Ok(true)
     }
 
+    fn walk(
+        &self,
+        table: Table,
+        from: Key,
+        visit: &mut dyn FnMut(Key, &[u8]) -> bool,
+    ) -> Result<bool> {
+        crate::cursor::walk(self, table, from, visit)
+    }
+
     fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>> {
         Ok(Box::new(SqliteCursor::new(self, table, from)))
     }

@@ -136,12 +136,12 @@ impl Reading for StoreReading {
     }
 
     fn scan(&mut self) -> Result<u64> {
-        let mut scan = self.0.scan(Oid::ROOT)?;
         let mut objects = 0;
-        while let Some(record) = scan.next()? {
+        self.0.scan_with(Oid::ROOT, &mut |record| {
             look_at(record.payload().bytes());
             objects += 1;
-        }
+            Ok(true)
+        })?;
         Ok(objects)
     }
 }

@@ -228,6 +228,9 @@ impl Collector {
         changes: &[Change<'_>],
         mut created: BTreeMap<Oid, Links>,
     ) -> Result<()> {
+        if created.is_empty() {
+            return Ok(());
+        }
         let mut left: BTreeSet<Oid> = created.keys().copied().collect();
         let no_referrer = |links: &Links| links.inline.is_empty();
         let mut lone: VecDeque<Oid> = created

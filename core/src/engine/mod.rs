@@ -215,6 +215,30 @@ pub trait EngineSnapshot: Send {
 
     /// A cursor over the rows of `table` whose keys are `from` or larger, ascending.
     fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>>;
+
+    /// As [`EngineSnapshot::get`], for a caller that verifies the value, together with the key that it is
+    /// stored under, by a checksum of its own: the engine need not compute its own over the same bytes.
+    fn get_unverified(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        self.get(table, key, visit)
+    }
+
+    /// Shows the rows that a cursor would walk over, for as long as `visit` says that it goes on; whether it
+    /// went on to the end. Values are verified by the caller, as those of
+    /// [`EngineSnapshot::get_unverified`].
+    fn walk(
+        &self,
+        table: Table,
+        from: Key,
+        visit: &mut dyn FnMut(Key, &[u8]) -> bool,
+    ) -> Result<bool> {
+        let mut cursor = self.cursor(table, from)?;
+        while let Some((key, value)) = cursor.next()? {
+            if !visit(key, value) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// Walks over rows in ascending order of their keys.

@@ -185,6 +185,18 @@ pub fn encode(
     out: &mut Vec<u8>,
 ) {
     let start = out.len();
+    encode_unsealed(tid, anchor, refs, payload, out);
+    seal(oid, out.get_mut(start..).unwrap_or_default());
+}
+
+/// As [`encode`], but for the checksum: for [`with_tid_and_anchor`], which computes it anyway.
+pub(crate) fn encode_unsealed(
+    tid: Tid,
+    anchor: Option<Oid>,
+    refs: &[Oid],
+    payload: Payload<'_>,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(&[0; CHECKSUM_LENGTH]);
     out.push(FORMAT << 4 | payload.codec().number());
     varint::put(out, tid.0);
@@ -196,7 +208,6 @@ pub fn encode(
         last = reference.0;
     }
     payload.put(out);
-    seal(oid, out.get_mut(start..).unwrap_or_default());
 }
 
 /// Writes the checksum of a record that is complete but for it.
@@ -326,7 +337,7 @@ mod tests {
         let mut early = Vec::new();
         let record = Record::parse(Oid(9), &bytes).unwrap();
         let refs: Vec<Oid> = record.refs().collect();
-        encode(Oid(9), Tid::ZERO, None, &refs, record.payload(), &mut early);
+        encode_unsealed(Tid::ZERO, None, &refs, record.payload(), &mut early);
         let late = with_tid_and_anchor(Oid(9), &early, Tid(77), Some(Oid::ROOT));
         assert_eq!(late, bytes);
         let large = with_tid_and_anchor(Oid(9), &early, Tid(u64::MAX), Some(Oid::MAX));

@@ -115,7 +115,7 @@ impl<'a> RowGraph<'a> {
             None => {
                 let mut result = Ok(());
                 let key = Key::from(oid.0);
-                let found = self.rows.get(Table::Objects, key, &mut |bytes| {
+                let found = self.rows.get_record(key, &mut |bytes| {
                     result = Record::parse(oid, bytes).and_then(|record| visit(record, bytes));
                 })?;
                 result.map(|()| found)
@@ -167,7 +167,9 @@ impl<'a> RowGraph<'a> {
             refs,
         };
         self.objects.insert(oid, pending);
-        self.nodes.remove(&oid);
+        if !self.nodes.is_empty() {
+            self.nodes.remove(&oid);
+        }
     }
 
     /// Turns the records of the group into rows; nothing can be read any more afterwards.
@@ -176,23 +178,24 @@ impl<'a> RowGraph<'a> {
     /// some of them were condemned.
     pub(super) fn finish(mut self) -> (WriteSet, State, Vec<Replaced>) {
         self.rows.close_view();
+        let mut records = Vec::with_capacity(self.objects.len());
         for (oid, pending) in self.objects {
-            let key = Key::from(oid.0);
-            match pending {
-                Pending::Deleted => self.rows.delete(Table::Objects, key),
-                Pending::Written {
-                    prepared,
-                    tid,
-                    anchor,
-                    ..
-                } => {
-                    let stored = record::with_tid_and_anchor(oid, prepared, tid, anchor);
-                    let bytes = stored.len() as u64;
-                    self.state.live_bytes = self.state.live_bytes.wrapping_add(bytes);
-                    self.rows.put(Table::Objects, key, stored);
-                }
+            let mut record = None;
+            if let Pending::Written {
+                prepared,
+                tid,
+                anchor,
+                ..
+            } = pending
+            {
+                let stored = record::with_tid_and_anchor(oid, prepared, tid, anchor);
+                let bytes = stored.len() as u64;
+                self.state.live_bytes = self.state.live_bytes.wrapping_add(bytes);
+                record = Some(stored);
             }
+            records.push((Key::from(oid.0), record));
         }
+        self.rows.put_records(records);
         (self.rows, self.state, self.superseded)
     }
 

@@ -161,6 +161,15 @@ pub trait Snapshot: Send + Sync + Debug {
     /// As [`Snapshot::load_with`].
     fn scan(&self, from: Oid) -> Result<Box<dyn Scan + '_>>;
 
+    /// Calls `visit` with the verified records of all objects from `from` on, in ascending order of their
+    /// OIDs and without copying them, for as long as it says that it goes on. What holds for the `visit` of
+    /// [`Snapshot::load_with`] holds for this one, for each record.
+    ///
+    /// # Errors
+    /// As [`Snapshot::load_with`], and those of `visit`.
+    fn scan_with(&self, from: Oid, visit: &mut dyn FnMut(Record<'_>) -> Result<bool>)
+    -> Result<()>;
+
     /// As [`Snapshot::scan`], for walks that go on where an object is damaged: each record is handed
     /// out as stored, to be parsed and verified by the caller.
     ///

@@ -1,11 +1,12 @@
 //! Walking over a snapshot, a chunk of rows at a time.
 //!
 //! Chunks are copied, so that no engine snapshot stays open while the caller works on a row, however
-//! long that takes.
+//! long that takes. Who promises to be quick is shown the rows where they lie; between chunks the engine's
+//! snapshot can be closed then.
 
 use std::ops::Range;
 
-use super::snapshot::LocalSnapshot;
+use super::snapshot::{LocalSnapshot, verify_row};
 use super::{Scan, ScanStored, Snapshot as _};
 use crate::engine::{Key, Table};
 use crate::error::Result;
@@ -56,26 +57,30 @@ impl<'a> LocalScan<'a> {
         self.bytes.clear();
         self.rows.clear();
         self.position = 0;
-        let (exact, last) = self.snapshot.with_view(|view| {
-            let mut cursor = view.engine()?.cursor(Table::Objects, Key::from(from.0))?;
-            loop {
-                let next = match cursor.next() {
-                    // What was read so far is handed out first; the next chunk begins with the error.
-                    Err(_) if !self.rows.is_empty() => {
-                        let last = self.rows.last().map(|(oid, _)| *oid);
-                        return Ok((view.exact, last));
-                    }
-                    next => next?,
-                };
-                let Some((key, value)) = next else { break };
-                let start = self.bytes.len();
-                self.bytes.extend_from_slice(value);
-                self.rows.push((Oid(key.first), start..self.bytes.len()));
-                if self.rows.len() >= self.rows_max || self.bytes.len() >= BYTES_MAX {
-                    return Ok((view.exact, Some(Oid(key.first))));
-                }
-            }
-            Ok((view.exact, None))
+        let LocalScan {
+            snapshot,
+            bytes,
+            rows,
+            rows_max,
+            ..
+        } = self;
+        let (exact, last) = snapshot.with_view(|view| {
+            let from = Key::from(from.0);
+            let walked = view
+                .engine()?
+                .walk(Table::Objects, from, &mut |key, value| {
+                    let start = bytes.len();
+                    bytes.extend_from_slice(value);
+                    rows.push((Oid(key.first), start..bytes.len()));
+                    rows.len() < *rows_max && bytes.len() < BYTES_MAX
+                });
+            let ended = match walked {
+                // What was read so far is handed out first; the next chunk begins with the error.
+                Err(_) if !rows.is_empty() => false,
+                walked => walked?,
+            };
+            let last = rows.last().filter(|_| !ended).map(|(oid, _)| *oid);
+            Ok((view.exact, last))
         })?;
         if !exact && !self.newest {
             self.restore(from, last.unwrap_or(Oid::MAX))?;
@@ -121,6 +126,81 @@ impl<'a> LocalScan<'a> {
     }
 }
 
+/// Shows records as [`Snapshot::scan_with`](super::Snapshot::scan_with) does.
+pub(super) fn lend(
+    snapshot: &LocalSnapshot,
+    from: Oid,
+    visit: &mut dyn FnMut(Record<'_>) -> Result<bool>,
+) -> Result<()> {
+    let mut next = from.is_valid().then_some(from);
+    // Asking whether an object is condemned may read from a file.
+    while let Some(from) = next.filter(|_| snapshot.condemned.is_none()) {
+        match lend_chunk(snapshot, from, visit)? {
+            Lent::Until(last) => next = Some(last.next()).filter(|oid| oid.is_valid()),
+            Lent::Enough => return Ok(()),
+            Lent::Inexact => break,
+        }
+    }
+    let Some(from) = next else { return Ok(()) };
+    let mut rest = VerifiedScan(LocalScan::new(snapshot, from));
+    while let Some(record) = rest.next()? {
+        if !visit(record)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How far a chunk of rows was shown.
+enum Lent {
+    /// The next one begins behind this object.
+    Until(Oid),
+    /// To the end, or as far as was wanted.
+    Enough,
+    /// Not at all: the engine's rows are not those of the snapshot.
+    Inexact,
+}
+
+fn lend_chunk(
+    snapshot: &LocalSnapshot,
+    from: Oid,
+    visit: &mut dyn FnMut(Record<'_>) -> Result<bool>,
+) -> Result<Lent> {
+    snapshot.with_view(|view| {
+        if !view.exact {
+            return Ok(Lent::Inexact);
+        }
+        let (mut rows, mut bytes) = (0, 0);
+        let (mut outcome, mut damaged) = (Ok(Lent::Enough), None);
+        let from = Key::from(from.0);
+        view.engine()?
+            .walk(Table::Objects, from, &mut |key, stored| {
+                let oid = Oid(key.first);
+                let record = Record::parse(oid, stored);
+                damaged = record.is_err().then_some(oid);
+                match record.and_then(&mut *visit) {
+                    Ok(true) => {}
+                    Ok(false) => return false,
+                    Err(error) => {
+                        outcome = Err(error);
+                        return false;
+                    }
+                }
+                rows += 1;
+                bytes += stored.len();
+                let more = rows < ROWS_MAX && bytes < BYTES_MAX;
+                if !more {
+                    outcome = Ok(Lent::Until(oid));
+                }
+                more
+            })?;
+        if let Some(oid) = damaged {
+            verify_row(view, oid)?;
+        }
+        outcome
+    })
+}
+
 /// Whether a record is of a later commit than `tid`. One that cannot be read is not, so that it is
 /// reported and not left out.
 fn written_after(tid: Tid, oid: Oid, stored: &[u8]) -> bool {
@@ -145,9 +225,16 @@ pub(super) struct VerifiedScan<'a>(pub(super) LocalScan<'a>);
 
 impl Scan for VerifiedScan<'_> {
     fn next(&mut self) -> Result<Option<Record<'_>>> {
-        self.0
-            .next()?
-            .map(|(oid, bytes)| Record::parse(oid, bytes))
-            .transpose()
+        let snapshot = self.0.snapshot;
+        let Some((oid, bytes)) = self.0.next()? else {
+            return Ok(None);
+        };
+        match Record::parse(oid, bytes) {
+            Ok(record) => Ok(Some(record)),
+            Err(error) => {
+                snapshot.with_view(|view| verify_row(view, oid))?;
+                Err(error)
+            }
+        }
     }
 }

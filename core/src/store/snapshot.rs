@@ -59,6 +59,14 @@ impl LocalSnapshot {
     }
 }
 
+/// Fails where the engine knows itself that the record is damaged: it can tell in which file, and where.
+pub(super) fn verify_row(view: &View, oid: Oid) -> Result<()> {
+    let key = Key::from(oid.0);
+    view.engine()?
+        .get(Table::Objects, key, &mut |_| {})
+        .map(drop)
+}
+
 impl Drop for LocalSnapshot {
     fn drop(&mut self) {
         drop(self.slot.take());
@@ -90,16 +98,22 @@ impl Snapshot for LocalSnapshot {
             return Ok(false);
         }
         // None: the engine's record, if there is one, is not that of this snapshot.
-        let mut outcome = None;
+        let (mut outcome, mut damaged) = (None, false);
         let exact = self.with_view(|view| {
             view.engine()?
-                .get(Table::Objects, Key::from(oid.0), &mut |bytes| {
+                .get_unverified(Table::Objects, Key::from(oid.0), &mut |bytes| {
                     outcome = match Record::parse(oid, bytes) {
                         Ok(record) if view.exact || record.tid <= self.tid => Some(visit(record)),
                         Ok(_) => None,
-                        Err(error) => Some(Err(error)),
+                        Err(error) => {
+                            damaged = true;
+                            Some(Err(error))
+                        }
                     };
                 })?;
+            if damaged {
+                verify_row(view, oid)?;
+            }
             Ok(view.exact)
         })?;
         match outcome {
@@ -119,6 +133,14 @@ impl Snapshot for LocalSnapshot {
 
     fn scan(&self, from: Oid) -> Result<Box<dyn Scan + '_>> {
         Ok(Box::new(VerifiedScan(LocalScan::new(self, from))))
+    }
+
+    fn scan_with(
+        &self,
+        from: Oid,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<bool>,
+    ) -> Result<()> {
+        super::scan::lend(self, from, visit)
     }
 
     fn scan_stored(&self, from: Oid) -> Result<Box<dyn ScanStored + '_>> {

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::graph::Replaced;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Oid, Tid};
 
@@ -32,6 +33,10 @@ pub(super) struct Superseded {
 struct Inner {
     /// (object, commit that superseded the record): the record's stored bytes.
     records: BTreeMap<(Oid, Tid), Vec<u8>>,
+    /// As `records`, ascending: what was published for commits that are not visible yet. Snapshots that
+    /// begin meanwhile may need it; when the commits are visible it is moved to the maps, or, where there
+    /// is no snapshot from before them, as mostly, dropped.
+    fresh: Vec<Replaced>,
     by_tid: BTreeMap<Tid, Vec<Oid>>,
     bytes: u64,
     /// How many snapshots there are of each commit, ascending. Most begin and end at its back, which
@@ -107,27 +112,24 @@ impl Superseded {
 
     /// Keeps what commits up to `newest` are about to replace: for each object the commit and the
     /// stored bytes.
-    pub(super) fn publish(&self, newest: Tid, records: Vec<(Oid, Tid, Vec<u8>)>) {
+    pub(super) fn publish(&self, newest: Tid, mut records: Vec<Replaced>) {
+        // What a commit has written and condemned at once is deleted later, and stands for that commit
+        // again; snapshots from before need what it was then: the first.
+        records.sort_by_key(|(oid, tid, _)| (*oid, *tid));
+        records.dedup_by_key(|(oid, tid, _)| (*oid, *tid));
         let mut inner = self.lock();
-        // What is above the newest visible commit is of one that failed; its number is used again.
-        inner.drop_after_visible();
-        for (oid, tid, bytes) in records {
-            // What a commit has written and condemned at once is deleted later, and stands for that commit
-            // again; snapshots from before need what it was then.
-            if let Entry::Vacant(entry) = inner.records.entry((oid, tid)) {
-                let length = bytes.len() as u64;
-                entry.insert(bytes);
-                inner.bytes += length + OVERHEAD;
-                inner.by_tid.entry(tid).or_default().push(oid);
-            }
-        }
+        // What is there is of a commit that failed; its number is used again.
+        let failed = std::mem::replace(&mut inner.fresh, records);
         self.newest.store(newest.0, Ordering::Release);
+        drop(inner);
+        drop(failed);
     }
 
     /// The commits up to `tid` are in the engine: snapshots show them from now on.
     pub(super) fn make_visible(&self, tid: Tid) {
         let mut inner = self.lock();
         inner.visible = tid;
+        let unneeded = inner.keep_fresh();
         inner.prune();
         while inner.bytes > self.bytes_max {
             let Some(&(oldest, _)) = inner.live.front() else {
@@ -141,6 +143,8 @@ impl Superseded {
             inner.floor = oldest.next();
             inner.prune();
         }
+        drop(inner);
+        drop(unneeded);
     }
 
     /// The record of `oid` that the first commit after `tid` replaced or deleted; `None` where none did.
@@ -148,10 +152,20 @@ impl Superseded {
     pub(super) fn find(&self, oid: Oid, tid: Tid) -> Result<Option<Vec<u8>>> {
         let inner = self.lock();
         inner.check(tid)?;
-        let mut later = inner
+        let mut kept = inner
             .records
-            .range((oid, tid.next())..=(oid, Tid(u64::MAX)));
-        Ok(later.next().map(|(_, bytes)| bytes.clone()))
+            .range((oid, tid.next())..=(oid, Tid(u64::MAX)))
+            .map(|((_, later), bytes)| (*later, bytes));
+        let mut fresh = inner
+            .fresh_from(oid, tid.next())
+            .take_while(|(found, ..)| *found == oid)
+            .map(|(_, later, bytes)| (*later, bytes));
+        // Of two for the same commit the first that was published counts.
+        let found = match (kept.next(), fresh.next()) {
+            (Some(kept), Some(fresh)) if fresh.0 < kept.0 => Some(fresh),
+            (kept, fresh) => kept.or(fresh),
+        };
+        Ok(found.map(|(_, bytes)| bytes.clone()))
     }
 
     /// As [`Superseded::find`] for all objects from `first` to `last`, ascending.
@@ -163,16 +177,26 @@ impl Superseded {
     ) -> Result<Vec<(Oid, Vec<u8>)>> {
         let inner = self.lock();
         inner.check(tid)?;
-        let mut found: Vec<(Oid, Vec<u8>)> = Vec::new();
-        for ((oid, superseded), bytes) in inner.records.range((first, Tid::ZERO)..) {
-            if *oid > last {
-                break;
-            }
-            if *superseded > tid && found.last().is_none_or(|(last, _)| last != oid) {
-                found.push((*oid, bytes.clone()));
-            }
-        }
-        Ok(found)
+        let kept = inner
+            .records
+            .range((first, Tid::ZERO)..)
+            .map(|((oid, later), bytes)| (*oid, *later, bytes))
+            .take_while(|(oid, ..)| *oid <= last);
+        let fresh = inner
+            .fresh_from(first, Tid::ZERO)
+            .map(|(oid, later, bytes)| (*oid, *later, bytes))
+            .take_while(|(oid, ..)| *oid <= last);
+        let mut found: Vec<_> = kept
+            .chain(fresh)
+            .filter(|(_, later, _)| *later > tid)
+            .collect();
+        // Two runs that ascend; the sort is stable, so that of two for the same commit the first counts.
+        found.sort_by_key(|(oid, later, _)| (*oid, *later));
+        found.dedup_by_key(|(oid, ..)| *oid);
+        Ok(found
+            .into_iter()
+            .map(|(oid, _, bytes)| (oid, bytes.clone()))
+            .collect())
     }
 }
 
@@ -201,10 +225,32 @@ impl Inner {
         }
     }
 
-    fn drop_after_visible(&mut self) {
-        for (tid, oids) in self.by_tid.split_off(&self.visible.next()) {
-            self.forget(tid, oids);
+    /// What was published for commits that are not visible yet, from `(oid, tid)` on.
+    fn fresh_from(&self, oid: Oid, tid: Tid) -> impl Iterator<Item = &Replaced> {
+        let at = self
+            .fresh
+            .partition_point(|(found, later, _)| (*found, *later) < (oid, tid));
+        self.fresh.iter().skip(at)
+    }
+
+    /// Moves to the maps what live snapshots may need of commits that have become visible; returns the
+    /// rest if that is all.
+    fn keep_fresh(&mut self) -> Vec<Replaced> {
+        let fresh = std::mem::take(&mut self.fresh);
+        let Some(&(oldest, _)) = self.live.front().filter(|live| live.0 < self.visible) else {
+            return fresh;
+        };
+        for (oid, tid, bytes) in fresh {
+            if tid <= oldest {
+                continue;
+            }
+            if let Entry::Vacant(entry) = self.records.entry((oid, tid)) {
+                self.bytes += bytes.len() as u64 + OVERHEAD;
+                entry.insert(bytes);
+                self.by_tid.entry(tid).or_default().push(oid);
+            }
         }
+        Vec::new()
     }
 
     fn forget(&mut self, tid: Tid, oids: Vec<Oid>) {
@@ -243,6 +289,40 @@ mod tests {
         assert_eq!(kept.lock().records.len(), 0);
         assert_eq!(kept.lock().bytes, 0);
         kept.end_snapshot(late);
+    }
+
+    #[test]
+    fn what_is_published_and_not_visible_yet_is_found_and_goes_with_its_commit() {
+        let kept = Superseded::new(Tid(4), 1 << 20);
+        let early = kept.begin_snapshot();
+        commit(&kept, 5, 1, b"four");
+        let record = |oid, tid, bytes: &[u8]| (Oid(oid), Tid(tid), bytes.to_vec());
+        // One that fails, and one that is being written.
+        kept.publish(Tid(6), vec![record(1, 6, b"five"), record(7, 6, b"seven")]);
+        kept.publish(Tid(6), vec![record(2, 6, b"two"), record(1, 6, b"five")]);
+        let late = kept.begin_snapshot();
+        assert_eq!((early, late), (Tid(4), Tid(5)));
+        let find = |oid, tid| kept.find(Oid(oid), tid).unwrap();
+        let check = || {
+            assert_eq!(find(1, early).unwrap(), b"four");
+            assert_eq!(find(1, late).unwrap(), b"five");
+            assert_eq!(find(2, early).unwrap(), b"two");
+            assert_eq!(find(7, early), None);
+            let range = |tid| kept.find_range(Oid(0), Oid(9), tid).unwrap();
+            let two = (Oid(2), b"two".to_vec());
+            assert_eq!(range(early), [(Oid(1), b"four".to_vec()), two.clone()]);
+            assert_eq!(range(late), [(Oid(1), b"five".to_vec()), two]);
+            assert_eq!(kept.find_range(Oid(3), Oid(9), early).unwrap(), []);
+        };
+        check();
+        kept.make_visible(Tid(6));
+        check();
+        kept.end_snapshot(early);
+        kept.end_snapshot(late);
+        assert_eq!(kept.lock().bytes, 0);
+        // Without snapshots nothing is kept beyond the commit.
+        commit(&kept, 7, 1, b"six");
+        assert!(kept.lock().fresh.is_empty() && kept.lock().records.is_empty());
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct WriteSet {
     /// Pending rows of which the engine has none: when they are deleted again nothing is to be written.
     fresh: HashSet<(Table, Key)>,
     ahead: Option<Ahead>,
+    /// Rows of objects, ascending, which are not read any more.
+    records: Vec<(Key, Option<Vec<u8>>)>,
 }
 
 impl WriteSet {
@@ -34,6 +36,7 @@ impl WriteSet {
             rows: BTreeMap::new(),
             fresh: HashSet::new(),
             ahead: None,
+            records: Vec::new(),
         }
     }
 
@@ -46,6 +49,15 @@ impl WriteSet {
             }
             (Some(None), _) | (None, None) => Ok(false),
             (None, Some(view)) => view.get(table, key, visit),
+        }
+    }
+
+    /// Calls `visit` with the record that the engine has of an object, for a caller that verifies it, and says
+    /// whether there was one.
+    pub(super) fn get_record(&self, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        match &self.view {
+            Some(view) => view.get_unverified(Table::Objects, key, visit),
+            None => Ok(false),
         }
     }
 
@@ -67,6 +79,12 @@ impl WriteSet {
         } else {
             self.rows.insert((table, key), None);
         }
+    }
+
+    /// Puts all rows of the table of objects that there are, ascending, or deletes those without a value;
+    /// from here on only [`WriteSet::ops`] makes sense.
+    pub(super) fn put_records(&mut self, records: Vec<(Key, Option<Vec<u8>>)>) {
+        self.records = records;
     }
 
     pub(super) fn len(&self) -> usize {
@@ -174,24 +192,28 @@ impl WriteSet {
         self.view = None;
     }
 
+    /// All rows that are to be written; those of objects are the first table's.
+    fn all(&self) -> impl Iterator<Item = ((Table, Key), Option<&Vec<u8>>)> {
+        let records = self.records.iter();
+        let records = records.map(|(key, value)| ((Table::Objects, *key), value.as_ref()));
+        let rows = self.rows.iter();
+        records.chain(rows.map(|(row, value)| (*row, value.as_ref())))
+    }
+
     /// The pending rows as operations in the order that engines expect.
     pub(super) fn ops(&self) -> Vec<Op<'_>> {
-        self.rows
-            .iter()
-            .map(|(&(table, key), value)| match value {
-                Some(value) => Op::Put { table, key, value },
-                None => Op::Delete { table, key },
-            })
-            .collect()
+        let mut ops = Vec::with_capacity(self.records.len() + self.rows.len());
+        ops.extend(self.all().map(|((table, key), value)| match value {
+            Some(value) => Op::Put { table, key, value },
+            None => Op::Delete { table, key },
+        }));
+        ops
     }
 
     /// The bytes of all pending values, for making room.
     pub(super) fn value_bytes(&self) -> u64 {
-        self.rows
-            .values()
-            .flatten()
-            .map(|value| value.len() as u64)
-            .sum()
+        let values = self.all().filter_map(|(_, value)| value);
+        values.map(|value| value.len() as u64).sum()
     }
 }
 

@@ -23,7 +23,8 @@ use crate::record;
 #[derive(Debug)]
 pub(super) struct Request {
     batch: Batch,
-    /// The stored forms, with tid 0 in the place of that which is known only when they are written.
+    /// The stored forms, with tid 0 in the place of that which is known only when they are written, and
+    /// no checksum.
     records: Vec<Vec<u8>>,
     durability: Durability,
 }
@@ -97,7 +98,7 @@ impl Shared {
         {
             let payload = self.codecs.compress(codec, data, &mut buffer)?;
             let mut encoded = Vec::with_capacity(data.len() + refs.len() + 32);
-            record::encode(*oid, Tid::ZERO, None, refs, payload, &mut encoded);
+            record::encode_unsealed(Tid::ZERO, None, refs, payload, &mut encoded);
             // The tid and the anchor that replace the 0s take up to nine bytes more each.
             if encoded.len() as u64 + 18 > self.capabilities.value_bytes_max {
                 let limit = self.capabilities.value_bytes_max;

@@ -129,6 +129,15 @@ impl Front {
         self.value_at.checked_add(self.value_bytes)
     }
 
+    /// The value in `bytes`, if this is the front of an operation that puts it into the row.
+    #[inline]
+    pub(crate) fn value_of<'a>(&self, bytes: &'a [u8], table: Table, key: Key) -> Option<&'a [u8]> {
+        if self.tag & DELETE != 0 || self.table != Some(table) || self.key != key {
+            return None;
+        }
+        bytes.get(self.value_at..self.bytes()?)
+    }
+
     /// Whether this is the front of a large put, by the checksum of its own.
     fn is_large_put(&self, bytes: &[u8]) -> bool {
         let at = self.value_at.saturating_sub(4);

@@ -85,6 +85,25 @@ impl Segment {
         }
     }
 
+    /// Calls `visit` with the value that the operation at `entry` puts into the row, of which only the front
+    /// is looked at.
+    ///
+    /// # Errors
+    /// `Damaged` where there is no such operation.
+    #[inline]
+    pub(crate) fn with_unverified<R>(
+        &self,
+        entry: Entry,
+        (table, key): (Table, Key),
+        visit: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R> {
+        let (bytes, front) = self.op_bytes(entry)?;
+        match front.value_of(&bytes, table, key) {
+            Some(value) => Ok(visit(value)),
+            None => Err(self.damaged(entry)),
+        }
+    }
+
     /// The row that is put by the operation at `place`, of which only that much has to be intact.
     ///
     /// # Errors

@@ -58,6 +58,14 @@ pub fn a_damaged_record_is_never_handed_out(fixture: &Fixture) {
             scan.next().map(drop).unwrap_err().kind(),
             ErrorKind::Damaged
         );
+        let mut lent = 0;
+        let error = snapshot.scan_with(Oid::ROOT, &mut |_| {
+            lent += 1;
+            Ok(true)
+        });
+        let error = error.unwrap_err();
+        assert_eq!((lent, error.kind()), (1, ErrorKind::Damaged));
+        assert_eq!(error.oids(), [oids[1]]);
     }
     let report = check(subject.store(), false).unwrap();
     let finding = &report.errors[0];

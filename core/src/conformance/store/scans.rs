@@ -2,7 +2,8 @@
 
 use super::Fixture;
 use crate::id::Oid;
-use crate::store::{SnapshotExt as _, Store as _};
+use crate::record::Record;
+use crate::store::{Snapshot, SnapshotExt as _, Store as _};
 
 /// Ascending, from any OID on, over chunks of all sizes.
 pub fn a_scan_ascends_and_starts_anywhere(fixture: &Fixture) {
@@ -40,8 +41,67 @@ pub fn a_scan_ascends_and_starts_anywhere(fixture: &Fixture) {
             scan.next().unwrap().is_none(),
             "a scan that has ended stays so"
         );
+        let expected: Vec<Oid> = chosen.iter().copied().filter(|oid| oid.0 >= from).collect();
+        for wanted in [1, 4096, 4097, usize::MAX] {
+            let mut lent = Vec::new();
+            let visit = &mut |record: Record<'_>| {
+                lent.push(record.oid);
+                Ok(lent.len() < wanted)
+            };
+            snapshot.scan_with(Oid(from), visit).unwrap();
+            assert_eq!(lent, expected[..wanted.min(expected.len())]);
+        }
     }
     drop(snapshot);
+    subject.finish();
+}
+
+/// Rows that are lent are those of the snapshot, whatever is committed before and between them.
+pub fn lent_records_are_those_of_the_snapshot(fixture: &Fixture) {
+    const COUNT: usize = 9000;
+    let mut subject = fixture.create();
+    let oids = subject.oids(COUNT as u32);
+    let objects: Vec<(Oid, &[u8], &[Oid])> = oids
+        .iter()
+        .map(|oid| (*oid, &b"old"[..], &[][..]))
+        .collect();
+    subject.put(&objects);
+    let lent = |snapshot: &dyn Snapshot, pause: &mut dyn FnMut(usize)| {
+        let mut found = Vec::new();
+        let mut from = Some(Oid::ROOT);
+        while let Some(begin) = from.take() {
+            let visit = &mut |record: Record<'_>| {
+                found.push((record.oid, record.payload().bytes().to_vec()));
+                // Commits have to wait for the end of the walk on some engines.
+                let more = found.len() % 3000 != 0;
+                from = (!more).then(|| record.oid.next());
+                Ok(more)
+            };
+            snapshot.scan_with(begin, visit).unwrap();
+            pause(found.len());
+        }
+        found
+    };
+    let early = subject.store().snapshot().unwrap();
+    let before = lent(&*early, &mut |_| {});
+    assert_eq!(before.len(), COUNT);
+    // Some are changed and one comes while the walk pauses: neither is to be seen.
+    let late = subject.oids(1)[0];
+    let during = lent(&*early, &mut |found| {
+        if found < COUNT {
+            let [first, last] = [oids[10], oids[COUNT - 10]];
+            subject.put(&[
+                (first, b"new", &[]),
+                (last, b"new", &[]),
+                (late, b"new", &[]),
+            ]);
+        }
+    });
+    assert!(during == before);
+    let after = lent(&*subject.store().snapshot().unwrap(), &mut |_| {});
+    let changed = after.iter().filter(|(_, data)| data == b"new").count();
+    assert_eq!((after.len(), changed), (COUNT + 1, 3));
+    drop(early);
     subject.finish();
 }
 
