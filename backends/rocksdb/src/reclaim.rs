@@ -1,0 +1,258 @@
+//! Sizes, and space that is given back: rows in the log are written as a table, and tables are merged.
+//!
+//! Each step is bounded: it merges the new tables with the first level below, or one table with those that it
+//! overlaps in the next level, down to the last. RocksDB does it on its threads while commits go on.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use durum_core::engine::{EngineStats, Reclaimed, disk_bytes_below};
+use durum_core::{Error, ErrorKind, Result};
+use rocksdb::{CompactOptions, LiveFile, WaitForCompactOptions, properties};
+
+use crate::NAME;
+use crate::database::Db;
+use crate::note::logs;
+
+const MEASURE: &str = "measure the database";
+const RECLAIM: &str = "give space back";
+
+/// So many bytes of log are worth a table.
+const LOG_BYTES_MIN: u64 = 512 << 10;
+/// Tables are merged while more than one byte of so many is dead.
+const DEAD_PART_MAX: u64 = 8;
+/// What is not worth it.
+const DEAD_BYTES_MIN: u64 = 256 << 10;
+
+/// How long a call waits for a step.
+const WAIT_MAX: Duration = Duration::from_millis(20);
+/// How long a step waits until RocksDB has removed what it has merged.
+const REMOVAL_WAIT_MICROS: u64 = 1_000_000;
+
+/// The sizes of the files, and what of them is dead by RocksDB's account.
+pub(crate) fn stats(db: &Db) -> Result<EngineStats> {
+    let disk_bytes = disk_bytes_below(&db.dir)?;
+    let dead = log_garbage(db)? + tables(db)?.dead;
+    Ok(EngineStats {
+        disk_bytes,
+        reclaimable_bytes: dead.min(disk_bytes),
+    })
+}
+
+/// Gives space back, step by step.
+#[derive(Debug, Default)]
+pub(crate) struct Reclaimer {
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    ended: Receiver<()>,
+    disk_bytes_before: u64,
+    errors_before: u64,
+}
+
+impl Reclaimer {
+    /// Begins a step if there is something to do, and waits a little for its end.
+    pub(crate) fn step(&mut self, db: &Arc<Db>) -> Result<Reclaimed> {
+        let running = match self.running.take() {
+            Some(running) => running,
+            None => match next_step(db)? {
+                Some(step) => begin(db, step)?,
+                None => return Ok(Reclaimed::default()),
+            },
+        };
+        if running.ended.recv_timeout(WAIT_MAX) == Err(RecvTimeoutError::Timeout) {
+            self.running = Some(running);
+            return Ok(Reclaimed {
+                bytes: 0,
+                more: true,
+            });
+        }
+        if number(db, properties::BACKGROUND_ERRORS)? > running.errors_before {
+            // RocksDB has said why in its messages. Whether it still writes is known by trying.
+            db.write(RECLAIM, |rocks| rocks.flush())?;
+            return Err(Error::new(ErrorKind::Full, RECLAIM)
+                .with_engine(NAME)
+                .with_path(&db.dir)
+                .because("RocksDB could not merge its tables"));
+        }
+        let after = disk_bytes_below(&db.dir)?;
+        Ok(Reclaimed {
+            bytes: running.disk_bytes_before.saturating_sub(after),
+            more: true,
+        })
+    }
+
+    /// Waits for the end of a step.
+    pub(crate) fn finish(&mut self) {
+        if let Some(running) = self.running.take() {
+            // It only ends by the sender's end.
+            let _ended = running.ended.recv();
+        }
+    }
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// Write what is in the log as a table.
+    Flush,
+    /// Merge the tables with this key down to the last level.
+    Merge(Vec<u8>),
+}
+
+fn next_step(db: &Db) -> Result<Option<Step>> {
+    if log_bytes(db)? >= LOG_BYTES_MIN {
+        return Ok(Some(Step::Flush));
+    }
+    Ok(tables(db)?.next.map(Step::Merge))
+}
+
+fn begin(db: &Arc<Db>, step: Step) -> Result<Running> {
+    let (sender, ended) = channel();
+    let running = Running {
+        ended,
+        disk_bytes_before: disk_bytes_below(&db.dir)?,
+        errors_before: number(db, properties::BACKGROUND_ERRORS)?,
+    };
+    let db = Arc::clone(db);
+    let work = move || {
+        // Dropped at the end, also by a panic, and after the database is let go.
+        let _ended = sender;
+        carry_out(&db, &step);
+        drop(db);
+    };
+    let started = std::thread::Builder::new()
+        .name("durum-rocksdb".to_owned())
+        .spawn(work);
+    match started {
+        Ok(_) => Ok(running),
+        Err(error) => Err(Error::io(error, RECLAIM)
+            .with_engine(NAME)
+            .with_kind(ErrorKind::InUse)),
+    }
+}
+
+fn carry_out(db: &Db, step: &Step) {
+    match step {
+        Step::Flush => {
+            // Its failure is among the background errors.
+            let _error = db.rocks().flush();
+        }
+        Step::Merge(key) => {
+            let mut options = CompactOptions::default();
+            options.set_exclusive_manual_compaction(false);
+            db.rocks().compact_range_opt(Some(key), Some(key), &options);
+        }
+    }
+    let mut options = WaitForCompactOptions::default();
+    options.set_timeout(REMOVAL_WAIT_MICROS);
+    let _error = db.rocks().wait_for_compact(&options);
+}
+
+/// What the tables say of themselves.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tables {
+    /// Bytes that are dead, about.
+    dead: u64,
+    /// A key of the tables that are best merged next; none where it is not worth it.
+    next: Option<Vec<u8>>,
+}
+
+fn tables(db: &Db) -> Result<Tables> {
+    let files = db.read(MEASURE, db.rocks().live_files())?;
+    let live = number(db, properties::ESTIMATE_LIVE_DATA_SIZE)?;
+    Ok(judge(&files, live))
+}
+
+/// `live`: bytes of tables that no table of a higher level overlaps.
+fn judge(files: &[LiveFile], live: u64) -> Tables {
+    let bytes: u64 = files.iter().map(|file| file.size as u64).sum();
+    let rows: u64 = files.iter().map(|file| file.num_entries).sum();
+    let deletes: u64 = files.iter().map(|file| file.num_deletions).sum();
+    // Each deletes a row that is in a lower level, and takes next to nothing itself.
+    let deleted = deletes * (bytes / rows.saturating_sub(deletes).max(1));
+    let dead = (bytes.saturating_sub(live) + deleted).min(bytes);
+    let last = files.iter().map(|file| file.level).max().unwrap_or(0);
+    let next = files
+        .iter()
+        // What is dead in the last level is needed by a snapshot, and goes with that.
+        .filter(|file| file.level < last || file.level == 0)
+        .max_by_key(|file| (file.level == 0, file.num_deletions, file.size));
+    let worth_it = dead > DEAD_BYTES_MIN && dead > bytes / DEAD_PART_MAX;
+    Tables {
+        dead,
+        next: next
+            .filter(|_| worth_it)
+            .and_then(|file| file.start_key.clone()),
+    }
+}
+
+fn log_bytes(db: &Db) -> Result<u64> {
+    let sizes = logs(&db.dir)?.into_iter().map(|path| {
+        // RocksDB removes them.
+        fs::metadata(path).map_or(0, |file| file.len())
+    });
+    Ok(sizes.sum())
+}
+
+/// Bytes of the log whose rows were deleted later in it.
+fn log_garbage(db: &Db) -> Result<u64> {
+    let rows = number(db, properties::NUM_ENTRIES_ACTIVE_MEM_TABLE)?
+        + number(db, properties::NUM_ENTRIES_IMM_MEM_TABLES)?;
+    let deletes = number(db, properties::NUM_DELETES_ACTIVE_MEM_TABLE)?
+        + number(db, properties::NUM_DELETES_IMM_MEM_TABLES)?;
+    let dead = u128::from(log_bytes(db)?) * u128::from(rows.min(deletes * 2));
+    Ok((dead / u128::from(rows.max(1))) as u64)
+}
+
+fn number(db: &Db, property: &properties::PropName) -> Result<u64> {
+    let value = db.rocks().property_int_value(property);
+    Ok(db.read(MEASURE, value)?.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(level: i32, size: usize, num_entries: u64, num_deletions: u64, key: u8) -> LiveFile {
+        LiveFile {
+            column_family_name: "default".to_owned(),
+            name: String::new(),
+            size,
+            level,
+            start_key: Some(vec![key]),
+            end_key: Some(vec![key]),
+            num_entries,
+            num_deletions,
+        }
+    }
+
+    #[test]
+    fn new_tables_are_merged_first_and_the_last_level_never() {
+        let mib = 1 << 20;
+        let merged = [file(6, 10 * mib, 100, 0, 1), file(6, mib, 10, 3, 2)];
+        assert_eq!(judge(&merged, 11 << 20).next, None);
+        let mut files = merged.to_vec();
+        files.push(file(5, 3 * mib, 30, 0, 3));
+        files.push(file(5, 2 * mib, 30, 20, 4));
+        assert_eq!(judge(&files, 11 << 20).next, Some(vec![4]));
+        files.push(file(0, mib, 30, 0, 5));
+        assert_eq!(judge(&files, 11 << 20).next, Some(vec![5]));
+        assert_eq!(judge(&[], 0), Tables::default());
+    }
+
+    #[test]
+    fn little_is_left_as_it_is() {
+        let files = [file(6, 100 << 20, 1000, 0, 1), file(0, 1 << 20, 10, 0, 2)];
+        assert_eq!(judge(&files, 100 << 20).next, None);
+        let deleted = [
+            file(6, 100 << 20, 1000, 0, 1),
+            file(0, 1 << 10, 500, 500, 2),
+        ];
+        assert_eq!(judge(&deleted, 100 << 20).next, Some(vec![2]));
+    }
+}
