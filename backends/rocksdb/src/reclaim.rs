@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use durum_core::engine::{EngineStats, Reclaimed, disk_bytes_below};
 use durum_core::{Error, ErrorKind, Result};
-use rocksdb::{CompactOptions, LiveFile, WaitForCompactOptions, properties};
+use rocksdb::{
+    BottommostLevelCompaction, CompactOptions, LiveFile, WaitForCompactOptions, properties,
+};
 
 use crate::NAME;
 use crate::database::Db;
@@ -34,7 +36,7 @@ const REMOVAL_WAIT_MICROS: u64 = 1_000_000;
 /// The sizes of the files, and what of them is dead by RocksDB's account.
 pub(crate) fn stats(db: &Db) -> Result<EngineStats> {
     let disk_bytes = disk_bytes_below(&db.dir)?;
-    let dead = log_garbage(db)? + tables(db)?.dead;
+    let dead = log_garbage(db)? + Tables::read(db)?.dead();
     Ok(EngineStats {
         disk_bytes,
         reclaimable_bytes: dead.min(disk_bytes),
@@ -102,13 +104,15 @@ enum Step {
     Flush,
     /// Merge the tables with this key down to the last level.
     Merge(Vec<u8>),
+    /// Rewrite the table of the last level with this key.
+    Rewrite(Vec<u8>),
 }
 
 fn next_step(db: &Db) -> Result<Option<Step>> {
     if log_bytes(db)? >= LOG_BYTES_MIN {
         return Ok(Some(Step::Flush));
     }
-    Ok(tables(db)?.next.map(Step::Merge))
+    Ok(Tables::read(db)?.next_step())
 }
 
 fn begin(db: &Arc<Db>, step: Step) -> Result<Running> {
@@ -142,52 +146,91 @@ fn carry_out(db: &Db, step: &Step) {
             // Its failure is among the background errors.
             let _error = db.rocks().flush();
         }
-        Step::Merge(key) => {
-            let mut options = CompactOptions::default();
-            options.set_exclusive_manual_compaction(false);
-            db.rocks().compact_range_opt(Some(key), Some(key), &options);
-        }
+        Step::Merge(key) => merge(db, key, BottommostLevelCompaction::Skip),
+        Step::Rewrite(key) => merge(db, key, BottommostLevelCompaction::Force),
     }
     let mut options = WaitForCompactOptions::default();
     options.set_timeout(REMOVAL_WAIT_MICROS);
     let _error = db.rocks().wait_for_compact(&options);
 }
 
-/// What the tables say of themselves.
-#[derive(Debug, Default, PartialEq, Eq)]
+fn merge(db: &Db, key: &[u8], last: BottommostLevelCompaction) {
+    let mut options = CompactOptions::default();
+    options.set_exclusive_manual_compaction(false);
+    options.set_bottommost_level_compaction(last);
+    // Its failure is among the background errors.
+    db.rocks().compact_range_opt(Some(key), Some(key), &options);
+}
+
+/// What is known of the tables.
+#[derive(Debug, Default)]
 struct Tables {
+    files: Vec<LiveFile>,
+    /// Bytes of tables that no table of a higher level overlaps.
+    live: u64,
+    /// Rows that the memtables delete.
+    deletes_to_come: u64,
+    /// Whether somebody may need what is dead.
+    is_read: bool,
+}
+
+impl Tables {
+    fn read(db: &Db) -> Result<Tables> {
+        Ok(Tables {
+            files: db.read(MEASURE, db.rocks().live_files())?,
+            live: number(db, properties::ESTIMATE_LIVE_DATA_SIZE)?,
+            deletes_to_come: log_deletes(db)?,
+            is_read: number(db, properties::NUM_SNAPSHOTS)? > 0,
+        })
+    }
+
+    fn sum(&self, of: impl Fn(&LiveFile) -> u64) -> u64 {
+        self.files.iter().map(of).sum()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.sum(|file| file.size as u64)
+    }
+
+    /// About what so many deletes make dead: each a row in a lower level, and they take next to nothing
+    /// themselves.
+    fn deleted(&self, deletes: u64) -> u64 {
+        let rows = self.sum(|file| file.num_entries.saturating_sub(file.num_deletions));
+        deletes.min(rows) * (self.bytes() / rows.max(1))
+    }
+
     /// Bytes that are dead, about.
-    dead: u64,
-    /// A key of the tables that are best merged next; none where it is not worth it.
-    next: Option<Vec<u8>>,
-}
+    fn dead(&self) -> u64 {
+        let deletes = self.sum(|file| file.num_deletions) + self.deletes_to_come;
+        let bytes = self.bytes();
+        (bytes.saturating_sub(self.live) + self.deleted(deletes)).min(bytes)
+    }
 
-fn tables(db: &Db) -> Result<Tables> {
-    let files = db.read(MEASURE, db.rocks().live_files())?;
-    let live = number(db, properties::ESTIMATE_LIVE_DATA_SIZE)?;
-    Ok(judge(&files, live))
-}
+    fn is_much(&self, dead: u64) -> bool {
+        dead > DEAD_BYTES_MIN && dead > self.bytes() / DEAD_PART_MAX
+    }
 
-/// `live`: bytes of tables that no table of a higher level overlaps.
-fn judge(files: &[LiveFile], live: u64) -> Tables {
-    let bytes: u64 = files.iter().map(|file| file.size as u64).sum();
-    let rows: u64 = files.iter().map(|file| file.num_entries).sum();
-    let deletes: u64 = files.iter().map(|file| file.num_deletions).sum();
-    // Each deletes a row that is in a lower level, and takes next to nothing itself.
-    let deleted = deletes * (bytes / rows.saturating_sub(deletes).max(1));
-    let dead = (bytes.saturating_sub(live) + deleted).min(bytes);
-    let last = files.iter().map(|file| file.level).max().unwrap_or(0);
-    let next = files
-        .iter()
-        // What is dead in the last level is needed by a snapshot, and goes with that.
-        .filter(|file| file.level < last || file.level == 0)
-        .max_by_key(|file| (file.level == 0, file.num_deletions, file.size));
-    let worth_it = dead > DEAD_BYTES_MIN && dead > bytes / DEAD_PART_MAX;
-    Tables {
-        dead,
-        next: next
-            .filter(|_| worth_it)
-            .and_then(|file| file.start_key.clone()),
+    fn next_step(&self) -> Option<Step> {
+        if !self.is_much(self.dead()) {
+            return None;
+        }
+        if self.is_much(self.deleted(self.deletes_to_come)) {
+            return Some(Step::Flush);
+        }
+        let last = self.files.iter().map(|file| file.level).max().unwrap_or(0);
+        let is_new = |file: &&LiveFile| file.level < last || file.level == 0;
+        let next = self
+            .files
+            .iter()
+            .filter(is_new)
+            .max_by_key(|file| (file.level == 0, file.num_deletions, file.size));
+        if let Some(file) = next {
+            return file.start_key.clone().map(Step::Merge);
+        }
+        // Deletes are in the last level only where a snapshot needed what they delete when it was merged.
+        let next = self.files.iter().max_by_key(|file| file.num_deletions);
+        next.filter(|file| file.num_deletions > 0 && !self.is_read)
+            .and_then(|file| file.start_key.clone().map(Step::Rewrite))
     }
 }
 
@@ -199,13 +242,16 @@ fn log_bytes(db: &Db) -> Result<u64> {
     Ok(sizes.sum())
 }
 
-/// Bytes of the log whose rows were deleted later in it.
+fn log_deletes(db: &Db) -> Result<u64> {
+    Ok(number(db, properties::NUM_DELETES_ACTIVE_MEM_TABLE)?
+        + number(db, properties::NUM_DELETES_IMM_MEM_TABLES)?)
+}
+
+/// Bytes of the log whose rows were deleted later in it, at most.
 fn log_garbage(db: &Db) -> Result<u64> {
     let rows = number(db, properties::NUM_ENTRIES_ACTIVE_MEM_TABLE)?
         + number(db, properties::NUM_ENTRIES_IMM_MEM_TABLES)?;
-    let deletes = number(db, properties::NUM_DELETES_ACTIVE_MEM_TABLE)?
-        + number(db, properties::NUM_DELETES_IMM_MEM_TABLES)?;
-    let dead = u128::from(log_bytes(db)?) * u128::from(rows.min(deletes * 2));
+    let dead = u128::from(log_bytes(db)?) * u128::from(rows.min(log_deletes(db)? * 2));
     Ok((dead / u128::from(rows.max(1))) as u64)
 }
 
@@ -231,28 +277,53 @@ mod tests {
         }
     }
 
+    fn next(files: &[LiveFile], live: u64) -> Option<Step> {
+        let files = files.to_vec();
+        Tables {
+            files,
+            live,
+            ..Tables::default()
+        }
+        .next_step()
+    }
+
     #[test]
-    fn new_tables_are_merged_first_and_the_last_level_never() {
+    fn new_tables_are_merged_first_and_the_last_level_at_the_end() {
         let mib = 1 << 20;
-        let merged = [file(6, 10 * mib, 100, 0, 1), file(6, mib, 10, 3, 2)];
-        assert_eq!(judge(&merged, 11 << 20).next, None);
+        let merged = [file(6, 10 * mib, 100, 0, 1), file(6, mib, 10, 5, 2)];
+        assert_eq!(next(&merged, 11 << 20), None);
         let mut files = merged.to_vec();
-        files.push(file(5, 3 * mib, 30, 0, 3));
-        files.push(file(5, 2 * mib, 30, 20, 4));
-        assert_eq!(judge(&files, 11 << 20).next, Some(vec![4]));
-        files.push(file(0, mib, 30, 0, 5));
-        assert_eq!(judge(&files, 11 << 20).next, Some(vec![5]));
-        assert_eq!(judge(&[], 0), Tables::default());
+        files.push(file(6, 2 * mib, 50, 30, 3));
+        assert_eq!(next(&files, 13 << 20), Some(Step::Rewrite(vec![3])));
+        let read = Tables {
+            files: files.clone(),
+            live: 13 << 20,
+            deletes_to_come: 0,
+            is_read: true,
+        };
+        assert_eq!(read.next_step(), None);
+        files.push(file(5, 3 * mib, 30, 0, 4));
+        files.push(file(5, 2 * mib, 30, 20, 5));
+        assert_eq!(next(&files, 13 << 20), Some(Step::Merge(vec![5])));
+        files.push(file(0, mib, 30, 0, 6));
+        assert_eq!(next(&files, 13 << 20), Some(Step::Merge(vec![6])));
+        assert_eq!(next(&[], 0), None);
     }
 
     #[test]
     fn little_is_left_as_it_is() {
-        let files = [file(6, 100 << 20, 1000, 0, 1), file(0, 1 << 20, 10, 0, 2)];
-        assert_eq!(judge(&files, 100 << 20).next, None);
-        let deleted = [
-            file(6, 100 << 20, 1000, 0, 1),
-            file(0, 1 << 10, 500, 500, 2),
-        ];
-        assert_eq!(judge(&deleted, 100 << 20).next, Some(vec![2]));
+        let large = file(6, 100 << 20, 1000, 0, 1);
+        let files = [large.clone(), file(0, 1 << 20, 10, 0, 2)];
+        assert_eq!(next(&files, 100 << 20), None);
+        let deleted = [large.clone(), file(0, 1 << 10, 500, 500, 2)];
+        assert_eq!(next(&deleted, 100 << 20), Some(Step::Merge(vec![2])));
+        let soon = |deletes_to_come| Tables {
+            files: vec![large.clone()],
+            live: 100 << 20,
+            deletes_to_come,
+            is_read: false,
+        };
+        assert_eq!(soon(50).next_step(), None);
+        assert_eq!(soon(500).next_step(), Some(Step::Flush));
     }
 }
