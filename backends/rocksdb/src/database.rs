@@ -1,19 +1,16 @@
 //! An open database of RocksDB, shared by engine and snapshots.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
+use durum_core::{ErrorKind, IoResultExt as _, Result};
 use rocksdb::DB;
 
-use crate::NAME;
 use crate::config::Config;
+use crate::current::{self, sync};
 use crate::error::{convert, damaged, poisoned};
 use crate::note::{Note, Notes, ROW};
-
-/// The file without which RocksDB would make a new database, and remove what is left of the old one.
-const CURRENT: &str = "CURRENT";
 
 const OPEN: &str = "open the database";
 const RECOVER: &str = "recover the database";
@@ -31,7 +28,7 @@ impl Db {
     pub(crate) fn open(dir: &Path, config: &Config) -> Result<Db> {
         let create = fs::read_dir(dir).during(OPEN, dir)?.next().is_none();
         if !create {
-            refuse_what_is_missing(dir)?;
+            current::mend(dir)?;
             refuse_a_damaged_log(dir, config)?;
         }
         let opened = config
@@ -93,17 +90,6 @@ impl Drop for Db {
     }
 }
 
-fn refuse_what_is_missing(dir: &Path) -> Result<()> {
-    let current = dir.join(CURRENT);
-    match fs::metadata(&current) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(damaged(OPEN, "the file is missing").with_path(current))
-        }
-        Err(error) => Err(Error::io(error, OPEN).with_engine(NAME).with_path(current)),
-    }
-}
-
 /// Recovers the database in memory, and makes sure that nothing is missing that was durable: when it is opened
 /// for writing, RocksDB removes the log with all that it did not read of it.
 fn refuse_a_damaged_log(dir: &Path, config: &Config) -> Result<()> {
@@ -135,10 +121,4 @@ fn sync_files(dir: &Path) -> Result<()> {
         sync(&entry.during(OPEN, dir)?.path())?;
     }
     Ok(())
-}
-
-fn sync(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .during(OPEN, path)
 }

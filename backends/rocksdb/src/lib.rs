@@ -17,7 +17,8 @@
 //! know how much of it was synced: damage in the middle would cut off all that follows without a word
 //! (facebook/rocksdb, pull request 6963, says why). So every batch notes up to where all was on the device when
 //! it was written, and what the log says is compared with what is recovered before RocksDB may go on from
-//! that: see `note.rs`. A store that was closed has nothing in its log, and the blocks of tables have checksums.
+//! that: see `note.rs`. An opening that is cut off by a loss of power can leave a `CURRENT` that names nothing, see
+//! `current.rs`. A store that was closed has nothing in its log, and the blocks of tables have checksums.
 //!
 //! # Space
 //! Deleted rows take up space until tables are merged. RocksDB merges them when there is enough to merge, not
@@ -38,6 +39,7 @@
 #![cfg(feature = "rocksdb")]
 
 mod config;
+mod current;
 mod cursor;
 mod database;
 mod engine;
