@@ -36,7 +36,8 @@ const REMOVAL_WAIT_MICROS: u64 = 1_000_000;
 /// The sizes of the files, and what of them is dead by RocksDB's account.
 pub(crate) fn stats(db: &Db) -> Result<EngineStats> {
     let disk_bytes = disk_bytes_below(&db.dir)?;
-    let dead = log_garbage(db)? + Tables::read(db)?.dead();
+    // Tables that overlap may hold different rows: what is dead is not told by that.
+    let dead = log_garbage(db)? + Tables::read(db)?.deleted_in_all();
     Ok(EngineStats {
         disk_bytes,
         reclaimable_bytes: dead.min(disk_bytes),
@@ -51,9 +52,9 @@ pub(crate) struct Reclaimer {
 
 #[derive(Debug)]
 struct Running {
-    ended: Receiver<()>,
+    step: Step,
+    ended: Receiver<Result<(), rocksdb::Error>>,
     disk_bytes_before: u64,
-    errors_before: u64,
 }
 
 impl Reclaimer {
@@ -66,39 +67,42 @@ impl Reclaimer {
                 None => return Ok(Reclaimed::default()),
             },
         };
-        if running.ended.recv_timeout(WAIT_MAX) == Err(RecvTimeoutError::Timeout) {
-            self.running = Some(running);
-            return Ok(Reclaimed {
-                bytes: 0,
-                more: true,
-            });
-        }
-        if number(db, properties::BACKGROUND_ERRORS)? > running.errors_before {
-            // RocksDB has said why in its messages. Whether it still writes is known by trying.
-            db.write(RECLAIM, |rocks| rocks.flush())?;
-            return Err(Error::new(ErrorKind::Full, RECLAIM)
-                .with_engine(NAME)
-                .with_path(&db.dir)
-                .because("RocksDB could not merge its tables"));
-        }
-        let after = disk_bytes_below(&db.dir)?;
+        let result = match running.ended.recv_timeout(WAIT_MAX) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => {
+                self.running = Some(running);
+                return Ok(Reclaimed {
+                    bytes: 0,
+                    more: true,
+                });
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::new(ErrorKind::Other, RECLAIM)
+                    .with_engine(NAME)
+                    .because("the thread that did it panicked"));
+            }
+        };
+        db.write(RECLAIM, |_| result)?;
+        let bytes = running
+            .disk_bytes_before
+            .saturating_sub(disk_bytes_below(&db.dir)?);
         Ok(Reclaimed {
-            bytes: running.disk_bytes_before.saturating_sub(after),
-            more: true,
+            bytes,
+            // A step that changed nothing, as where a snapshot was taken meanwhile, is not taken again.
+            more: bytes > 0 || next_step(db)?.is_some_and(|next| next != running.step),
         })
     }
 
     /// Waits for the end of a step.
     pub(crate) fn finish(&mut self) {
         if let Some(running) = self.running.take() {
-            // It only ends by the sender's end.
-            let _ended = running.ended.recv();
+            let _result = running.ended.recv();
         }
     }
 }
 
 /// What is to be done next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     /// Write what is in the log as a table.
     Flush,
@@ -116,49 +120,52 @@ fn next_step(db: &Db) -> Result<Option<Step>> {
 }
 
 fn begin(db: &Arc<Db>, step: Step) -> Result<Running> {
+    let disk_bytes_before = disk_bytes_below(&db.dir)?;
     let (sender, ended) = channel();
-    let running = Running {
-        ended,
-        disk_bytes_before: disk_bytes_below(&db.dir)?,
-        errors_before: number(db, properties::BACKGROUND_ERRORS)?,
-    };
-    let db = Arc::clone(db);
-    let work = move || {
-        // Dropped at the end, also by a panic, and after the database is let go.
-        let _ended = sender;
-        carry_out(&db, &step);
-        drop(db);
+    let work = {
+        let (db, step) = (Arc::clone(db), step.clone());
+        move || {
+            let result = carry_out(&db, &step);
+            // Who waits may be about to close it.
+            drop(db);
+            // Nobody needs to wait any more.
+            let _sent = sender.send(result);
+        }
     };
     let started = std::thread::Builder::new()
         .name("durum-rocksdb".to_owned())
         .spawn(work);
     match started {
-        Ok(_) => Ok(running),
+        Ok(_) => Ok(Running {
+            step,
+            ended,
+            disk_bytes_before,
+        }),
         Err(error) => Err(Error::io(error, RECLAIM)
             .with_engine(NAME)
             .with_kind(ErrorKind::InUse)),
     }
 }
 
-fn carry_out(db: &Db, step: &Step) {
+fn carry_out(db: &Db, step: &Step) -> Result<(), rocksdb::Error> {
     match step {
-        Step::Flush => {
-            // Its failure is among the background errors.
-            let _error = db.rocks().flush();
-        }
+        Step::Flush => db.rocks().flush()?,
         Step::Merge(key) => merge(db, key, BottommostLevelCompaction::Skip),
         Step::Rewrite(key) => merge(db, key, BottommostLevelCompaction::Force),
     }
     let mut options = WaitForCompactOptions::default();
     options.set_timeout(REMOVAL_WAIT_MICROS);
-    let _error = db.rocks().wait_for_compact(&options);
+    // This also tells whether merging has failed.
+    match db.rocks().wait_for_compact(&options) {
+        Err(error) if error.kind() == rocksdb::ErrorKind::TimedOut => Ok(()),
+        waited => waited,
+    }
 }
 
 fn merge(db: &Db, key: &[u8], last: BottommostLevelCompaction) {
     let mut options = CompactOptions::default();
     options.set_exclusive_manual_compaction(false);
     options.set_bottommost_level_compaction(last);
-    // Its failure is among the background errors.
     db.rocks().compact_range_opt(Some(key), Some(key), &options);
 }
 
@@ -199,11 +206,14 @@ impl Tables {
         deletes.min(rows) * (self.bytes() / rows.max(1))
     }
 
-    /// Bytes that are dead, about.
+    fn deleted_in_all(&self) -> u64 {
+        self.deleted(self.sum(|file| file.num_deletions) + self.deletes_to_come)
+    }
+
+    /// Bytes that are dead, at most: of tables that overlap all rows could be the same.
     fn dead(&self) -> u64 {
-        let deletes = self.sum(|file| file.num_deletions) + self.deletes_to_come;
         let bytes = self.bytes();
-        (bytes.saturating_sub(self.live) + self.deleted(deletes)).min(bytes)
+        (bytes.saturating_sub(self.live) + self.deleted_in_all()).min(bytes)
     }
 
     fn is_much(&self, dead: u64) -> bool {
