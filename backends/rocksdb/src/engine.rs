@@ -3,9 +3,11 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use durum_core::engine::{Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed};
 use durum_core::{Error, ErrorKind, Result};
+use rocksdb::properties::BACKGROUND_ERRORS;
 use rocksdb::{WriteBatch, WriteOptions};
 
 use crate::NAME;
@@ -22,6 +24,9 @@ const SYNC: &str = "sync the database";
 
 /// A batch is in memory twice, and none costs a sync.
 const BULK_BYTES: usize = 1 << 20;
+
+/// How often it is tried again where RocksDB's threads are behind.
+const STALL_POLL: Duration = Duration::from_millis(1);
 
 /// What RocksDB's record of a row takes besides key and value, about.
 const ROW_BYTES: usize = 24;
@@ -72,7 +77,7 @@ impl RocksdbEngine {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn commit(&self, ops: &[Op<'_>], note: Note, sync: bool) -> Result<()> {
+    fn batch(&self, ops: &[Op<'_>], note: Note) -> WriteBatch {
         let bytes = ops.iter().map(|op| match op {
             Op::Put { value, .. } => ROW_BYTES + value.len(),
             Op::Delete { .. } => ROW_BYTES,
@@ -87,10 +92,28 @@ impl RocksdbEngine {
             }
         }
         batch.put(ROW, self.notes.encode(note));
+        batch
+    }
+
+    fn commit(&self, ops: &[Op<'_>], note: Note, sync: bool) -> Result<()> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        self.db
-            .write(APPLY, |rocks| rocks.write_opt(batch, &options))
+        // Else a write that has to wait for tables to be written holds up those who resume after a full disk,
+        // who hold up the writing of tables, for ever.
+        options.set_no_slowdown(true);
+        self.db.write(APPLY, |rocks| {
+            loop {
+                match rocks.write_opt(self.batch(ops, note), &options) {
+                    Err(error)
+                        if error.kind() == rocksdb::ErrorKind::Incomplete
+                            && rocks.property_int_value(BACKGROUND_ERRORS)? == Some(0) =>
+                    {
+                        std::thread::sleep(STALL_POLL);
+                    }
+                    written => return written,
+                }
+            }
+        })
     }
 
     fn sync_log(&self, note: &mut Note) -> Result<()> {
