@@ -58,14 +58,14 @@ struct Running {
 }
 
 impl Reclaimer {
-    /// Begins a step if there is something to do, and waits a little for its end.
+    /// Begins a step if there is something to do; else waits a little for the end of the one that was begun.
     pub(crate) fn step(&mut self, db: &Arc<Db>) -> Result<Reclaimed> {
-        let running = match self.running.take() {
-            Some(running) => running,
-            None => match next_step(db)? {
-                Some(step) => begin(db, step)?,
-                None => return Ok(Reclaimed::default()),
-            },
+        let Some(running) = self.running.take() else {
+            self.running = next_step(db)?.map(|step| begin(db, step)).transpose()?;
+            return Ok(Reclaimed {
+                bytes: 0,
+                more: self.running.is_some(),
+            });
         };
         let result = match running.ended.recv_timeout(WAIT_MAX) {
             Ok(result) => result,
