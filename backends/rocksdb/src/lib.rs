@@ -34,6 +34,9 @@
 //! After a failed write the store has to be opened again; a full disk is no exception. RocksDB's own attempts to
 //! resume are turned off: it would have to be known what was written, and closing meanwhile may hang
 //! (facebook/rocksdb, issue 11440). Its messages go to `tracing`; there are no `LOG` files.
+//!
+//! Known and not mended: with very small memtables, on a disk that is full from some moment on and stays so, one
+//! of some hundred runs of the crash tests did not end.
 
 #![forbid(unsafe_code)]
 #![cfg(feature = "rocksdb")]
