@@ -19,12 +19,21 @@ pub fn registry() -> Registry {
     let registry = registry.with(durum_memory::MemoryBackend);
     #[cfg(feature = "redb")]
     let registry = registry.with(durum_redb::RedbBackend);
+    #[cfg(feature = "rocksdb")]
+    let registry = registry.with(durum_rocksdb::RocksdbBackend);
+    #[cfg(not(feature = "rocksdb"))]
+    let registry = registry.without("rocksdb", ROCKSDB);
     #[cfg(feature = "sled")]
     let registry = registry.with(durum_sled::SledBackend);
     #[cfg(feature = "sqlite")]
     let registry = registry.with(durum_sqlite::SqliteBackend);
     registry
 }
+
+/// How to get the engine that is no default.
+#[cfg(not(feature = "rocksdb"))]
+const ROCKSDB: &str =
+    "Build Durum with `--features rocksdb`, which needs a C++ compiler and libclang.";
 
 #[cfg(test)]
 mod tests {
@@ -39,6 +48,7 @@ mod tests {
             ("lmdb", cfg!(feature = "lmdb")),
             ("memory", cfg!(feature = "memory")),
             ("redb", cfg!(feature = "redb")),
+            ("rocksdb", cfg!(feature = "rocksdb")),
             ("sled", cfg!(feature = "sled")),
             ("sqlite", cfg!(feature = "sqlite")),
         ] {
@@ -51,5 +61,18 @@ mod tests {
     fn engines_are_listed_by_name() {
         let names = registry().names();
         assert!(names.is_sorted(), "{names:?}");
+    }
+
+    #[test]
+    fn who_asks_for_an_engine_that_is_no_default_is_told_of_the_feature() {
+        let absent: Vec<&str> = registry().absent().collect();
+        match cfg!(feature = "rocksdb") {
+            true => assert_eq!(absent, [""; 0]),
+            false => {
+                assert_eq!(absent, ["rocksdb"]);
+                let error = registry().parse("rocksdb:path").unwrap_err();
+                assert!(error.to_string().contains("--features rocksdb"), "{error}");
+            }
+        }
     }
 }

@@ -28,6 +28,17 @@ fn urls_that_name_nothing() {
     home.refused(&["migrate", &url], 2, &["DST"]);
 }
 
+/// A build without an engine says how to get it.
+#[test]
+#[cfg(not(feature = "rocksdb"))]
+fn an_engine_that_was_left_out_of_the_build() {
+    let home = Home::new();
+    let feature = ["rocksdb", "--features rocksdb"];
+    home.refused(&["init", "rocksdb:new"], 2, &feature);
+    home.refused(&["stat", "rocksdb:new"], 2, &feature);
+    home.refused(&["migrate", "file:old", "rocksdb:new"], 2, &feature);
+}
+
 #[test]
 fn sources_that_are_missing_or_something_else() {
     for engine in engines() {

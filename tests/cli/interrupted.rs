@@ -187,8 +187,9 @@ fn what_cannot_be_read_is_set_aside() {
         let to = format!("{}:to", engine.name);
         let stopped = home.run(&["migrate", &url, &to]);
         assert_eq!(stopped.code, 7, "{url}: {}", stopped.stderr);
-        if ["fjall", "sled"].contains(&engine.name) {
-            // They take a changed byte for the end of their log, and do not open without the rest.
+        if ["fjall", "rocksdb", "sled"].contains(&engine.name) {
+            // fjall and sled take a changed byte for the end of their log, and do not open without the rest;
+            // RocksDB does not give any row of the block.
             continue;
         }
         assert!(stopped.stderr.contains("object 2"), "{}", stopped.stderr);

@@ -4,7 +4,7 @@ use durum_core::Result;
 use durum_core::engine::{Cursor, Key, Table};
 use fjall::{Iter, UserValue};
 
-use crate::database::{Db, key_in};
+use crate::database::Db;
 use crate::error::damaged;
 
 const NEXT: &str = "move a cursor";
@@ -36,7 +36,7 @@ impl Cursor for FjallCursor<'_> {
         let Some((key, value)) = self.db.run(NEXT, |_| next())? else {
             return Ok(None);
         };
-        let key = key_in(self.table, &key)
+        let key = Key::from_row_bytes(self.table, &key)
             .ok_or_else(|| damaged(NEXT, "a key has a wrong length").with_path(&self.db.dir))?;
         Ok(Some((key, self.value.insert(value))))
     }

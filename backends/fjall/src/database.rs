@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use durum_core::engine::{Key, Table};
 use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Snapshot};
 
@@ -202,38 +201,6 @@ fn clone(error: &std::io::Error) -> std::io::Error {
     error
         .raw_os_error()
         .map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error)
-}
-
-/// A key in the keyspace: the table's number, then the key's bytes.
-pub(crate) fn row_key(table: Table, key: Key) -> RowKey {
-    let mut bytes = [table.index() as u8; 17];
-    let key = key.to_bytes(table);
-    let places = bytes.iter_mut().skip(1);
-    places.zip(key.as_ref()).for_each(|(to, from)| *to = *from);
-    RowKey {
-        bytes,
-        length: 1 + key.as_ref().len(),
-    }
-}
-
-/// A key's bytes, on the stack.
-pub(crate) struct RowKey {
-    bytes: [u8; 17],
-    length: usize,
-}
-
-impl AsRef<[u8]> for RowKey {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-/// The key that [`row_key`] wrote, where it is one of `table`.
-pub(crate) fn key_in(table: Table, bytes: &[u8]) -> Option<Key> {
-    let (number, key) = bytes.split_first()?;
-    (usize::from(*number) == table.index())
-        .then(|| Key::from_bytes(table, key))
-        .flatten()
 }
 
 /// More than a full disk has left where a write did not fit.

@@ -11,7 +11,7 @@ use fjall::PersistMode;
 
 use crate::NAME;
 use crate::config::{Config, VALUE_BYTES_MAX};
-use crate::database::{Db, row_key};
+use crate::database::Db;
 use crate::error::{damaged, poisoned};
 use crate::journal::{self, Note, ROW};
 use crate::place::{Current, sync, sync_all};
@@ -149,7 +149,7 @@ impl FjallEngine {
             let mut batch = opened.database.batch().durability(mode);
             for op in ops {
                 let (table, key) = op.row();
-                let key = row_key(table, key);
+                let key = key.to_row_bytes(table);
                 match op {
                     Op::Put { value, .. } => batch.insert(&opened.rows, key.as_ref(), *value),
                     Op::Delete { .. } => batch.remove(&opened.rows, key.as_ref()),

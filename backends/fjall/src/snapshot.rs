@@ -7,7 +7,7 @@ use durum_core::engine::{Cursor, EngineSnapshot, Key, Table};
 use fjall::{Readable as _, Snapshot};
 
 use crate::cursor::FjallCursor;
-use crate::database::{Db, row_key};
+use crate::database::Db;
 
 /// A view of one moment.
 pub(crate) struct FjallSnapshot {
@@ -24,7 +24,7 @@ impl FjallSnapshot {
 
 impl EngineSnapshot for FjallSnapshot {
     fn get(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let key = row_key(table, key);
+        let key = key.to_row_bytes(table);
         let value = self
             .db
             .run("read a row", |opened| self.snapshot.get(&opened.rows, key))?;
@@ -35,7 +35,7 @@ impl EngineSnapshot for FjallSnapshot {
     }
 
     fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>> {
-        let from = row_key(table, from).as_ref().to_vec();
+        let from = from.to_row_bytes(table).as_ref().to_vec();
         let end = vec![table.index() as u8 + 1];
         let rows = self.db.run("open a cursor", |opened| {
             Ok(self.snapshot.range(&opened.rows, from..end))

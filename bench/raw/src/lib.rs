@@ -33,6 +33,8 @@ mod fjall;
 mod lmdb;
 #[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 mod rows;
 #[cfg(feature = "sled")]
 mod sled;
@@ -111,6 +113,8 @@ pub fn engines() -> &'static [&'static str] {
         "lmdb",
         #[cfg(feature = "redb")]
         "redb",
+        #[cfg(feature = "rocksdb")]
+        "rocksdb",
         #[cfg(feature = "sled")]
         "sled",
         #[cfg(feature = "sqlite")]
@@ -137,6 +141,8 @@ pub fn create(engine: &str, dir: &Path) -> Result<Box<dyn Load>> {
         "lmdb" => Ok(Box::new(lmdb::LmdbLoad::create(dir)?)),
         #[cfg(feature = "redb")]
         "redb" => Ok(Box::new(redb::RedbLoad::create(dir)?)),
+        #[cfg(feature = "rocksdb")]
+        "rocksdb" => Ok(Box::new(rocksdb::RocksdbLoad::create(dir)?)),
         #[cfg(feature = "sled")]
         "sled" => Ok(Box::new(sled::SledLoad::create(dir)?)),
         #[cfg(feature = "sqlite")]
@@ -159,6 +165,8 @@ pub fn open(engine: &str, dir: &Path) -> Result<Box<dyn Database>> {
         "lmdb" => Ok(Box::new(lmdb::LmdbDatabase::open(dir)?)),
         #[cfg(feature = "redb")]
         "redb" => Ok(Box::new(redb::RedbDatabase::open(dir)?)),
+        #[cfg(feature = "rocksdb")]
+        "rocksdb" => Ok(Box::new(rocksdb::RocksdbDatabase::open(dir)?)),
         #[cfg(feature = "sled")]
         "sled" => Ok(Box::new(sled::SledDatabase::open(dir)?)),
         #[cfg(feature = "sqlite")]

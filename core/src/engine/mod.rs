@@ -28,7 +28,7 @@ pub use compact::{Compact, compare_rows, watch_file};
 pub use disk::disk_bytes_below;
 pub use options::{OptionKind, OptionSpec, Options};
 pub use registry::Registry;
-pub use table::{Key, Table};
+pub use table::{Key, RowBytes, Table};
 
 /// How long an acknowledged write lasts. Each level includes the ones before it.
 #[derive(

@@ -16,6 +16,8 @@ use crate::store::{Collection, LocalStore, StagedStore, StoreOptions};
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     backends: Vec<Arc<dyn Backend>>,
+    /// Engines that this build lacks: their names, and how to get them.
+    absent: Vec<(&'static str, &'static str)>,
 }
 
 impl Registry {
@@ -30,8 +32,21 @@ impl Registry {
         let name = backend.capabilities().name;
         self.backends
             .retain(|other| other.capabilities().name != name);
+        self.absent.retain(|(other, _)| *other != name);
         self.backends.push(Arc::new(backend));
         self
+    }
+
+    /// Names an engine that was left out of this build, and says in a sentence how to get it.
+    #[must_use]
+    pub fn without(mut self, name: &'static str, how: &'static str) -> Registry {
+        self.absent.push((name, how));
+        self
+    }
+
+    /// The names of the engines that are known to be left out.
+    pub fn absent(&self) -> impl Iterator<Item = &'static str> {
+        self.absent.iter().map(|(name, _)| *name)
     }
 
     /// The engines, in the order in which they were added.
@@ -49,8 +64,9 @@ impl Registry {
     /// The engine `name`.
     ///
     /// # Errors
-    /// `Usage` for an unknown one, with a suggestion.
+    /// `Usage` for one that is left out, saying how to get it, and for an unknown one, with a suggestion.
     pub fn get(&self, name: &str) -> Result<Arc<dyn Backend>> {
+        self.refuse_absent(name)?;
         let found = self
             .iter()
             .find(|backend| backend.capabilities().name == name);
@@ -64,8 +80,11 @@ impl Registry {
     /// Reads a URL with these engines' names as schemes.
     ///
     /// # Errors
-    /// As [`Location::parse`].
+    /// As [`Location::parse`]; `Usage` for the scheme of an engine that is left out.
     pub fn parse(&self, url: &str) -> Result<Location> {
+        if let Some((scheme, _)) = url.split_once(':') {
+            self.refuse_absent(scheme)?;
+        }
         Location::parse(url, &self.names())
     }
 
@@ -146,9 +165,36 @@ impl Registry {
         StagedStore::resume(backend, &settings.path, &options)
     }
 
+    fn refuse_absent(&self, name: &str) -> Result<()> {
+        match self.absent.iter().find(|(absent, _)| *absent == name) {
+            None => Ok(()),
+            Some((_, how)) => Err(Error::new(ErrorKind::Usage, "choose an engine")
+                .because(format!("the engine `{name}` was left out of this build"))
+                .hint(*how)),
+        }
+    }
+
     fn resolve(&self, settings: &StoreSettings) -> Result<(Arc<dyn Backend>, StoreOptions)> {
         let backend = self.get(&settings.backend)?;
         let options = settings.store_options(backend.capabilities().name, backend.options())?;
         Ok((backend, options))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_is_left_out_is_said_to_be() {
+        let registry = Registry::new().without("other", "Build it in.");
+        assert_eq!(registry.absent().collect::<Vec<_>>(), ["other"]);
+        let by_url = registry.parse("other:path").unwrap_err();
+        for error in [by_url, registry.get("other").unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::Usage);
+            assert!(error.to_string().ends_with("Build it in."), "{error}");
+        }
+        let unknown = registry.get("another").unwrap_err().to_string();
+        assert!(!unknown.contains("Build"), "{unknown}");
     }
 }

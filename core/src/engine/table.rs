@@ -139,6 +139,26 @@ impl Key {
         }
     }
 
+    /// The key behind the table's number, as in an engine that keeps all tables in one: 9 or 17 bytes.
+    pub fn to_row_bytes(self, table: Table) -> RowBytes {
+        let mut bytes = [table.index() as u8; 17];
+        let key = self.to_bytes(table);
+        let places = bytes.iter_mut().skip(1);
+        places.zip(key.as_ref()).for_each(|(to, from)| *to = *from);
+        RowBytes {
+            bytes,
+            length: 1 + key.as_ref().len(),
+        }
+    }
+
+    /// The key that [`Key::to_row_bytes`] wrote; `None` where it is none of that table's.
+    pub fn from_row_bytes(table: Table, bytes: &[u8]) -> Option<Key> {
+        let (number, key) = bytes.split_first()?;
+        (usize::from(*number) == table.index())
+            .then(|| Key::from_bytes(table, key))
+            .flatten()
+    }
+
     /// The key that [`Key::to_bytes`] wrote; `None` where the length is not that table's.
     pub fn from_bytes(table: Table, bytes: &[u8]) -> Option<Key> {
         if table.is_pair() {
@@ -167,6 +187,19 @@ pub struct KeyBytes {
 }
 
 impl AsRef<[u8]> for KeyBytes {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// The bytes of a table's number and a key, on the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct RowBytes {
+    bytes: [u8; 17],
+    length: usize,
+}
+
+impl AsRef<[u8]> for RowBytes {
     fn as_ref(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
@@ -203,6 +236,9 @@ mod tests {
                     let bytes = key.to_bytes(table).as_ref().to_vec();
                     assert_eq!(Key::from_bytes(table, &bytes), Some(key));
                     assert!(last.is_none_or(|last| last < bytes));
+                    let row = key.to_row_bytes(table);
+                    assert_eq!(Key::from_row_bytes(table, row.as_ref()), Some(key));
+                    assert_eq!(Key::from_row_bytes(Table::Meta, row.as_ref()), None);
                     last = Some(bytes);
                 }
             }

@@ -19,6 +19,17 @@ use durum_testkit::{names, seed};
 use fastrand::Rng;
 use tempfile::TempDir;
 
+const ENGINES: &[&str] = &[
+    "file",
+    "fjall",
+    "lmdb",
+    "redb",
+    #[cfg(feature = "rocksdb")]
+    "rocksdb",
+    "sled",
+    "sqlite",
+];
+
 /// What can happen at an operation; `+`: and at all later ones.
 const FAULTS: [&str; 7] = [
     "kill:#",
@@ -242,12 +253,12 @@ fn a_store_is_restored_whole_or_not_at_all() {
     assert_eq!(outcome.end, End::Exit(0), "{}", outcome.said);
     let file = made.join("file");
     let exhaustive = std::env::var("DURUM_CRASH").as_deref() == Ok("exhaustive");
-    for engine in ["file", "fjall", "lmdb", "redb", "sled", "sqlite"] {
+    for engine in ENGINES {
         let events =
             scratch.record(|scratch, root, orders| scratch.restore(&file, engine, root, orders));
         let operations = journal::count(&events);
         // sled can wait for ever for a write that failed.
-        let faults = if engine == "sled" {
+        let faults = if *engine == "sled" {
             &FAULTS[..2]
         } else {
             &FAULTS[..]

@@ -11,6 +11,8 @@
 //! and a sample of 500 of them by `DURUM_CRASH=500`. `DURUM_CRASH_COMMITS=10` makes the longer run
 //! shorter: on SQLite, which writes most often, all of it takes an hour otherwise.
 //!
+//! With `--features rocksdb` RocksDB is among the engines.
+//!
 //! `DURUM_CRASH_KEEP=1` keeps the directories in which something went wrong and prints where.
 
 use durum_crash::process::Programs;
@@ -39,10 +41,12 @@ fn suite(engine: &str, points: usize) -> Suite {
 
 /// The operations that each mode tries by default.
 fn points(subject: &str) -> usize {
-    match subject.contains("fjall") {
+    match subject {
         // It makes its journals 64 MiB long at once, which makes the images large.
-        true => 24,
-        false => 60,
+        it if it.contains("fjall") => 24,
+        // It makes and removes many files whenever it is opened.
+        it if it.contains("rocksdb") => 40,
+        _ => 60,
     }
 }
 
@@ -125,4 +129,13 @@ engines!(file fjall lmdb redb sled sqlite);
 /// fjall with tables so small that its threads write and merge them meanwhile.
 mod fjall_small_tables {
     modes!("fjall?memtable_size=4KiB");
+}
+
+#[cfg(feature = "rocksdb")]
+engines!(rocksdb);
+
+/// RocksDB with tables as small as it makes them, so that its threads write and merge them meanwhile.
+#[cfg(feature = "rocksdb")]
+mod rocksdb_small_tables {
+    modes!("rocksdb?write_buffer_size=4KiB");
 }

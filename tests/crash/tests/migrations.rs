@@ -7,7 +7,16 @@
 use durum_crash::process::Programs;
 use durum_crash::suite::Suite;
 
-const ENGINES: [&str; 6] = ["file", "fjall", "lmdb", "redb", "sled", "sqlite"];
+const ENGINES: &[&str] = &[
+    "file",
+    "fjall",
+    "lmdb",
+    "redb",
+    #[cfg(feature = "rocksdb")]
+    "rocksdb",
+    "sled",
+    "sqlite",
+];
 
 fn suite(from: &str, to: &str, points: usize) -> Suite {
     of(format!("migrate-{from}-{to}"), points)
@@ -36,7 +45,9 @@ fn killed_between_every_pair_of_engines() {
     for from in ENGINES {
         for to in ENGINES {
             // With each engine there are more pairs than the one before brought.
-            let is_recent = [from, to].iter().any(|it| ["fjall", "redb"].contains(it));
+            let is_recent = [from, to]
+                .iter()
+                .any(|it| ["fjall", "redb", "rocksdb"].contains(*it));
             let points = if is_recent { 3 } else { 8 };
             suite(from, to, points).kill().assert_clean();
         }
@@ -87,3 +98,6 @@ macro_rules! destinations {
 }
 
 destinations!(file fjall lmdb redb sled sqlite);
+
+#[cfg(feature = "rocksdb")]
+destinations!(rocksdb);

@@ -1,0 +1,3 @@
+//! The conformance suite on RocksDB.
+
+durum_core::conformance!(durum_rocksdb::RocksdbBackend);
