@@ -22,7 +22,7 @@
 //!
 //! # Space
 //! Deleted rows take up space until tables are merged. RocksDB merges them when there is enough to merge, not
-//! when nothing is written any more: that is what [`Engine::reclaim`] is for. It has the log's rows written as
+//! when nothing is written any more: that is what `Engine::reclaim` is for. It has the log's rows written as
 //! a table, and then tables merged, one after the other on a thread, so that commits are not kept waiting. There
 //! is no rewrite besides: merged tables hold nothing that is dead.
 //!
