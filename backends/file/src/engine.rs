@@ -42,9 +42,15 @@ impl FileEngine {
         *lock(&self.published) = Some(Arc::new(writer.state.clone()));
     }
 
+    /// The writer, unless a thread has panicked while it had it: a batch may be noted in part then.
+    fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        let writer = self.writer.lock();
+        writer.map_err(|_| named(poisoned("write to the store")))
+    }
+
     /// Runs `change`, then shows what is there now to new snapshots.
     fn write<R>(&self, change: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer()?;
         let result = change(&mut writer).map_err(named);
         // Also after a failure: part of a reclaim may have been done.
         self.publish(&mut writer);
@@ -89,7 +95,7 @@ impl Engine for FileEngine {
     }
 
     fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer()?;
         let written = writer.write_batch(ops, durability).map_err(named);
         match written {
             Ok(Some(placed)) => self.show_batch(&mut writer, ops, placed),
@@ -100,7 +106,7 @@ impl Engine for FileEngine {
     }
 
     fn sync(&self) -> Result<Durability> {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer()?;
         writer.log.sync().map_err(named)?;
         writer.punch();
         Ok(Durability::Power)
@@ -123,7 +129,9 @@ impl Drop for FileEngine {
     /// Leaves an index that covers the whole log, so that the next open replays nothing. The log has
     /// everything anyway, so a failure costs time only.
     fn drop(&mut self) {
-        let mut writer = lock(&self.writer);
+        let Ok(mut writer) = self.writer() else {
+            return; // The next open replays what was noted in part.
+        };
         if !writer.log.is_poisoned() && writer.index.covered() != writer.log.end() {
             let _ = writer.checkpoint();
         }
@@ -145,8 +153,7 @@ fn named(error: Error) -> Error {
     error.with_engine(crate::NAME)
 }
 
-/// A panic in another thread leaves nothing half-changed that is used afterwards: the log is poisoned
-/// by failures, not by panics, and states are replaced whole.
+/// For what a panic in another thread does not leave half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -42,6 +42,10 @@ impl EngineSnapshot for FileSnapshot {
         Ok(true)
     }
 
+    fn verify(&self, table: Table, key: Key) -> Result<()> {
+        self.get(table, key, &mut |_| {}).map(drop)
+    }
+
     fn walk(
         &self,
         table: Table,

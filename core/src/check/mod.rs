@@ -216,7 +216,7 @@ fn check_records(
 ) -> Result<Counted> {
     let mut counted = Counted::default();
     let mut data = Vec::new();
-    store.for_each_newest(&mut |oid, bytes, codecs| {
+    store.for_each_newest(&mut |oid, bytes, codecs, verified| {
         counted.oids_end = oid.0 + 1;
         if ignored.condemned.contains(oid)? {
             return Ok(());
@@ -228,6 +228,14 @@ fn check_records(
             record.read_data(codecs, &mut data)?;
             Ok(record)
         });
+        match verified {
+            // The object can be read all the same.
+            Err(error) if error.kind() == ErrorKind::Damaged && read.is_ok() => {
+                report.add(Some(oid), FindingKind::Damaged, error.to_string());
+            }
+            Err(error) if error.kind() != ErrorKind::Damaged => return Err(error),
+            _ => {}
+        }
         match read {
             Ok(record) => {
                 counted.tid = counted.tid.max(record.tid);

@@ -222,6 +222,15 @@ pub trait EngineSnapshot: Send {
         self.get(table, key, visit)
     }
 
+    /// Fails where the engine can tell that the row is damaged, of which a caller that verifies the value by
+    /// itself would not know. One that is not there is not damaged.
+    ///
+    /// # Errors
+    /// `Damaged`, and those of reading.
+    fn verify(&self, _table: Table, _key: Key) -> Result<()> {
+        Ok(())
+    }
+
     /// Shows the rows that a cursor would walk over, for as long as `visit` says that it goes on; whether it
     /// went on to the end. Values are verified by the caller, as those of
     /// [`EngineSnapshot::get_unverified`].

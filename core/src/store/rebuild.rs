@@ -52,7 +52,7 @@ impl LocalStore {
             Err(error) => return Err(error),
         };
         let mut linker = Linker::new(memory_bytes / 4 * 3)?;
-        self.for_each_newest(&mut |oid, bytes, _| {
+        self.for_each_newest(&mut |oid, bytes, _, _| {
             if condemned.contains(oid)? {
                 return Ok(());
             }

@@ -14,8 +14,9 @@ use crate::error::Result;
 use crate::id::Oid;
 use crate::record::Codecs;
 
-/// Takes an object's stored bytes, with what knows the dictionary that they may need.
-type VisitStored<'a> = dyn FnMut(Oid, &[u8], &Codecs) -> Result<()> + 'a;
+/// Takes an object's stored bytes, with what knows the dictionary that they may need, and what the engine says
+/// of the row beyond them.
+type VisitStored<'a> = dyn FnMut(Oid, &[u8], &Codecs, Result<()>) -> Result<()> + 'a;
 
 impl LocalStore {
     /// What the store counts, for a check to compare with what is there.
@@ -35,7 +36,9 @@ impl LocalStore {
         let snapshot = LocalSnapshot::new(self.shared.clone());
         let mut scan = LocalScan::newest(&snapshot);
         while let Some((oid, bytes)) = ScanStored::next(&mut scan)? {
-            visit(oid, bytes, &self.shared.codecs)?;
+            let key = Key::from(oid.0);
+            let verified = snapshot.with_view(|view| view.engine()?.verify(Table::Objects, key));
+            visit(oid, bytes, &self.shared.codecs, verified)?;
         }
         Ok(())
     }

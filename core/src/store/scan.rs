@@ -5,6 +5,7 @@
 //! snapshot can be closed then.
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use super::snapshot::{LocalSnapshot, verify_row};
 use super::{Scan, ScanStored, Snapshot as _};
@@ -16,6 +17,10 @@ use crate::record::Record;
 /// Rows in the first chunk, so that short walks are cheap; following chunks are larger.
 const ROWS_FIRST: usize = 32;
 const ROWS_MAX: usize = 4096;
+/// So many records are lent between two looks at the clock,
+const ROWS_TIMED: usize = 16;
+/// and no more in one view after this time.
+const LENT_MAX: Duration = Duration::from_millis(5);
 /// A chunk ends where it has gathered this many bytes.
 const BYTES_MAX: usize = 256 << 10;
 
@@ -135,7 +140,10 @@ pub(super) fn lend(
     let mut next = from.is_valid().then_some(from);
     // Asking whether an object is condemned may read from a file.
     while let Some(from) = next.filter(|_| snapshot.condemned.is_none()) {
-        match lend_chunk(snapshot, from, visit)? {
+        let lent = lend_chunk(snapshot, from, visit)?;
+        // Nobody else would come by to close a view that is hardly ever idle.
+        snapshot.close_if_old();
+        match lent {
             Lent::Until(last) => next = Some(last.next()).filter(|oid| oid.is_valid()),
             Lent::Enough => return Ok(()),
             Lent::Inexact => break,
@@ -170,7 +178,7 @@ fn lend_chunk(
         if !view.exact {
             return Ok(Lent::Inexact);
         }
-        let (mut rows, mut bytes) = (0, 0);
+        let (mut rows, mut bytes, begin) = (0, 0, Instant::now());
         let (mut outcome, mut damaged) = (Ok(Lent::Enough), None);
         let from = Key::from(from.0);
         view.engine()?
@@ -188,7 +196,9 @@ fn lend_chunk(
                 }
                 rows += 1;
                 bytes += stored.len();
-                let more = rows < ROWS_MAX && bytes < BYTES_MAX;
+                // A commit may wait for the view to be closed, however long the caller takes for a record.
+                let late = rows % ROWS_TIMED == 0 && begin.elapsed() > LENT_MAX;
+                let more = rows < ROWS_MAX && bytes < BYTES_MAX && !late;
                 if !more {
                     outcome = Ok(Lent::Until(oid));
                 }

@@ -50,6 +50,11 @@ impl LocalSnapshot {
         result
     }
 
+    /// Closes the view that is kept, where it is old.
+    pub(super) fn close_if_old(&self) {
+        drop(self.slot.take_if_old());
+    }
+
     fn open_view(&self) -> Result<View> {
         let shared = &self.shared;
         let fixed = shared.capabilities.snapshots;

@@ -76,6 +76,11 @@ impl Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Takes an idle view out where it is old.
+    pub(super) fn take_if_old(&self) -> Option<View> {
+        self.take_if(|view| view.opened.elapsed() > AGE_MAX)
+    }
+
     /// Takes an idle view out, to be closed without holding the slot.
     fn take_if(&self, condition: impl Fn(&View) -> bool) -> Option<View> {
         self.try_hold()?.take_if(|view| condition(view))
@@ -166,7 +171,7 @@ impl Gate {
         let slots = state.slots.clone();
         drop(state);
         for slot in slots.iter().filter_map(Weak::upgrade) {
-            drop(slot.take_if(|view| view.opened.elapsed() > AGE_MAX));
+            drop(slot.take_if_old());
         }
     }
 

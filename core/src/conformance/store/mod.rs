@@ -124,6 +124,7 @@ macro_rules! store_conformance {
                 ],
                 scans: [
                     a_scan_ascends_and_starts_anywhere,
+                    a_slow_borrower_lets_others_work,
                     lent_records_are_those_of_the_snapshot,
                     loads_of_many,
                 ],

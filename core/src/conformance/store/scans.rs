@@ -1,5 +1,8 @@
 //! Walking over objects.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use super::Fixture;
 use crate::id::Oid;
 use crate::record::Record;
@@ -102,6 +105,39 @@ pub fn lent_records_are_those_of_the_snapshot(fixture: &Fixture) {
     let changed = after.iter().filter(|(_, data)| data == b"new").count();
     assert_eq!((after.len(), changed), (COUNT + 1, 3));
     drop(early);
+    subject.finish();
+}
+
+/// Who takes his time for each record that he is lent does not keep others from work for which the engine's
+/// snapshots have to be closed.
+pub fn a_slow_borrower_lets_others_work(fixture: &Fixture) {
+    const COUNT: usize = 200;
+    let mut subject = fixture.create();
+    let oids = subject.oids(COUNT as u32);
+    let objects: Vec<_> = oids.iter().map(|oid| (*oid, &b"x"[..], &[][..])).collect();
+    subject.put(&objects);
+    let (store, visited) = (subject.store(), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let (begun, begins) = std::sync::mpsc::channel();
+        let visited = &visited;
+        scope.spawn(move || {
+            let visit = &mut |_: Record<'_>| {
+                visited.fetch_add(1, Ordering::Relaxed);
+                begun.send(()).unwrap();
+                std::thread::sleep(Duration::from_millis(2));
+                Ok(true)
+            };
+            let snapshot = store.snapshot().unwrap();
+            snapshot.scan_with(Oid::ROOT, visit).unwrap();
+        });
+        begins.recv().unwrap();
+        let seen = store.while_quiet(|_| Ok(visited.load(Ordering::Relaxed)));
+        let seen = seen.unwrap();
+        assert!(seen < COUNT, "the walk was waited for");
+        // So that the other end stays.
+        begins.iter().for_each(drop);
+    });
+    assert_eq!(visited.into_inner(), COUNT);
     subject.finish();
 }
 
