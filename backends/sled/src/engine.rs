@@ -38,8 +38,11 @@ const BULK_ROW_BYTES: usize = 512;
 /// `SegmentAccountant::bump_tip`), and then nothing goes on. A write takes a segment of 512 KiB or less.
 const UNFLUSHED_BYTES_MAX: u64 = 1 << 20;
 
-/// After this a directory's time of change tells two changes apart.
-const SETTLED: Duration = Duration::from_secs(1);
+/// After this a directory's time of change tells two changes apart: many times the tick of a file system that
+/// counts parts of a second,
+const SETTLED: Duration = Duration::from_millis(100);
+/// and of one that does not.
+const SETTLED_COARSE: Duration = Duration::from_secs(3);
 
 /// sled as an engine.
 pub(crate) struct SledEngine {
@@ -351,7 +354,10 @@ fn changed(dir: &Path) -> Result<SystemTime> {
 
 /// A file that is added in the same tick as the last would leave the time as it is.
 fn settled(changed: SystemTime) -> Changed {
-    let settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
+    let since = changed.duration_since(SystemTime::UNIX_EPOCH);
+    let fine = since.is_ok_and(|since| since.subsec_nanos() != 0);
+    let enough = if fine { SETTLED } else { SETTLED_COARSE };
+    let settled = changed.elapsed().is_ok_and(|age| age > enough);
     settled.then_some(changed)
 }
 
