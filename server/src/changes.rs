@@ -57,22 +57,19 @@ impl ChangeLog {
         own: &[Tid],
         out: &mut Vec<Oid>,
     ) -> Result<Tid> {
-        let begin = out.len();
         let mut add = |change: Change| {
             if change.deleted || !own.contains(&change.tid) {
                 out.push(change.oid);
             }
         };
         let until = match self.with_tail(store, |tail| tail.visit(since, &mut add))? {
-            (until, true) => until,
-            (_, false) => store.visit_changes_since(since, &mut |change| {
+            Some(until) => until,
+            None => store.visit_changes_since(since, &mut |change| {
                 add(change);
                 Ok(())
             })?,
         };
-        if let Some(added) = out.get_mut(begin..) {
-            added.sort_unstable();
-        }
+        out.sort_unstable();
         out.dedup();
         Ok(until)
     }
@@ -115,14 +112,15 @@ impl ChangeLog {
 }
 
 impl Tail {
-    /// Shows what was changed after `since`; how far that is, and whether the tail reaches back so far.
-    fn visit(&self, since: Tid, show: &mut dyn FnMut(Change)) -> (Tid, bool) {
+    /// Shows what was changed after `since`, and up to which commit; nothing where the tail does not reach
+    /// back so far.
+    fn visit(&self, since: Tid, show: &mut dyn FnMut(Change)) -> Option<Tid> {
         if since < self.from {
-            return (self.until, false);
+            return None;
         }
         let start = self.changes.partition_point(|change| change.tid <= since);
         self.changes.range(start..).copied().for_each(show);
-        (self.until, true)
+        Some(self.until)
     }
 
     fn append(&mut self, changes: Vec<Change>, until: Tid) {
