@@ -211,6 +211,26 @@ impl Error {
         self.0.path.as_deref()
     }
 
+    /// What failed: it completes the sentence "could not ...".
+    pub fn operation(&self) -> &'static str {
+        self.0.operation
+    }
+
+    /// The engine that it is about.
+    pub fn engine(&self) -> Option<&'static str> {
+        self.0.engine
+    }
+
+    /// Why it failed, as a clause.
+    pub fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
     /// Whether trying the same again can help, perhaps after reading anew or freeing space.
     pub fn retry(&self) -> bool {
         use ErrorKind::{Conflict, Full, Gone, InUse, NeedsRoom, TooOld};

@@ -77,7 +77,7 @@ impl Destination {
                 DurusWriter::create(path, format).map(Destination::Durus)
             }
             Location::ZodbFile { .. } => return Err(not_written(location)),
-            Location::Server { .. } => return Err(no_server(location)),
+            Location::Server(_) => return Err(no_server(location)),
         };
         Ok((opened.map_err(at_fault)?, None))
     }

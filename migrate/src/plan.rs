@@ -101,7 +101,7 @@ fn look(
             Ok((directory(path), 0))
         }
         Location::ZodbFile { .. } => Destination::check(destination).map(|()| (None, 0)),
-        Location::Server { .. } => Err(no_server(destination)),
+        Location::Server(_) => Err(no_server(destination)),
     }
 }
 

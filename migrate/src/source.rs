@@ -78,7 +78,7 @@ impl Source {
             Location::ZodbFile { path } => {
                 Files::Zodb(ZodbFile::open_among(how, path, None, SORT_BYTES)?)
             }
-            Location::Server { .. } => return Err(no_server(location)),
+            Location::Server(_) => return Err(no_server(location)),
         };
         Ok(Source {
             files,

@@ -11,4 +11,4 @@ mod url;
 pub use file::{Config, FILE_NAME, ServerSettings, VARIABLE};
 pub use store::StoreSettings;
 pub use suggest::suggest;
-pub use url::{DurusFormat, Location};
+pub use url::{DurusFormat, Location, ServerLocation, TlsFiles};

@@ -230,11 +230,7 @@ impl LocalStore {
         }
     }
 
-    /// What there is to collect at the moment.
-    ///
-    /// # Errors
-    /// Those of the engine's reading.
-    pub fn pending(&self) -> Result<Pending> {
+    pub(super) fn read_pending(&self) -> Result<Pending> {
         let mut oldest = None;
         {
             let view = self.shared.view()?;

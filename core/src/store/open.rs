@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::collection::Collection;
 use super::condemned::Condemned;
@@ -152,6 +152,7 @@ impl LocalStore {
             condemned: Mutex::new(memory.condemned),
             writes: AtomicU64::new(0),
             signal: Arc::new(Signal::default()),
+            listener: OnceLock::new(),
             dead: Arc::new(Dead::default()),
             engine,
             place,

@@ -1,6 +1,6 @@
 //! Committing: `C`, in which the client looks for conflicts itself.
 
-use durum_core::store::{Batch, Receipt};
+use durum_core::store::{Batch, Receipt, Store as _};
 use durum_core::{ErrorKind, Oid, Result, SessionId};
 use tokio::time::timeout;
 
