@@ -145,7 +145,9 @@ impl Destination {
 pub(crate) fn at_fault(error: Error) -> Error {
     match error.kind() {
         ErrorKind::InUse => error.with_kind(ErrorKind::Exists),
-        ErrorKind::NotFound | ErrorKind::Unreadable => error.with_kind(ErrorKind::ReadOnly),
+        ErrorKind::NotFound | ErrorKind::Unreadable | ErrorKind::Unreachable => {
+            error.with_kind(ErrorKind::ReadOnly)
+        }
         _ => error,
     }
 }

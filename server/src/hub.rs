@@ -1,7 +1,7 @@
 //! What all connections share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 
 use durum_core::record::Record;
 use durum_core::store::{LocalStore, Store as _};
@@ -15,24 +15,55 @@ use crate::settings::Settings;
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    pub(crate) store: Arc<LocalStore>,
     pub(crate) settings: Settings,
-    pub(crate) changes: ChangeLog,
-    pub(crate) order: Order,
     /// Says that the server is to end.
     pub(crate) shutdown: watch::Sender<bool>,
+    served: RwLock<Arc<Served>>,
+}
+
+/// A store that is served, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) store: Arc<LocalStore>,
+    pub(crate) changes: ChangeLog,
+    pub(crate) order: Order,
+    /// The last commit, for those who wait for the next one.
+    pub(crate) newest: watch::Sender<Tid>,
     root_exists: AtomicBool,
 }
 
 impl Hub {
     pub(crate) fn new(store: Arc<LocalStore>, settings: Settings) -> Result<Hub> {
-        let tid = store.snapshot()?.tid();
+        let served = Served::new(store, settings.limits.changes_max)?;
         Ok(Hub {
-            changes: ChangeLog::new(tid, settings.limits.changes_max),
-            order: Order::default(),
+            served: RwLock::new(Arc::new(served)),
             shutdown: watch::Sender::new(false),
-            root_exists: AtomicBool::new(false),
             settings,
+        })
+    }
+
+    /// The store that is served now.
+    pub(crate) fn served(&self) -> Arc<Served> {
+        let served = self.served.read();
+        served
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Served {
+    fn new(store: Arc<LocalStore>, changes_max: usize) -> Result<Served> {
+        let tid = store.snapshot()?.tid();
+        let newest = watch::Sender::new(tid);
+        let teller = newest.clone();
+        store.tell_commits(move |tid| {
+            teller.send_replace(tid);
+        });
+        Ok(Served {
+            changes: ChangeLog::new(tid, changes_max),
+            order: Order::default(),
+            newest,
+            root_exists: AtomicBool::new(false),
             store,
         })
     }

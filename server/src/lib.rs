@@ -17,6 +17,7 @@ mod hangup;
 mod hub;
 mod listener;
 mod order;
+mod protocol;
 mod server;
 mod settings;
 mod stream;

@@ -120,9 +120,10 @@ impl Server {
         runtime.block_on(serve(listeners, &hub));
         // What is being written is finished.
         runtime.shutdown_timeout(hub.settings.limits.shutdown_time_max);
-        match hub.settings.read_only || hub.store.is_poisoned() {
+        let store = &hub.served().store;
+        match hub.settings.read_only || store.is_poisoned() {
             true => Ok(()),
-            false => hub.store.sync().map(drop),
+            false => store.sync().map(drop),
         }
     }
 }

@@ -53,11 +53,13 @@ impl Codec {
         found.map(|(_, codec)| codec)
     }
 
-    pub(super) fn number(self) -> u8 {
+    /// Its number in records and in the protocol of the server.
+    pub fn number(self) -> u8 {
         self as u8
     }
 
-    pub(super) fn from_number(number: u8) -> Option<Codec> {
+    /// The codec of a [`Codec::number`].
+    pub fn from_number(number: u8) -> Option<Codec> {
         Codec::NAMES
             .into_iter()
             .map(|(_, codec)| codec)

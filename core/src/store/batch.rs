@@ -29,12 +29,17 @@ pub struct Batch {
     pub(super) expects: Vec<(Oid, Tid)>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Write {
-    pub(super) oid: Oid,
-    pub(super) create: bool,
-    pub(super) data: Vec<u8>,
-    pub(super) refs: Vec<Oid>,
+/// A new object, or a new state of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The object.
+    pub oid: Oid,
+    /// Whether it is a new one.
+    pub create: bool,
+    /// Its state.
+    pub data: Vec<u8>,
+    /// What it refers to: ascending, each once, itself left out.
+    pub refs: Vec<Oid>,
 }
 
 impl Default for Batch {
@@ -99,6 +104,31 @@ impl Batch {
     pub fn compress(&mut self, codec: Codec) -> &mut Batch {
         self.codec = Some(codec);
         self
+    }
+
+    /// The session that it is of.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The identity that it was given.
+    pub fn identity(&self) -> Option<CommitId> {
+        self.identity
+    }
+
+    /// The codec that it was given in place of the store's.
+    pub fn codec(&self) -> Option<Codec> {
+        self.codec
+    }
+
+    /// What it writes.
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// The objects that it expects to be as certain commits wrote them.
+    pub fn expects(&self) -> &[(Oid, Tid)] {
+        &self.expects
     }
 
     /// The number of objects that it writes.

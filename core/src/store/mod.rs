@@ -39,7 +39,9 @@ mod writer;
 
 use std::fmt::Debug;
 
-pub use batch::{Batch, CommitId, Receipt};
+use serde::{Deserialize, Serialize};
+
+pub use batch::{Batch, CommitId, Receipt, Write};
 pub use catch_up::CatchUp;
 pub use changes::{Change, Changes};
 pub use collection::{Collection, Pending};
@@ -269,7 +271,7 @@ pub trait ScanStored {
 }
 
 /// What is in a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStats {
     /// Objects, garbage that has not been deleted yet included.
     pub objects: u64,

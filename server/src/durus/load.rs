@@ -61,7 +61,7 @@ impl Session {
     fn load(&self, oid: Oid, out: &mut Vec<u8>) -> Result<()> {
         let begin = out.len();
         let mut fits = true;
-        let found = self.hub.load(oid, &mut |record, data| {
+        let found = self.served.load(oid, &mut |record, data| {
             if !self.knows(record.tid) {
                 out.push(INVALID);
                 return Ok(());
@@ -84,10 +84,10 @@ impl Session {
                 .with_oid(oid));
         }
         if !found {
-            let deleted = self
-                .hub
-                .changes
-                .deleted_since(&self.hub.store, oid, self.synced)?;
+            let deleted =
+                self.served
+                    .changes
+                    .deleted_since(&self.served.store, oid, self.synced)?;
             out.push(if deleted { INVALID } else { MISSING });
         }
         Ok(())

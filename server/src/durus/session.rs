@@ -7,13 +7,14 @@ use durum_core::{Oid, SessionId, Tid};
 
 use super::{OKAY, VERSION, put_u32, put_u64};
 use crate::hangup::Hangup;
-use crate::hub::Hub;
+use crate::hub::{Hub, Served};
 use crate::wire::Wire;
 
 /// What is to be known of a client.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) hub: Arc<Hub>,
+    pub(super) served: Arc<Served>,
     /// The store's session, once it is needed.
     id: Option<SessionId>,
     /// The commit up to which the client was told what has become invalid.
@@ -28,8 +29,10 @@ pub(super) struct Session {
 
 /// Serves a client until its connection ends.
 pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>) -> Hangup {
-    let begun = hub.visible().map(|synced| Session {
+    let served = hub.served();
+    let begun = served.visible().map(|synced| Session {
         hub: hub.clone(),
+        served,
         id: None,
         synced,
         own: Vec::new(),
@@ -98,7 +101,7 @@ impl Session {
             return Ok(id);
         }
         // Once in a while the store writes down how many there were.
-        let store = &self.hub.store;
+        let store = &self.served.store;
         let id = tokio::task::block_in_place(|| store.session(SessionKind::DurusClient))?;
         self.id = Some(id);
         Ok(id)
@@ -109,7 +112,7 @@ impl Session {
             return;
         };
         // It may wait for a commit that is being written.
-        let ended = tokio::task::spawn_blocking(move || self.hub.store.end_session(id)).await;
+        let ended = tokio::task::spawn_blocking(move || self.served.store.end_session(id)).await;
         if let Ok(Err(error)) = ended {
             tracing::warn!(%error, "a session could not be ended");
         }
@@ -139,7 +142,7 @@ impl Session {
         let id = self.begin()?;
         let mut oids = Vec::with_capacity(count as usize);
         // While there is no root every client may create it: one that got the OID may never do so.
-        if count > 0 && !self.has_root_oid && !self.hub.has_root()? {
+        if count > 0 && !self.has_root_oid && !self.served.has_root()? {
             self.has_root_oid = true;
             oids.push(Oid::ROOT);
         }
@@ -148,7 +151,7 @@ impl Session {
             .filter(|left| *left > 0)
         {
             // Once in a while the store writes down how many there were.
-            let store = &self.hub.store;
+            let store = &self.served.store;
             let new = tokio::task::block_in_place(|| store.new_oids(id, left as u32))?;
             oids.extend(new.into_iter().filter(|oid| *oid != Oid::ROOT));
         }
@@ -163,10 +166,10 @@ impl Session {
         wire: &mut Wire,
     ) -> Result<(), Hangup> {
         let mut invalid = more;
-        let hub = &self.hub;
-        let until = hub
+        let served = &self.served;
+        let until = served
             .changes
-            .invalid(&hub.store, self.synced, &self.own, &mut invalid)?;
+            .invalid(&served.store, self.synced, &self.own, &mut invalid)?;
         self.synced = until;
         self.own.retain(|tid| *tid > until);
         put_u32(&mut wire.output, invalid.len() as u32);
@@ -180,7 +183,7 @@ impl Session {
     /// `P`: garbage goes by itself; what this client has not linked becomes garbage now.
     async fn pack(&mut self, wire: &mut Wire) -> Result<(), Hangup> {
         if let Some(id) = self.id {
-            let store = self.hub.store.clone();
+            let store = self.served.store.clone();
             // It may wait for a commit that is being written.
             let _ = tokio::task::spawn_blocking(move || store.release(id)).await;
         }

@@ -20,10 +20,10 @@ struct Object {
 impl Session {
     /// `C`: tells what is invalid, and takes the transaction that the client sends if it can do with that.
     pub(super) async fn commit(&mut self, wire: &mut Wire) -> Result<(), Hangup> {
-        let mut turn = self.hub.order.turn().await;
+        let mut turn = self.served.order.turn().await;
         // In this order: what becomes visible in between is told twice, and never not at all.
         let mut invalid = Vec::new();
-        self.hub.order.pending_oids(&mut invalid);
+        self.served.order.pending_oids(&mut invalid);
         self.tell_invalid(invalid, wire).await?;
         let patience = self.hub.settings.limits.commit_patience;
         let transaction = {
@@ -79,8 +79,8 @@ impl Session {
     /// Commits and waits until that is durable; the answer.
     async fn write(&mut self, turn: Turn, objects: Vec<Object>) -> Result<u8, Hangup> {
         let session = self.begin()?;
-        let store = self.hub.store.clone();
-        let root_exists = self.hub.has_root()?;
+        let store = self.served.store.clone();
+        let root_exists = self.served.has_root()?;
         let mut batch = Batch::of(session);
         let mut oids = Vec::with_capacity(objects.len());
         for Object { oid, data, refs } in objects {
@@ -128,7 +128,7 @@ impl Session {
         match error.kind() {
             ErrorKind::Conflict => Ok(INVALID),
             ErrorKind::Gone => {
-                let store = &self.hub.store;
+                let store = &self.served.store;
                 let gone = error.oids().iter();
                 let stolen = |oid: &&Oid| {
                     written.contains(oid)
