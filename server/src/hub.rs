@@ -6,11 +6,14 @@ use std::sync::{Arc, RwLock};
 use durum_core::record::Record;
 use durum_core::store::{LocalStore, Store as _};
 use durum_core::{Oid, Result, Tid};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::changes::ChangeLog;
 use crate::order::Order;
 use crate::settings::Settings;
+
+/// Requests that go through the whole store, at once.
+const UPKEEP_MAX: usize = 2;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(crate) struct Hub {
     pub(crate) settings: Settings,
     /// Says that the server is to end.
     pub(crate) shutdown: watch::Sender<bool>,
+    /// For requests that go through the whole store.
+    pub(crate) upkeep: Arc<Semaphore>,
     served: RwLock<Arc<Served>>,
 }
 
@@ -38,6 +43,7 @@ impl Hub {
         Ok(Hub {
             served: RwLock::new(Arc::new(served)),
             shutdown: watch::Sender::new(false),
+            upkeep: Arc::new(Semaphore::new(UPKEEP_MAX)),
             settings,
         })
     }

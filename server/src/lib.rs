@@ -12,6 +12,7 @@
 mod address;
 mod changes;
 mod descriptors;
+mod durum;
 mod durus;
 mod hangup;
 mod hub;
@@ -21,6 +22,7 @@ mod protocol;
 mod server;
 mod settings;
 mod stream;
+mod suspicion;
 mod wire;
 
 pub use address::Address;

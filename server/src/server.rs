@@ -18,7 +18,7 @@ use crate::listener::{Listener, Peer};
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::wire::Wire;
-use crate::{descriptors, durus};
+use crate::{descriptors, durum, durus};
 
 /// After a connection that could not be accepted, for want of descriptors say, the next try comes then.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -190,9 +190,12 @@ async fn accept(listener: Listener, hub: Arc<Hub>, places: Arc<Semaphore>) -> Jo
 async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
     debug!(client = %peer, "connected");
     let mut wire = Wire::new(stream, hub.settings.limits.request_time_max);
-    let end = durus::serve(&mut wire, hub).await;
+    let end = match durus::serve(&mut wire, hub).await {
+        Hangup::Upgrade => Box::pin(durum::serve(&mut wire, hub)).await,
+        end => end,
+    };
     match end {
-        Hangup::Done | Hangup::Shutdown | Hangup::Io(_) => {
+        Hangup::Done | Hangup::Shutdown | Hangup::Upgrade | Hangup::Io(_) => {
             debug!(client = %peer, "disconnected: {end}");
         }
         Hangup::Store(_) => warn!(client = %peer, "cut off: {end}"),

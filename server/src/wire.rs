@@ -5,7 +5,7 @@
 
 use std::io;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Duration, Instant, timeout_at};
 
@@ -85,6 +85,31 @@ impl Wire {
             self.input.advance(taken);
         }
         Ok(bytes)
+    }
+
+    /// Waits until a command can be read without sending anything before: until then nothing is lost when it
+    /// is given up.
+    pub(crate) async fn settle(&mut self) -> Result<(), Hangup> {
+        match self.input.is_empty() {
+            true => self.flush().await,
+            false => Ok(()),
+        }
+    }
+
+    /// The rest of a frame that begins with the byte `first`: what follows its length.
+    pub(crate) async fn frame(&mut self, first: u8, length_max: u64) -> Result<Bytes, Hangup> {
+        let [second, third, fourth] = self.array().await?;
+        let length = u32::from_be_bytes([first, second, third, fourth]);
+        if u64::from(length) > length_max {
+            let why = format!("it sends a request of {length} bytes, and {length_max} are allowed");
+            return Err(Hangup::Refused(why));
+        }
+        let length = length as usize;
+        if length > READ_BYTES {
+            return Ok(self.bytes(length).await?.into());
+        }
+        self.need(length).await?;
+        Ok(self.input.split_to(length).freeze())
     }
 
     /// Sends what there is, if that is much.

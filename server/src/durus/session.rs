@@ -8,6 +8,8 @@ use durum_core::{Oid, SessionId, Tid};
 use super::{OKAY, VERSION, put_u32, put_u64};
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Served};
+use crate::protocol;
+use crate::suspicion::Suspicion;
 use crate::wire::Wire;
 
 /// What is to be known of a client.
@@ -23,8 +25,7 @@ pub(super) struct Session {
     pub(super) own: Vec<Tid>,
     /// Whether it has the root's OID to create it.
     has_root_oid: bool,
-    /// Loads for which the disk may have to be waited for.
-    pub(super) slow_loads: u32,
+    pub(super) suspicion: Suspicion,
 }
 
 /// Serves a client until its connection ends.
@@ -37,7 +38,7 @@ pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>) -> Hangup {
         synced,
         own: Vec::new(),
         has_root_oid: false,
-        slow_loads: 0,
+        suspicion: Suspicion::default(),
     });
     let mut session = match begun {
         Ok(session) => session,
@@ -79,10 +80,11 @@ impl Session {
             b'P' => Box::pin(self.pack(wire)).await,
             b'V' => {
                 let theirs = wire.u32().await?;
-                put_u32(&mut wire.output, VERSION);
-                match theirs == VERSION {
-                    true => Ok(()),
-                    false => Err(Hangup::Refused(format!("it speaks version {theirs}"))),
+                put_u32(&mut wire.output, theirs.clamp(VERSION, protocol::VERSION));
+                match theirs {
+                    0 => Err(Hangup::Refused("it speaks version 0".to_owned())),
+                    VERSION => Ok(()),
+                    _ => Err(Hangup::Upgrade),
                 }
             }
             b'Q' if self.hub.settings.allow_quit => {
