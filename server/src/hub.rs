@@ -1,7 +1,7 @@
 //! What all connections share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use durum_core::record::Record;
 use durum_core::store::{LocalStore, Store as _};
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::changes::ChangeLog;
 use crate::order::Order;
 use crate::settings::Settings;
+use crate::tls::{ServerTls, TlsSettings};
 
 /// What all connections share.
 #[derive(Debug)]
@@ -22,19 +23,38 @@ pub(crate) struct Hub {
     /// Says that the server is to end.
     pub(crate) shutdown: watch::Sender<bool>,
     root_exists: AtomicBool,
+    /// For connections that begin.
+    tls: RwLock<Option<Arc<ServerTls>>>,
 }
 
 impl Hub {
     pub(crate) fn new(store: Arc<LocalStore>, settings: Settings) -> Result<Hub> {
         let tid = store.snapshot()?.tid();
+        let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
         Ok(Hub {
             changes: ChangeLog::new(tid, settings.limits.changes_max),
             order: Order::default(),
             shutdown: watch::Sender::new(false),
             root_exists: AtomicBool::new(false),
+            tls: RwLock::new(tls.map(Arc::new)),
             settings,
             store,
         })
+    }
+
+    /// How TLS is spoken with clients that connect now.
+    pub(crate) fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Reads the files of TLS for clients that connect from now on; on an error everything stays as it was.
+    pub(crate) fn reload_tls(&self, settings: &TlsSettings) -> Result<()> {
+        let new = Arc::new(ServerTls::load(settings)?);
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(new);
+        Ok(())
     }
 
     /// The last commit that loads show.

@@ -13,6 +13,7 @@ mod address;
 mod changes;
 mod descriptors;
 mod durus;
+mod handshake;
 mod hangup;
 mod hub;
 mod listener;
@@ -20,8 +21,9 @@ mod order;
 mod server;
 mod settings;
 mod stream;
+pub mod tls;
 mod wire;
 
 pub use address::Address;
-pub use server::{Server, Stopper};
+pub use server::{Reloader, Server, Stopper};
 pub use settings::{Limits, Settings};
