@@ -1,7 +1,7 @@
 //! What all connections share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use durum_core::record::Record;
 use durum_core::store::{LocalStore, Store as _};
@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::changes::ChangeLog;
 use crate::order::Order;
 use crate::settings::Settings;
+use crate::tls::{ServerTls, TlsSettings};
 
 /// Requests that go through the whole store, at once.
 const UPKEEP_MAX: usize = 2;
@@ -24,6 +25,8 @@ pub(crate) struct Hub {
     /// For requests that go through the whole store.
     pub(crate) upkeep: Arc<Semaphore>,
     served: RwLock<Arc<Served>>,
+    /// For connections that begin.
+    tls: RwLock<Option<Arc<ServerTls>>>,
 }
 
 /// A store that is served, and what is known of it.
@@ -39,11 +42,13 @@ pub(crate) struct Served {
 
 impl Hub {
     pub(crate) fn new(store: Arc<LocalStore>, settings: Settings) -> Result<Hub> {
+        let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
         let served = Served::new(store, settings.limits.changes_max)?;
         Ok(Hub {
             served: RwLock::new(Arc::new(served)),
             shutdown: watch::Sender::new(false),
             upkeep: Arc::new(Semaphore::new(UPKEEP_MAX)),
+            tls: RwLock::new(tls.map(Arc::new)),
             settings,
         })
     }
@@ -51,9 +56,22 @@ impl Hub {
     /// The store that is served now.
     pub(crate) fn served(&self) -> Arc<Served> {
         let served = self.served.read();
-        served
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        served.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How TLS is spoken with clients that connect now.
+    pub(crate) fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Reads the files of TLS for clients that connect from now on; on an error everything stays as it was.
+    pub(crate) fn reload_tls(&self, settings: &TlsSettings) -> Result<()> {
+        let new = Arc::new(ServerTls::load(settings)?);
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(new);
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ mod changes;
 mod descriptors;
 mod durum;
 mod durus;
+mod handshake;
 mod hangup;
 mod hub;
 mod listener;
@@ -23,8 +24,9 @@ mod server;
 mod settings;
 mod stream;
 mod suspicion;
+pub mod tls;
 mod wire;
 
 pub use address::Address;
-pub use server::{Server, Stopper};
+pub use server::{Reloader, Server, Stopper};
 pub use settings::{Limits, Settings};

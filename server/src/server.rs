@@ -12,11 +12,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::address::Address;
+use crate::handshake::{self, welcome};
 use crate::hangup::Hangup;
 use crate::hub::Hub;
 use crate::listener::{Listener, Peer};
 use crate::settings::Settings;
 use crate::stream::Stream;
+use crate::tls::TlsSettings;
 use crate::wire::Wire;
 use crate::{descriptors, durum, durus};
 
@@ -63,11 +65,27 @@ impl Stopper {
     }
 }
 
+/// Has a server that runs read its certificates anew.
+#[derive(Clone, Debug)]
+pub struct Reloader(Arc<Hub>);
+
+impl Reloader {
+    /// Reads the certificates, the key, the authorities and the list of clients, for clients that connect
+    /// from now on.
+    ///
+    /// # Errors
+    /// As [`Server::bind`]; then what was read before stays.
+    pub fn reload(&self, tls: &TlsSettings) -> Result<()> {
+        self.0.reload_tls(tls)
+    }
+}
+
 impl Server {
     /// Binds all addresses. Clients can connect from then on, and are served by [`Server::run`].
     ///
     /// # Errors
-    /// `Usage` for a bad address, `InUse` where somebody listens there.
+    /// `Usage` for a bad address and for files of TLS that cannot be used, `InUse` where somebody listens
+    /// there.
     pub fn bind(store: Arc<LocalStore>, settings: Settings) -> Result<Server> {
         descriptors::allow(settings.limits.connections_max);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -86,6 +104,7 @@ impl Server {
                 .because("there is no address to listen at"));
         }
         let hub = Arc::new(Hub::new(store, settings)?);
+        handshake::warn_of_strangers(listeners.iter().map(Listener::address), &hub.settings);
         Ok(Server {
             runtime,
             listeners,
@@ -104,6 +123,11 @@ impl Server {
     /// What ends it.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.hub.clone())
+    }
+
+    /// What has it read its certificates anew.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(self.hub.clone())
     }
 
     /// Serves clients until it is stopped: then requests that have begun are finished, for a limited time,
@@ -189,10 +213,17 @@ async fn accept(listener: Listener, hub: Arc<Hub>, places: Arc<Semaphore>) -> Jo
 
 async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
     debug!(client = %peer, "connected");
-    let mut wire = Wire::new(stream, hub.settings.limits.request_time_max);
-    let end = match durus::serve(&mut wire, hub).await {
-        Hangup::Upgrade => Box::pin(durum::serve(&mut wire, hub)).await,
-        end => end,
+    let end = match welcome(stream, &peer, hub).await {
+        Ok((stream, rights)) => {
+            let mut wire = Wire::new(stream, hub.settings.limits.request_time_max);
+            let end = match durus::serve(&mut wire, hub, rights).await {
+                Hangup::Upgrade => Box::pin(durum::serve(&mut wire, hub, rights)).await,
+                end => end,
+            };
+            wire.close(&end).await;
+            end
+        }
+        Err(end) => end,
     };
     match end {
         Hangup::Done | Hangup::Shutdown | Hangup::Upgrade | Hangup::Io(_) => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::tls::TlsSettings;
 
 /// How a server runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub struct Settings {
     pub allow_quit: bool,
     /// Whether clients may only read.
     pub read_only: bool,
+    /// How it speaks TLS; without this it does not.
+    pub tls: Option<TlsSettings>,
+    /// Whether clients on TCP that do not speak TLS are refused.
+    pub require_tls: bool,
     /// What it bears.
     pub limits: Limits,
 }
@@ -24,6 +29,8 @@ impl Default for Settings {
             listen: vec![Address::Tcp { host, port: PORT }],
             allow_quit: false,
             read_only: false,
+            tls: None,
+            require_tls: false,
             limits: Limits::default(),
         }
     }
@@ -41,7 +48,8 @@ pub struct Limits {
     pub request_bytes_max: u64,
     /// Objects that one request loads or writes.
     pub request_objects_max: u32,
-    /// From the first byte of a request to its last, and from the first byte of an answer to its last.
+    /// From the first byte of a request to its last, and from the first byte of an answer to its last; also
+    /// for a TLS handshake.
     pub request_time_max: Duration,
     /// How long others wait for the transaction of a client that has asked for conflicts.
     pub commit_patience: Duration,

@@ -6,20 +6,36 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 /// A connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
+    /// Whether what is read first has to be put together from pieces that a client may hold back.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self, Stream::Tls(_))
+    }
+
     /// Waits until there is something to read, or the other side has closed.
     pub(crate) async fn readable(&self) -> Result<()> {
         match self {
             Stream::Tcp(stream) => stream.readable().await,
             Stream::Unix(stream) => stream.readable().await,
+            Stream::Tls(stream) => {
+                let (socket, connection) = stream.get_ref();
+                // It does not want to read while something that it has read is left.
+                match connection.wants_read() {
+                    // Not `readable`, which can be wrong: from here on there is a limit of time.
+                    true => socket.peek(&mut [0]).await.map(drop),
+                    false => Ok(()),
+                }
+            }
         }
     }
 }
@@ -33,6 +49,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -46,6 +63,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(context, data),
             Stream::Unix(stream) => Pin::new(stream).poll_write(context, data),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(context, data),
         }
     }
 
@@ -53,6 +71,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Stream::Unix(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
@@ -60,6 +79,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use crate::hangup::Hangup;
 use crate::stream::Stream;
@@ -16,6 +16,8 @@ use crate::stream::Stream;
 const READ_BYTES: usize = 8 << 10;
 /// Answers are sent when they are that long.
 const WRITE_BYTES: usize = 256 << 10;
+/// So long a client is given to take the last word.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// A connection with its buffers.
 #[derive(Debug)]
@@ -48,7 +50,12 @@ impl Wire {
             self.input = BytesMut::new();
             self.output = Vec::new();
             self.stream.readable().await?;
-            self.fill(READ_BYTES).await?;
+            self.deadline = Instant::now() + self.time_max;
+            match self.stream.is_encrypted() {
+                // Something has come, and may be less than can be decrypted.
+                true => Box::pin(self.fill_in_time(READ_BYTES)).await?,
+                false => self.fill(READ_BYTES).await?,
+            };
         }
         self.deadline = Instant::now() + self.time_max;
         if self.input.is_empty() {
@@ -126,7 +133,10 @@ impl Wire {
             return Ok(());
         }
         let deadline = Instant::now() + self.time_max;
-        let sending = self.stream.write_all(&self.output);
+        let sending = async {
+            self.stream.write_all(&self.output).await?;
+            self.stream.flush().await
+        };
         match timeout_at(deadline, sending).await {
             Ok(sent) => sent?,
             Err(_) => return Err(Hangup::Late("taking an answer")),
@@ -135,17 +145,30 @@ impl Wire {
         Ok(())
     }
 
+    /// Takes leave of the client, where it is there and can tell that from a connection that was cut.
+    pub(crate) async fn close(&mut self, end: &Hangup) {
+        let gone = matches!(end, Hangup::Io(_) | Hangup::Late(_));
+        if self.stream.is_encrypted() && !gone {
+            // If it does not listen, that is its own affair.
+            let _ = Box::pin(timeout(LEAVE, self.stream.shutdown())).await;
+        }
+    }
+
     async fn need(&mut self, length: usize) -> Result<(), Hangup> {
         while self.input.len() < length {
-            let deadline = self.deadline;
-            match timeout_at(deadline, self.fill(READ_BYTES.max(length))).await {
-                Ok(Ok(0)) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => return Err(Hangup::Late("a request")),
+            if self.fill_in_time(READ_BYTES.max(length)).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
         Ok(())
+    }
+
+    async fn fill_in_time(&mut self, length: usize) -> Result<usize, Hangup> {
+        let deadline = self.deadline;
+        match timeout_at(deadline, self.fill(length)).await {
+            Ok(filled) => Ok(filled?),
+            Err(_) => Err(Hangup::Late("a request")),
+        }
     }
 
     async fn fill(&mut self, length: usize) -> io::Result<usize> {

@@ -14,6 +14,7 @@ use crate::hub::{Hub, Served};
 use crate::protocol::bytes::Body;
 use crate::protocol::{Kind, Status, begin_frame, end_frame, failure};
 use crate::suspicion::Suspicion;
+use crate::tls::Rights;
 use crate::wire::Wire;
 
 /// Requests of a connection that are done beside it at once; it is not read on before one of them is done.
@@ -48,11 +49,11 @@ pub(super) struct Request<'a> {
 }
 
 /// Serves a client until its connection ends.
-pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>) -> Hangup {
+pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights) -> Hangup {
     let mut session = Session {
         served: hub.served(),
         hub: hub.clone(),
-        writes: !hub.settings.read_only,
+        writes: rights == Rights::ReadWrite && !hub.settings.read_only,
         snapshots: HashMap::new(),
         own: None,
         sessions: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use durum_core::config::Rights;
 use durum_core::store::{SessionKind, Store as _};
 use durum_core::{Oid, SessionId, Tid};
 
@@ -17,6 +18,7 @@ use crate::wire::Wire;
 pub(super) struct Session {
     pub(super) hub: Arc<Hub>,
     pub(super) served: Arc<Served>,
+    rights: Rights,
     /// The store's session, once it is needed.
     id: Option<SessionId>,
     /// The commit up to which the client was told what has become invalid.
@@ -29,11 +31,12 @@ pub(super) struct Session {
 }
 
 /// Serves a client until its connection ends.
-pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>) -> Hangup {
+pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights) -> Hangup {
     let served = hub.served();
     let begun = served.visible().map(|synced| Session {
         hub: hub.clone(),
         served,
+        rights,
         id: None,
         synced,
         own: Vec::new(),
@@ -87,7 +90,7 @@ impl Session {
                     _ => Err(Hangup::Upgrade),
                 }
             }
-            b'Q' if self.hub.settings.allow_quit => {
+            b'Q' if self.hub.settings.allow_quit && self.rights == Rights::ReadWrite => {
                 self.hub.shutdown.send_replace(true);
                 Err(Hangup::Done)
             }
@@ -95,6 +98,11 @@ impl Session {
             b'.' => Err(Hangup::Done),
             other => Err(Hangup::Refused(format!("{other:#04x} is no command"))),
         }
+    }
+
+    /// Whether the server is read-only, or for this client.
+    pub(super) fn may_only_read(&self) -> bool {
+        self.hub.settings.read_only || self.rights == Rights::ReadOnly
     }
 
     /// The store's session of this client.
@@ -137,8 +145,8 @@ impl Session {
 
     /// `N` and `M`: OIDs for new objects.
     fn new_oids(&mut self, count: u32, wire: &mut Wire) -> Result<(), Hangup> {
-        if self.hub.settings.read_only {
-            let why = "it asks a read-only server for OIDs";
+        if self.may_only_read() {
+            let why = "it asks for OIDs, and may only read";
             return Err(Hangup::Refused(why.into()));
         }
         let id = self.begin()?;

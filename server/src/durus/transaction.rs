@@ -20,6 +20,9 @@ struct Object {
 impl Session {
     /// `C`: tells what is invalid, and takes the transaction that the client sends if it can do with that.
     pub(super) async fn commit(&mut self, wire: &mut Wire) -> Result<(), Hangup> {
+        if self.may_only_read() {
+            return self.commit_nothing(wire).await;
+        }
         let mut turn = self.served.order.turn().await;
         // In this order: what becomes visible in between is told twice, and never not at all.
         let mut invalid = Vec::new();
@@ -39,9 +42,6 @@ impl Session {
         let Some(objects) = transaction else {
             return Ok(());
         };
-        if self.hub.settings.read_only {
-            return Err(Hangup::Refused("it commits to a read-only server".into()));
-        }
         // What the client could not know of it cannot have taken into account.
         let answer = match turn.resume().await {
             true => self.write(turn, objects).await?,
@@ -49,6 +49,17 @@ impl Session {
         };
         wire.output.push(answer);
         Ok(())
+    }
+
+    /// `C` of a client that may only read: it may ask what is invalid, and give up. Nobody waits for it.
+    async fn commit_nothing(&mut self, wire: &mut Wire) -> Result<(), Hangup> {
+        let mut invalid = Vec::new();
+        self.served.order.pending_oids(&mut invalid);
+        self.tell_invalid(invalid, wire).await?;
+        match wire.u32().await? {
+            0 => Ok(()),
+            _ => Err(Hangup::Refused("it commits, and may only read".into())),
+        }
     }
 
     /// The objects of a transaction; none where the client gives up.
