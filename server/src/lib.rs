@@ -11,6 +11,7 @@
 
 mod address;
 mod changes;
+pub mod client;
 mod descriptors;
 mod durum;
 mod durus;

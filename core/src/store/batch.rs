@@ -152,8 +152,11 @@ impl Batch {
         self
     }
 
-    /// Sorts the writes by OID and checks what can be checked without the store.
-    pub(super) fn normalize(&mut self) -> Result<()> {
+    /// Sorts the writes by OID and checks what can be checked without the store, as every commit does.
+    ///
+    /// # Errors
+    /// `Usage` for an object that is written twice, and for an OID from 2^63 on.
+    pub fn normalize(&mut self) -> Result<()> {
         self.writes.sort_by_key(|write| write.oid);
         let repeated = self.writes.windows(2).find_map(|pair| match pair {
             [first, second] if first.oid == second.oid => Some(first.oid),

@@ -50,6 +50,7 @@ impl Session {
             _ => {
                 let welcome = Welcome {
                     store_id: store.id().to_string(),
+                    tid: *served.newest.borrow(),
                     writes: self.writes,
                     durability: store.durability(),
                     engine: store.engine().into(),

@@ -16,6 +16,9 @@ impl Session {
     /// `Collect`, `GiveBack`, `Digest` and `Check`.
     pub(super) fn upkeep(&mut self, kind: Kind, mut request: Request<'_>) -> Result<(), Hangup> {
         let (hub, store) = (self.hub.clone(), self.served.store.clone());
+        // What this client has not linked does not count as in use: it is like the process's own session of a
+        // store that is opened in one.
+        let own = self.own;
         let (mut compact, mut snapshot) = (false, None);
         match kind {
             Kind::GiveBack => compact = request.body.u8().ok_or_else(|| malformed(kind))? != 0,
@@ -31,7 +34,10 @@ impl Session {
             blocking(move || {
                 let mut out = Vec::new();
                 match kind {
-                    Kind::Collect => put_collected(&mut out, store.collect()?),
+                    Kind::Collect => {
+                        own.into_iter().for_each(|session| store.release(session));
+                        put_collected(&mut out, store.collect()?);
+                    }
                     Kind::GiveBack => put_u64(&mut out, give_back(&store, compact)?),
                     Kind::Check => describe::put(&mut out, &check(&store, false)?)?,
                     _ => {

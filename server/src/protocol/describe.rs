@@ -2,7 +2,7 @@
 
 use durum_core::engine::{Capabilities, Durability};
 use durum_core::store::{Pending, StoreStats};
-use durum_core::{Error, ErrorKind, Result, StoreId};
+use durum_core::{Error, ErrorKind, Result, StoreId, Tid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,8 @@ use super::failure::lasting;
 pub(crate) struct Welcome {
     /// The store's identity, in hexadecimal digits.
     pub(crate) store_id: String,
+    /// The last commit.
+    pub(crate) tid: Tid,
     /// Whether this client may write.
     pub(crate) writes: bool,
     /// What callers get who ask for no durability in particular.

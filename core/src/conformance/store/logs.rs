@@ -4,7 +4,7 @@ use super::Fixture;
 use crate::engine::Durability;
 use crate::error::ErrorKind;
 use crate::id::{Oid, Tid};
-use crate::store::{Batch, Change, Store as _};
+use crate::store::{Batch, Change};
 
 /// Each commit's objects, and what collections delete, in order.
 pub fn changes_are_logged_by_commit(fixture: &Fixture) {
