@@ -18,6 +18,7 @@ mod init;
 mod logging;
 mod memory;
 mod migrate;
+mod opened;
 mod output;
 mod progress;
 mod restore;

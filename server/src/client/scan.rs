@@ -110,19 +110,23 @@ impl<'a> RemoteScan<'a> {
 
 impl ScanStored for RemoteScan<'_> {
     fn next(&mut self) -> Result<Option<(Oid, &[u8])>> {
-        let next = self.advance()?;
-        Ok(next.and_then(|(oid, range)| Some((oid, self.part.get(range)?))))
+        let Some((oid, range)) = self.advance()? else {
+            return Ok(None);
+        };
+        let stored = self.part.get(range).unwrap_or_default();
+        // Whoever takes it apart may need this.
+        if let Ok(record) = Record::parse_unverified(oid, stored) {
+            self.snapshot.shared.need_dictionary(record.payload())?;
+        }
+        Ok(Some((oid, stored)))
     }
 }
 
 impl Scan for RemoteScan<'_> {
     fn next(&mut self) -> Result<Option<Record<'_>>> {
-        let snapshot = self.snapshot;
-        let Some((oid, stored)) = ScanStored::next(self)? else {
-            return Ok(None);
-        };
-        let record = Record::parse(oid, stored)?;
-        snapshot.shared.need_dictionary(record.payload())?;
-        Ok(Some(record))
+        match ScanStored::next(self)? {
+            Some((oid, stored)) => Record::parse(oid, stored).map(Some),
+            None => Ok(None),
+        }
     }
 }
