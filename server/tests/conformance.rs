@@ -1,49 +1,19 @@
-//! Everything that works on a store in this process works on one behind a server: the same cases, on a Unix
-//! socket, on TCP, and encrypted.
+//! What works on a store in this process works on one behind a server: the same cases.
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::any::Any;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use durum_core::config::ServerLocation;
 use durum_core::store::{LocalStore, Store};
 use durum_server::client::RemoteStore;
-use durum_server::{Server, Settings, Stopper};
-
-/// A server in this process, which ends when this is dropped.
-struct Running {
-    stop: Stopper,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.stop();
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-    }
-}
+use support::{Running, on_loopback};
 
 fn behind_tcp(store: Arc<LocalStore>) -> (Box<dyn Store>, Box<dyn Any + Send + Sync>) {
-    let settings = Settings {
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        ..Settings::default()
-    };
-    let server = Server::bind(store, settings).unwrap();
-    let location = ServerLocation {
-        address: server.addresses()[0].to_string(),
-        tls: None,
-    };
-    let stop = server.stopper();
-    let thread = std::thread::spawn(move || server.run().unwrap());
-    let running = Running {
-        stop,
-        thread: Some(thread),
-    };
-    let store = RemoteStore::connect(&location).unwrap();
+    let running = Running::start(store, on_loopback());
+    let store = RemoteStore::connect(&running.location).unwrap();
     (Box::new(store), Box::new(running))
 }
 
