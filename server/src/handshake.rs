@@ -15,6 +15,7 @@ use crate::address::Address;
 use crate::hangup::Hangup;
 use crate::hub::Hub;
 use crate::listener::Peer;
+use crate::records::Records;
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::tls::explain;
@@ -64,7 +65,7 @@ async fn encrypt(stream: TcpStream, peer: &Peer, hub: &Hub) -> Result<(Stream, R
     let ends = async {
         let _ = shutdown.wait_for(|ends| *ends).await;
     };
-    let shaking_hands = TlsAcceptor::from(tls.config()).accept(stream);
+    let shaking_hands = TlsAcceptor::from(tls.config()).accept(Records::new(stream));
     let stream = tokio::select! {
         biased;
         done = timeout_at(deadline, shaking_hands) => match done {

@@ -18,6 +18,7 @@ mod hangup;
 mod hub;
 mod listener;
 mod order;
+mod records;
 mod server;
 mod settings;
 mod stream;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durum_core::store::{LocalStore, Store as _};
-use durum_core::{Error, ErrorKind, Result};
+use durum_core::{Error, ErrorKind, Result, Tid};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -102,6 +102,10 @@ impl Server {
         if listeners.is_empty() {
             return Err(Error::new(ErrorKind::Usage, "start the server")
                 .because("there is no address to listen at"));
+        }
+        if settings.require_tls && settings.tls.is_none() {
+            return Err(Error::new(ErrorKind::Usage, "start the server")
+                .because("TLS is required, and there is no certificate for it"));
         }
         let hub = Arc::new(Hub::new(store, settings)?);
         handshake::warn_of_strangers(listeners.iter().map(Listener::address), &hub.settings);
@@ -212,14 +216,9 @@ async fn accept(listener: Listener, hub: Arc<Hub>, places: Arc<Semaphore>) -> Jo
 
 async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
     debug!(client = %peer, "connected");
-    let end = match welcome(stream, &peer, hub).await {
-        Ok((stream, rights)) => {
-            let mut wire = Wire::new(stream, hub.settings.limits.request_time_max);
-            let end = durus::serve(&mut wire, hub, rights).await;
-            wire.close(&end).await;
-            end
-        }
-        Err(end) => end,
+    let end = match hub.visible() {
+        Ok(synced) => attend(stream, &peer, hub, synced).await,
+        Err(error) => error.into(),
     };
     match end {
         Hangup::Done | Hangup::Shutdown | Hangup::Io(_) => {
@@ -228,4 +227,16 @@ async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
         Hangup::Store(_) => warn!(client = %peer, "cut off: {end}"),
         Hangup::Late(_) | Hangup::Refused(_) => info!(client = %peer, "cut off: {end}"),
     }
+}
+
+/// Serves a client that knows what was committed up to `synced`.
+async fn attend(stream: Stream, peer: &Peer, hub: &Arc<Hub>, synced: Tid) -> Hangup {
+    let (stream, rights) = match welcome(stream, peer, hub).await {
+        Ok(welcomed) => welcomed,
+        Err(end) => return end,
+    };
+    let mut wire = Wire::new(stream, hub.settings.limits.request_time_max);
+    let end = durus::serve(&mut wire, hub, rights, synced).await;
+    wire.close(&end).await;
+    end
 }

@@ -28,9 +28,9 @@ pub(super) struct Session {
     pub(super) slow_loads: u32,
 }
 
-/// Serves a client until its connection ends.
-pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights) -> Hangup {
-    let begun = hub.visible().map(|synced| Session {
+/// Serves a client, which knows what was committed up to `synced`, until its connection ends.
+pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights, synced: Tid) -> Hangup {
+    let mut session = Session {
         hub: hub.clone(),
         rights,
         id: None,
@@ -38,10 +38,6 @@ pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights) -> Ha
         own: Vec::new(),
         has_root_oid: false,
         slow_loads: 0,
-    });
-    let mut session = match begun {
-        Ok(session) => session,
-        Err(error) => return error.into(),
     };
     let mut shutdown = hub.shutdown.subscribe();
     let end = loop {
