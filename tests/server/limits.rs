@@ -18,7 +18,8 @@ fn serve(limits: &str) -> Server {
 fn more_connections_than_allowed_are_closed() {
     let server = serve("connections_max = 2");
     let (mut one, mut two) = (server.client(), server.client());
-    (one.new_oid(), two.new_oid());
+    one.new_oid();
+    two.new_oid();
     assert!(server.client().is_closed());
     server.wait_for_log("as many connections as there may be");
     // Who goes makes room.

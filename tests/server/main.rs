@@ -7,6 +7,7 @@
 mod certificates;
 mod client;
 mod durus_clients;
+mod durus_tls;
 mod hostile;
 mod idle;
 mod kit;
