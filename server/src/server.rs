@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::address::Address;
-use crate::handshake::{self, welcome};
+use crate::handshake::{warn_of_strangers, welcome};
 use crate::hangup::Hangup;
 use crate::hub::Hub;
 use crate::listener::{Listener, Peer};
@@ -67,16 +67,21 @@ impl Stopper {
 
 /// Has a server that runs read its certificates anew.
 #[derive(Clone, Debug)]
-pub struct Reloader(Arc<Hub>);
+pub struct Reloader {
+    hub: Arc<Hub>,
+    addresses: Vec<Address>,
+}
 
 impl Reloader {
-    /// Reads the certificates, the key, the authorities and the list of clients, for clients that connect
-    /// from now on.
+    /// Reads the certificates, the key and the authorities, and takes the list of clients and the rest of
+    /// `tls`, for clients that connect from now on.
     ///
     /// # Errors
     /// As [`Server::bind`]; then what was read before stays.
     pub fn reload(&self, tls: &TlsSettings) -> Result<()> {
-        self.0.reload_tls(tls)
+        self.hub.reload_tls(tls)?;
+        warn_of_strangers(&self.addresses, Some(tls));
+        Ok(())
     }
 }
 
@@ -103,12 +108,9 @@ impl Server {
             return Err(Error::new(ErrorKind::Usage, "start the server")
                 .because("there is no address to listen at"));
         }
-        if settings.require_tls && settings.tls.is_none() {
-            return Err(Error::new(ErrorKind::Usage, "start the server")
-                .because("TLS is required, and there is no certificate for it"));
-        }
         let hub = Arc::new(Hub::new(store, settings)?);
-        handshake::warn_of_strangers(listeners.iter().map(Listener::address), &hub.settings);
+        let addresses = listeners.iter().map(Listener::address);
+        warn_of_strangers(addresses, hub.settings.tls.as_ref());
         Ok(Server {
             runtime,
             listeners,
@@ -131,7 +133,10 @@ impl Server {
 
     /// What has it read its certificates anew.
     pub fn reloader(&self) -> Reloader {
-        Reloader(self.hub.clone())
+        Reloader {
+            hub: self.hub.clone(),
+            addresses: self.addresses(),
+        }
     }
 
     /// Serves clients until it is stopped: then requests that have begun are finished, for a limited time,

@@ -15,14 +15,6 @@ pub(crate) fn settings(server: &ServerSettings, args: &ServeArgs) -> Result<Sett
         true => &server.listen,
         false => &args.listen,
     };
-    let tls = tls(server, &args.tls)?;
-    let asks_for_certificates = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    let require_tls = args.tls.require_tls || server.require_tls.unwrap_or(asks_for_certificates);
-    if require_tls && tls.is_none() {
-        return Err(Error::new(ErrorKind::Usage, DOING)
-            .because("TLS is required, and there is no certificate for it")
-            .hint("Set `tls_cert` and `tls_key`; `durum cert` makes both."));
-    }
     Ok(Settings {
         listen: listen
             .iter()
@@ -30,8 +22,7 @@ pub(crate) fn settings(server: &ServerSettings, args: &ServeArgs) -> Result<Sett
             .collect::<Result<_>>()?,
         allow_quit: server.allow_quit || args.allow_quit,
         read_only: args.read_only,
-        tls,
-        require_tls,
+        tls: tls(server, &args.tls)?,
         limits: limits(&server.limits),
     })
 }
@@ -41,6 +32,10 @@ pub(crate) fn tls(server: &ServerSettings, args: &TlsArgs) -> Result<Option<TlsS
     let certificate = args.tls_cert.as_ref().or(server.tls_cert.as_ref());
     let key = args.tls_key.as_ref().or(server.tls_key.as_ref());
     let client_ca = args.client_ca.as_ref().or(server.client_ca.as_ref());
+    let required = match args.require_tls {
+        true => Some(true),
+        false => server.require_tls,
+    };
     let wrong =
         |why: &str, hint: &str| Err(Error::new(ErrorKind::Usage, DOING).because(why).hint(hint));
     let (certificate, key) = match (certificate, key) {
@@ -63,6 +58,12 @@ pub(crate) fn tls(server: &ServerSettings, args: &TlsArgs) -> Result<Option<TlsS
                 "Set `tls_cert` and `tls_key`, too; `durum cert` makes both.",
             );
         }
+        (None, None) if required.unwrap_or(false) => {
+            return wrong(
+                "TLS is required, and there is no certificate for it",
+                "Set `tls_cert` and `tls_key`; `durum cert` makes both.",
+            );
+        }
         (None, None) => return Ok(None),
     };
     if client_ca.is_none() && server.clients.is_some() {
@@ -75,6 +76,7 @@ pub(crate) fn tls(server: &ServerSettings, args: &TlsArgs) -> Result<Option<TlsS
         identity: Identity::new(certificate, key),
         client_ca: client_ca.cloned(),
         clients: server.clients.clone(),
+        required: required.unwrap_or(client_ca.is_some()),
     }))
 }
 

@@ -111,6 +111,28 @@ fn what_is_wrong_leaves_everything_as_it_was() {
     server.stop_and_check();
 }
 
+/// A server that spoke plain text demands certificates from then on.
+#[test]
+fn tls_can_be_demanded_of_a_server_that_runs() {
+    let home = tempfile::TempDir::new().unwrap();
+    let certificates = Certificates::make(home.path(), "certs");
+    let server = Server::start_in(home, "file", &[]);
+    let mut before = server.client();
+    before.new_oid();
+    configure(&server, STRICT);
+    reload(&server, READ);
+    let mut plain = server.client();
+    plain.send(b"N");
+    assert!(plain.is_closed());
+    let alice = certificates.config(Some(&certificates.client("alice")));
+    encrypted(&server, &alice).new_oid();
+    before.new_oid();
+    configure(&server, &format!("{STRICT} require_tls = false"));
+    reload(&server, READ);
+    server.wait_for_log("clients that do not speak TLS need no certificate");
+    server.client().new_oid();
+}
+
 #[test]
 fn a_server_without_tls_survives_the_signal() {
     let server = Server::new(&[]);

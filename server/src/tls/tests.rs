@@ -53,6 +53,7 @@ fn settings(dir: &Path, clients: &[(&str, Rights)]) -> TlsSettings {
         identity: identity(dir, "server"),
         client_ca: Some(dir.join("ca.pem")),
         clients: Some(clients.collect::<BTreeMap<_, _>>()),
+        required: true,
     }
 }
 
