@@ -15,9 +15,9 @@ use crate::address::Address;
 use crate::hangup::Hangup;
 use crate::hub::Hub;
 use crate::listener::Peer;
-use crate::settings::Settings;
+use crate::records::Records;
 use crate::stream::Stream;
-use crate::tls::explain;
+use crate::tls::{ServerTls, TlsSettings, explain};
 
 /// The first byte of TLS: a record that belongs to a handshake.
 const HANDSHAKE: u8 = 0x16;
@@ -44,27 +44,31 @@ pub(crate) async fn welcome(
         },
         () = ends => return Err(Hangup::Shutdown),
     }
-    match first {
-        [HANDSHAKE] => Box::pin(encrypt(stream, peer, hub)).await,
-        _ if hub.settings.require_tls => Err(Hangup::Refused(
+    let tls = hub.tls();
+    match (first, tls) {
+        ([HANDSHAKE], Some(tls)) => Box::pin(encrypt(stream, peer, hub, &tls)).await,
+        ([HANDSHAKE], None) => Err(Hangup::Refused(
+            "it speaks TLS, and this server has no certificate".into(),
+        )),
+        (_, Some(tls)) if tls.required => Err(Hangup::Refused(
             "it does not speak TLS, which this server demands".into(),
         )),
         _ => Ok((Stream::Tcp(stream), Rights::ReadWrite)),
     }
 }
 
-async fn encrypt(stream: TcpStream, peer: &Peer, hub: &Hub) -> Result<(Stream, Rights), Hangup> {
-    let Some(tls) = hub.tls() else {
-        return Err(Hangup::Refused(
-            "it speaks TLS, and this server has no certificate".into(),
-        ));
-    };
+async fn encrypt(
+    stream: TcpStream,
+    peer: &Peer,
+    hub: &Hub,
+    tls: &ServerTls,
+) -> Result<(Stream, Rights), Hangup> {
     let deadline = Instant::now() + hub.settings.limits.request_time_max;
     let mut shutdown = hub.shutdown.subscribe();
     let ends = async {
         let _ = shutdown.wait_for(|ends| *ends).await;
     };
-    let shaking_hands = TlsAcceptor::from(tls.config()).accept(stream);
+    let shaking_hands = TlsAcceptor::from(tls.config()).accept(Records::new(stream));
     let stream = tokio::select! {
         biased;
         done = timeout_at(deadline, shaking_hands) => match done {
@@ -85,16 +89,12 @@ async fn encrypt(stream: TcpStream, peer: &Peer, hub: &Hub) -> Result<(Stream, R
 /// Says where data goes over a network for everybody to read, or clients that nobody knows can come in.
 pub(crate) fn warn_of_strangers<'a>(
     addresses: impl IntoIterator<Item = &'a Address>,
-    settings: &Settings,
+    tls: Option<&TlsSettings>,
 ) {
-    if settings.require_tls {
+    if tls.is_some_and(|tls| tls.required) {
         return;
     }
-    let known = settings
-        .tls
-        .as_ref()
-        .is_some_and(|tls| tls.client_ca.is_some());
-    if known {
+    if tls.is_some_and(|tls| tls.client_ca.is_some()) {
         warn!(
             "clients that do not speak TLS need no certificate: without `require_tls = false` they are refused"
         );

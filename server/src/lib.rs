@@ -21,6 +21,7 @@ mod hub;
 mod listener;
 mod order;
 mod protocol;
+mod records;
 mod server;
 mod settings;
 mod stream;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durum_core::store::{LocalStore, Store as _};
-use durum_core::{Error, ErrorKind, Result};
+use durum_core::{Error, ErrorKind, Result, Tid};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::address::Address;
-use crate::handshake::{self, welcome};
+use crate::handshake::{warn_of_strangers, welcome};
 use crate::hangup::Hangup;
-use crate::hub::Hub;
+use crate::hub::{Hub, Served};
 use crate::listener::{Listener, Peer};
 use crate::settings::Settings;
 use crate::stream::Stream;
@@ -67,16 +67,21 @@ impl Stopper {
 
 /// Has a server that runs read its certificates anew.
 #[derive(Clone, Debug)]
-pub struct Reloader(Arc<Hub>);
+pub struct Reloader {
+    hub: Arc<Hub>,
+    addresses: Vec<Address>,
+}
 
 impl Reloader {
-    /// Reads the certificates, the key, the authorities and the list of clients, for clients that connect
-    /// from now on.
+    /// Reads the certificates, the key and the authorities, and takes the list of clients and the rest of
+    /// `tls`, for clients that connect from now on.
     ///
     /// # Errors
     /// As [`Server::bind`]; then what was read before stays.
     pub fn reload(&self, tls: &TlsSettings) -> Result<()> {
-        self.0.reload_tls(tls)
+        self.hub.reload_tls(tls)?;
+        warn_of_strangers(&self.addresses, Some(tls));
+        Ok(())
     }
 }
 
@@ -104,7 +109,8 @@ impl Server {
                 .because("there is no address to listen at"));
         }
         let hub = Arc::new(Hub::new(store, settings)?);
-        handshake::warn_of_strangers(listeners.iter().map(Listener::address), &hub.settings);
+        let addresses = listeners.iter().map(Listener::address);
+        warn_of_strangers(addresses, hub.settings.tls.as_ref());
         Ok(Server {
             runtime,
             listeners,
@@ -127,7 +133,10 @@ impl Server {
 
     /// What has it read its certificates anew.
     pub fn reloader(&self) -> Reloader {
-        Reloader(self.hub.clone())
+        Reloader {
+            hub: self.hub.clone(),
+            addresses: self.addresses(),
+        }
     }
 
     /// Serves clients until it is stopped: then requests that have begun are finished, for a limited time,
@@ -213,17 +222,10 @@ async fn accept(listener: Listener, hub: Arc<Hub>, places: Arc<Semaphore>) -> Jo
 
 async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
     debug!(client = %peer, "connected");
-    let end = match welcome(stream, &peer, hub).await {
-        Ok((stream, rights)) => {
-            let mut wire = Wire::new(stream, hub.settings.limits.request_time_max);
-            let end = match durus::serve(&mut wire, hub, rights).await {
-                Hangup::Upgrade => Box::pin(durum::serve(&mut wire, hub, rights)).await,
-                end => end,
-            };
-            wire.close(&end).await;
-            end
-        }
-        Err(end) => end,
+    let served = hub.served();
+    let end = match served.visible() {
+        Ok(synced) => attend(stream, &peer, hub, (served, synced)).await,
+        Err(error) => error.into(),
     };
     match end {
         Hangup::Done | Hangup::Shutdown | Hangup::Upgrade | Hangup::Io(_) => {
@@ -232,4 +234,24 @@ async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
         Hangup::Store(_) => warn!(client = %peer, "cut off: {end}"),
         Hangup::Late(_) | Hangup::Refused(_) => info!(client = %peer, "cut off: {end}"),
     }
+}
+
+/// Serves a client that knows what was committed up to `synced`.
+async fn attend(
+    stream: Stream,
+    peer: &Peer,
+    hub: &Arc<Hub>,
+    (served, synced): (Arc<Served>, Tid),
+) -> Hangup {
+    let (stream, rights) = match welcome(stream, peer, hub).await {
+        Ok(welcomed) => welcomed,
+        Err(end) => return end,
+    };
+    let mut wire = Wire::new(stream, hub.settings.limits.request_time_max);
+    let end = match durus::serve(&mut wire, hub, served, rights, synced).await {
+        Hangup::Upgrade => Box::pin(durum::serve(&mut wire, hub, rights)).await,
+        end => end,
+    };
+    wire.close(&end).await;
+    end
 }

@@ -16,8 +16,6 @@ pub struct Settings {
     pub read_only: bool,
     /// How it speaks TLS; without this it does not.
     pub tls: Option<TlsSettings>,
-    /// Whether clients on TCP that do not speak TLS are refused.
-    pub require_tls: bool,
     /// What it bears.
     pub limits: Limits,
 }
@@ -30,7 +28,6 @@ impl Default for Settings {
             allow_quit: false,
             read_only: false,
             tls: None,
-            require_tls: false,
             limits: Limits::default(),
         }
     }

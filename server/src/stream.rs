@@ -8,18 +8,28 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+use crate::records::Records;
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Records>>),
 }
 
 impl Stream {
-    /// Whether what is read first has to be put together from pieces that a client may hold back.
+    /// Whether it is TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self, Stream::Tls(_))
+    }
+
+    /// Whether a part of a record of TLS has come.
+    pub(crate) fn is_inside_record(&self) -> bool {
+        match self {
+            Stream::Tls(stream) => stream.get_ref().0.is_inside(),
+            Stream::Tcp(_) | Stream::Unix(_) => false,
+        }
     }
 
     /// Waits until there is something to read, or the other side has closed.
@@ -28,11 +38,10 @@ impl Stream {
             Stream::Tcp(stream) => stream.readable().await,
             Stream::Unix(stream) => stream.readable().await,
             Stream::Tls(stream) => {
-                let (socket, connection) = stream.get_ref();
+                let (records, connection) = stream.get_ref();
                 // It does not want to read while something that it has read is left.
-                match connection.wants_read() {
-                    // Not `readable`, which can be wrong: from here on there is a limit of time.
-                    true => socket.peek(&mut [0]).await.map(drop),
+                match connection.wants_read() && !records.is_inside() {
+                    true => records.readable().await,
                     false => Ok(()),
                 }
             }

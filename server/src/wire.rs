@@ -47,15 +47,8 @@ impl Wire {
     pub(crate) async fn command(&mut self) -> Result<u8, Hangup> {
         if self.input.is_empty() {
             self.flush().await?;
-            self.input = BytesMut::new();
             self.output = Vec::new();
-            self.stream.readable().await?;
-            self.deadline = Instant::now() + self.time_max;
-            match self.stream.is_encrypted() {
-                // Something has come, and may be less than can be decrypted.
-                true => Box::pin(self.fill_in_time(READ_BYTES)).await?,
-                false => self.fill(READ_BYTES).await?,
-            };
+            self.receive().await?;
         }
         self.deadline = Instant::now() + self.time_max;
         if self.input.is_empty() {
@@ -161,6 +154,25 @@ impl Wire {
             }
         }
         Ok(())
+    }
+
+    /// Waits until something comes.
+    async fn receive(&mut self) -> Result<(), Hangup> {
+        loop {
+            self.input = BytesMut::new();
+            self.stream.readable().await?;
+            if !self.stream.is_encrypted() {
+                self.fill(READ_BYTES).await?;
+                return Ok(());
+            }
+            // What has come may be less than can be decrypted.
+            self.deadline = Instant::now() + self.time_max;
+            match Box::pin(self.fill_in_time(READ_BYTES)).await {
+                // It was a matter of TLS alone, and no request.
+                Err(Hangup::Late(_)) if !self.stream.is_inside_record() => {}
+                filled => return filled.map(drop),
+            }
+        }
     }
 
     async fn fill_in_time(&mut self, length: usize) -> Result<usize, Hangup> {

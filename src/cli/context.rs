@@ -80,6 +80,12 @@ impl Context {
         Ok((store, config.server))
     }
 
+    /// What reads the server's part of the configuration again, on another thread.
+    pub(crate) fn server_reader(&self) -> impl Fn() -> Result<ServerSettings> + Send + 'static {
+        let named = self.config.clone();
+        move || Ok(Config::find(named.as_deref())?.server)
+    }
+
     /// Reads the configuration for nothing but its mistakes.
     pub(crate) fn check_config(&self) -> Result<()> {
         Config::find(self.config.as_deref()).map(drop)

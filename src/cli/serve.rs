@@ -4,30 +4,20 @@ use std::sync::Arc;
 
 use durum_core::store::LocalStore;
 use durum_core::{Error, ErrorKind, Result};
-use durum_server::{Address, Server, Settings};
+use durum_server::{Address, Server};
 use serde_json::json;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tracing::{error, info};
 
 use super::args::ServeArgs;
 use super::context::Context;
 use super::failure::{DONE, Outcome};
+use super::served;
 
 pub(crate) fn run(context: &Context, args: &ServeArgs) -> Outcome {
     let (store, server) = context.served(args.url.as_deref())?;
-    let listen = match args.listen.is_empty() {
-        true => &server.listen,
-        false => &args.listen,
-    };
-    let settings = Settings {
-        listen: listen
-            .iter()
-            .map(|address| address.parse::<Address>())
-            .collect::<Result<_>>()?,
-        allow_quit: server.allow_quit || args.allow_quit,
-        read_only: args.read_only,
-        ..Settings::default()
-    };
+    let settings = served::settings(&server, args)?;
     let url = store.url();
     let opened = match context.registry.open(&store) {
         Err(error) if error.kind() == ErrorKind::NotFound && !args.read_only => {
@@ -37,7 +27,7 @@ pub(crate) fn run(context: &Context, args: &ServeArgs) -> Outcome {
     };
     let store: Arc<LocalStore> = Arc::new(opened?);
     let server = Server::bind(store, settings)?;
-    stop_on_signals(&server)?;
+    heed_signals(&server, reload(context, &server, args))?;
     let addresses: Vec<String> = server.addresses().iter().map(Address::to_string).collect();
     context.print(&json!({ "url": url, "listen": addresses }), || {
         format!("Serving {url} at {}.\n", addresses.join(" and "))
@@ -46,15 +36,39 @@ pub(crate) fn run(context: &Context, args: &ServeArgs) -> Outcome {
     Ok(DONE)
 }
 
-/// The first signal has the server finish what it has begun; the second ends the process at once.
-fn stop_on_signals(server: &Server) -> Result<()> {
+/// What has the server read its certificates and its list of clients anew, as the configuration names them
+/// by then.
+fn reload(
+    context: &Context,
+    server: &Server,
+    args: &ServeArgs,
+) -> impl Fn() -> Result<()> + Send + 'static {
+    let (read, reloader, args) = (context.server_reader(), server.reloader(), args.tls.clone());
+    move || match served::tls(&read()?, &args)? {
+        Some(tls) => reloader.reload(&tls),
+        None => Err(Error::new(ErrorKind::Usage, "read certificates")
+            .because("the configuration names none")
+            .hint("A server that is to speak TLS no more has to be started anew.")),
+    }
+}
+
+/// The first signal has the server finish what it has begun; the second ends the process at once. SIGHUP is
+/// another matter.
+fn heed_signals(server: &Server, reload: impl Fn() -> Result<()> + Send + 'static) -> Result<()> {
     let stopper = server.stopper();
     let listen = || {
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let thread = std::thread::Builder::new().name("durum-signals".to_owned());
         thread.spawn(move || {
             let mut again = false;
             for signal in signals.forever() {
+                if signal == SIGHUP {
+                    match reload() {
+                        Ok(()) => info!("certificates and clients were read anew"),
+                        Err(error) => error!(%error, "certificates and clients stay as they were"),
+                    }
+                    continue;
+                }
                 if again {
                     // It does not come back from that.
                     let _ = signal_hook::low_level::emulate_default_handler(signal);

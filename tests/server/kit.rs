@@ -48,7 +48,11 @@ pub(crate) fn durum(home: &Path, arguments: &[&str]) -> Command {
 impl Server {
     /// A server on a new store of the engine, on a port that the system chooses.
     pub(crate) fn start(engine: &str, arguments: &[&str]) -> Server {
-        let home = tempfile::tempdir().unwrap();
+        Server::start_in(tempfile::tempdir().unwrap(), engine, arguments)
+    }
+
+    /// The same in a directory that has a configuration already.
+    pub(crate) fn start_in(home: TempDir, engine: &str, arguments: &[&str]) -> Server {
         let mut server = Server {
             url: format!("{engine}:data"),
             address: "127.0.0.1:0".to_owned(),

@@ -4,10 +4,15 @@
 // Helpers panic as tests do.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod certificates;
 mod client;
 mod durus_clients;
+mod durus_tls;
 mod hostile;
 mod idle;
 mod kit;
+mod limits;
 mod operation;
+mod reload;
 mod rules;
+mod security;

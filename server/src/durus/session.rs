@@ -30,10 +30,15 @@ pub(super) struct Session {
     pub(super) suspicion: Suspicion,
 }
 
-/// Serves a client until its connection ends.
-pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights) -> Hangup {
-    let served = hub.served();
-    let begun = served.visible().map(|synced| Session {
+/// Serves a client, which knows what was committed up to `synced`, until its connection ends.
+pub(crate) async fn serve(
+    wire: &mut Wire,
+    hub: &Arc<Hub>,
+    served: Arc<Served>,
+    rights: Rights,
+    synced: Tid,
+) -> Hangup {
+    let mut session = Session {
         hub: hub.clone(),
         served,
         rights,
@@ -42,10 +47,6 @@ pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights) -> Ha
         own: Vec::new(),
         has_root_oid: false,
         suspicion: Suspicion::default(),
-    });
-    let mut session = match begun {
-        Ok(session) => session,
-        Err(error) => return error.into(),
     };
     let mut shutdown = hub.shutdown.subscribe();
     let end = loop {

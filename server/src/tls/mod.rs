@@ -26,6 +26,8 @@ mod client;
 mod files;
 mod names;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use client::{client_config, server_name};
 pub use durum_core::config::Rights;

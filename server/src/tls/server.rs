@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,6 +26,8 @@ use super::{VERSIONS, provider};
 
 /// The log warns of a certificate that expires sooner.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
+/// The bit of a file's mode that lets everybody read it.
+const READ_BY_OTHERS: u32 = 0o004;
 
 /// The files of a server that speaks TLS, and who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +40,14 @@ pub struct TlsSettings {
     /// that is a host name, an e-mail address or a URI. Others are refused. Without a list everybody is
     /// allowed everything whose certificate the authorities have signed.
     pub clients: Option<BTreeMap<String, Rights>>,
+    /// Whether clients on TCP that do not speak TLS are refused.
+    pub required: bool,
 }
 
 /// What the files say.
 #[derive(Debug)]
 pub(crate) struct ServerTls {
+    pub(crate) required: bool,
     config: Arc<ServerConfig>,
     allowed: Option<Arc<Allowed>>,
 }
@@ -54,6 +60,7 @@ impl ServerTls {
     /// authorities that make it mean something.
     pub(crate) fn load(settings: &TlsSettings) -> Result<ServerTls> {
         let (certificates, key) = settings.identity.read()?;
+        warn_of_readers(&settings.identity.key);
         if let Some(certificate) = certificates.first() {
             warn_of_expiry(&settings.identity.certificate, certificate);
         }
@@ -82,6 +89,7 @@ impl ServerTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(ServerTls {
+            required: settings.required,
             config: Arc::new(config),
             allowed,
         })
@@ -212,6 +220,15 @@ pub(crate) fn explain(error: &io::Error) -> String {
         None => error.to_string(),
     };
     format!("its TLS handshake failed: {why}")
+}
+
+/// Warns of a key that everybody on this machine can read.
+fn warn_of_readers(key: &Path) {
+    let mode = std::fs::metadata(key).map_or(0, |found| found.permissions().mode());
+    if mode & READ_BY_OTHERS != 0 {
+        let key = key.display();
+        warn!(%key, "everybody on this machine can read the server's key: take that right away by `chmod o-r`");
+    }
 }
 
 /// Warns of a certificate of the server's own that clients do not accept, or soon will not.
