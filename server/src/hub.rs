@@ -9,6 +9,7 @@ use durum_core::{Oid, Result, Tid};
 use tokio::sync::watch;
 
 use crate::changes::ChangeLog;
+use crate::metrics::Metrics;
 use crate::order::Order;
 use crate::settings::Settings;
 
@@ -19,6 +20,7 @@ pub(crate) struct Hub {
     pub(crate) settings: Settings,
     pub(crate) changes: ChangeLog,
     pub(crate) order: Order,
+    pub(crate) metrics: Metrics,
     /// Says that the server is to end.
     pub(crate) shutdown: watch::Sender<bool>,
     root_exists: AtomicBool,
@@ -30,6 +32,7 @@ impl Hub {
         Ok(Hub {
             changes: ChangeLog::new(tid, settings.limits.changes_max),
             order: Order::default(),
+            metrics: Metrics::new(),
             shutdown: watch::Sender::new(false),
             root_exists: AtomicBool::new(false),
             settings,

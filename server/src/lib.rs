@@ -16,12 +16,17 @@ mod durus;
 mod hangup;
 mod hub;
 mod listener;
+mod metrics;
 mod order;
+mod passed;
 mod server;
 mod settings;
 mod stream;
+mod supervisor;
 mod wire;
 
 pub use address::Address;
+pub use passed::Passed;
 pub use server::{Server, Stopper};
 pub use settings::{Limits, Settings};
+pub use supervisor::Supervisor;

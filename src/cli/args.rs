@@ -36,6 +36,9 @@ pub(crate) struct Cli {
     /// Log more to standard error; twice for details (or set DURUM_LOG to a level)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How logs are written to standard error: text, or one JSON object a line
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormatArg::Text)]
+    pub(crate) log_format: LogFormatArg,
     /// Log errors only and show no progress
     #[arg(long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
@@ -44,6 +47,15 @@ pub(crate) struct Cli {
     pub(crate) progress: ProgressArg,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormatArg {
+    /// A line for people, with its fields as key=value
+    Text,
+    /// A JSON object a line
+    Json,
 }
 
 /// How progress is shown.
@@ -113,6 +125,10 @@ pub(crate) struct ServeArgs {
     /// Let clients only read
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Where to tell metrics (/metrics) and health (/health) by HTTP: HOST:PORT, unix:PATH or @NAME
+    /// [default: that of the configuration, else nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<String>,
 }
 
 #[derive(Debug, Args)]

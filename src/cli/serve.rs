@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use durum_core::config::ServerSettings;
 use durum_core::store::LocalStore;
 use durum_core::{Error, ErrorKind, Result};
-use durum_server::{Address, Server, Settings};
+use durum_server::{Address, Passed, Server, Settings, Supervisor};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -14,6 +15,7 @@ use super::context::Context;
 use super::failure::{DONE, Outcome};
 
 pub(crate) fn run(context: &Context, args: &ServeArgs) -> Outcome {
+    let passed = Passed::take()?;
     let (store, server) = context.served(args.url.as_deref())?;
     let listen = match args.listen.is_empty() {
         true => &server.listen,
@@ -26,6 +28,7 @@ pub(crate) fn run(context: &Context, args: &ServeArgs) -> Outcome {
             .collect::<Result<_>>()?,
         allow_quit: server.allow_quit || args.allow_quit,
         read_only: args.read_only,
+        metrics: metrics_address(&server, args)?,
         ..Settings::default()
     };
     let url = store.url();
@@ -36,14 +39,30 @@ pub(crate) fn run(context: &Context, args: &ServeArgs) -> Outcome {
         opened => opened,
     };
     let store: Arc<LocalStore> = Arc::new(opened?);
-    let server = Server::bind(store, settings)?;
+    let server = Server::bind_passed(store, settings, passed)?.supervised(Supervisor::from_env());
     stop_on_signals(&server)?;
-    let addresses: Vec<String> = server.addresses().iter().map(Address::to_string).collect();
-    context.print(&json!({ "url": url, "listen": addresses }), || {
-        format!("Serving {url} at {}.\n", addresses.join(" and "))
+    let listen = names(&server.addresses());
+    let metrics = names(&server.metrics_addresses());
+    let object = json!({ "url": url, "listen": listen, "metrics": metrics });
+    context.print(&object, || match metrics.is_empty() {
+        true => format!("Serving {url} at {}.\n", listen.join(" and ")),
+        false => format!(
+            "Serving {url} at {}, metrics at {}.\n",
+            listen.join(" and "),
+            metrics.join(" and ")
+        ),
     })?;
     server.run()?;
     Ok(DONE)
+}
+
+fn metrics_address(server: &ServerSettings, args: &ServeArgs) -> Result<Option<Address>> {
+    let given = args.metrics.as_ref().or(server.metrics.as_ref());
+    given.map(|address| address.parse()).transpose()
+}
+
+fn names(addresses: &[Address]) -> Vec<String> {
+    addresses.iter().map(Address::to_string).collect()
 }
 
 /// The first signal has the server finish what it has begun; the second ends the process at once.

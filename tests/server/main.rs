@@ -9,5 +9,7 @@ mod durus_clients;
 mod hostile;
 mod idle;
 mod kit;
+mod metrics;
 mod operation;
 mod rules;
+mod supervision;

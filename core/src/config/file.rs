@@ -17,7 +17,7 @@ const DOING: &str = "read the configuration";
 /// The keys of the file, for messages and for the test that they are all documented.
 const TOP_KEYS: &[&str] = &["store", "server"];
 const STORE_KEYS: &[&str] = &["backend", "path", "durability", "compression", "options"];
-const SERVER_KEYS: &[&str] = &["listen", "allow_quit"];
+const SERVER_KEYS: &[&str] = &["listen", "allow_quit", "metrics"];
 
 /// The contents of `durum.toml`; every key is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct ServerSettings {
     pub listen: Vec<String>,
     /// Whether a client may shut the server down.
     pub allow_quit: bool,
+    /// Where metrics and health are told by HTTP: as `listen`.
+    pub metrics: Option<String>,
 }
 
 impl Default for ServerSettings {
@@ -42,6 +44,7 @@ impl Default for ServerSettings {
         ServerSettings {
             listen: vec!["127.0.0.1:2972".to_owned()],
             allow_quit: false,
+            metrics: None,
         }
     }
 }
@@ -149,6 +152,9 @@ fn read_server(server: &mut ServerSettings, table: &Table) -> Result<()> {
             .as_bool()
             .ok_or_else(|| wrong_type("server.allow_quit", value, "true or false"))?;
     }
+    if let Some(value) = table.get("metrics") {
+        server.metrics = Some(as_string("server.metrics", value)?.to_owned());
+    }
     Ok(())
 }
 
@@ -213,6 +219,7 @@ mod tests {
             [server]
             listen = ["127.0.0.1:1", "@durum"]
             allow_quit = true
+            metrics = "127.0.0.1:9273"
             "#,
         )
         .unwrap();
@@ -221,6 +228,7 @@ mod tests {
         assert_eq!(config.store.compression, Codec::ZstdDict);
         assert_eq!(config.store.options["readers"], "8");
         assert_eq!(config.server.listen, ["127.0.0.1:1", "@durum"]);
+        assert_eq!(config.server.metrics.as_deref(), Some("127.0.0.1:9273"));
         assert_eq!(Config::parse("").unwrap(), Config::default());
         assert_eq!(Config::default().store.backend, "lmdb");
     }
@@ -236,6 +244,7 @@ mod tests {
             ("[store.options]\nx = [1]", "store.options.x"),
             ("[server]\nlisten = 2972", "server.listen"),
             ("[server]\nallow_quit = \"yes\"", "true or false"),
+            ("[server]\nmetrics = 9273", "server.metrics"),
             ("[store]\npath = ", "line 2"),
         ] {
             let error = Config::parse(text).unwrap_err();

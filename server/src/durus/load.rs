@@ -47,6 +47,7 @@ impl Session {
             if begin.elapsed() > SLOW {
                 self.slow_loads = SUSPECT;
             }
+            self.hub.metrics.loaded.add(some.len() as u64);
             wire.relieve().await?;
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Committing: `C`, in which the client looks for conflicts itself.
 
+use std::time::Instant;
+
 use durum_core::store::{Batch, Receipt};
 use durum_core::{ErrorKind, Oid, Result, SessionId};
 use tokio::time::timeout;
@@ -37,8 +39,10 @@ impl Session {
             }
         };
         let Some(objects) = transaction else {
+            self.hub.metrics.given_up.add(1);
             return Ok(());
         };
+        let begin = Instant::now();
         if self.hub.settings.read_only {
             return Err(Hangup::Refused("it commits to a read-only server".into()));
         }
@@ -47,6 +51,11 @@ impl Session {
             true => self.write(turn, objects).await?,
             false => INVALID,
         };
+        match answer {
+            OKAY => self.hub.metrics.committed.add(1),
+            _ => self.hub.metrics.conflicts.add(1),
+        }
+        self.hub.metrics.writes.took(begin.elapsed());
         wire.output.push(answer);
         Ok(())
     }
