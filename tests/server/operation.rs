@@ -47,10 +47,9 @@ fn a_killed_server_has_kept_what_it_acknowledged() {
 /// being written, and one of which half has arrived. Nobody else gets in.
 #[test]
 fn commits_that_have_begun_are_finished() {
-    let mut server = Server::start_in("file", &["--verbose"], |home| {
+    let mut server = Server::start_in("file", &["--verbose"], |_| {
         vec![
             ("LD_PRELOAD", shim().into()),
-            ("DURUM_FAULT_ROOT", home.into()),
             ("DURUM_SYNC_DELAY_US", "100000".into()),
         ]
     });
