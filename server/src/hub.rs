@@ -9,6 +9,7 @@ use durum_core::{Oid, Result, Tid};
 use tokio::sync::{Semaphore, watch};
 
 use crate::changes::ChangeLog;
+use crate::metrics::Metrics;
 use crate::order::Order;
 use crate::settings::Settings;
 use crate::tls::{ServerTls, TlsSettings};
@@ -20,6 +21,7 @@ const UPKEEP_MAX: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) settings: Settings,
+    pub(crate) metrics: Metrics,
     /// Says that the server is to end.
     pub(crate) shutdown: watch::Sender<bool>,
     /// For requests that go through the whole store.
@@ -46,6 +48,7 @@ impl Hub {
         let served = Served::new(store, settings.limits.changes_max)?;
         Ok(Hub {
             served: RwLock::new(Arc::new(served)),
+            metrics: Metrics::new(),
             shutdown: watch::Sender::new(false),
             upkeep: Arc::new(Semaphore::new(UPKEEP_MAX)),
             tls: RwLock::new(tls.map(Arc::new)),

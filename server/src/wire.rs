@@ -4,12 +4,15 @@
 //! it has been answered.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use crate::hangup::Hangup;
+use crate::hub::Hub;
+use crate::listener::Peer;
 use crate::stream::Stream;
 
 /// How much is read at once where it is not known how much comes.
@@ -23,21 +26,30 @@ const LEAVE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: Stream,
+    /// Whose it is, for logs.
+    pub(crate) peer: Peer,
+    /// For counting.
+    hub: Arc<Hub>,
     input: BytesMut,
     /// What is to be sent; answers are appended to it.
     pub(crate) output: Vec<u8>,
     time_max: Duration,
+    /// When the request began, and by when it has to be there.
+    begin: Instant,
     deadline: Instant,
 }
 
 impl Wire {
-    /// A request, and an answer, may take `time_max`.
-    pub(crate) fn new(stream: Stream, time_max: Duration) -> Wire {
+    /// A connection to be read and written with the limits of `hub`.
+    pub(crate) fn new(stream: Stream, peer: Peer, hub: Arc<Hub>) -> Wire {
         Wire {
             stream,
+            peer,
+            time_max: hub.settings.limits.request_time_max,
+            hub,
             input: BytesMut::new(),
             output: Vec::new(),
-            time_max,
+            begin: Instant::now(),
             deadline: Instant::now(),
         }
     }
@@ -50,11 +62,17 @@ impl Wire {
             self.output = Vec::new();
             self.receive().await?;
         }
-        self.deadline = Instant::now() + self.time_max;
+        self.begin = Instant::now();
+        self.deadline = self.begin + self.time_max;
         if self.input.is_empty() {
             return Err(Hangup::Done);
         }
         Ok(self.input.get_u8())
+    }
+
+    /// How long ago the request's first byte was taken.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begin.elapsed()
     }
 
     /// The next bytes of the request.
@@ -134,6 +152,7 @@ impl Wire {
             Ok(sent) => sent?,
             Err(_) => return Err(Hangup::Late("taking an answer")),
         }
+        self.hub.metrics.bytes_out.add(self.output.len() as u64);
         self.output.clear();
         Ok(())
     }
@@ -186,6 +205,8 @@ impl Wire {
     async fn fill(&mut self, length: usize) -> io::Result<usize> {
         self.input
             .reserve(length.saturating_sub(self.input.len()).max(1));
-        self.stream.read_buf(&mut self.input).await
+        let read = self.stream.read_buf(&mut self.input).await?;
+        self.hub.metrics.bytes_in.add(read as u64);
+        Ok(read)
     }
 }

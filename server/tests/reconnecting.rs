@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durum_core::engine::{Durability, Registry};
-use durum_core::store::{
-    Batch, LocalStore, SessionKind, Snapshot as _, SnapshotExt as _, Store as _,
-};
+use durum_core::store::{Batch, LocalStore, SessionKind, SnapshotExt as _, Store as _};
 use durum_core::{ErrorKind, Oid, SessionId, Tid};
 use durum_memory::MemoryBackend;
 use durum_server::client::{ClientOptions, RemoteStore};

@@ -40,6 +40,11 @@ impl Client {
         Client(Box::new(connection))
     }
 
+    /// Its own, as the server sees it.
+    pub(crate) fn address(&self) -> String {
+        self.0.local_addr().unwrap().to_string()
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
     }
@@ -136,6 +141,16 @@ impl Client {
     pub(crate) fn commit(&mut self, objects: &[Written<'_>]) -> bool {
         self.begin();
         self.end(objects)
+    }
+
+    /// Commits, if the server does not end the connection; whether it was committed.
+    pub(crate) fn try_commit(&mut self, objects: &[Written<'_>]) -> bool {
+        self.begin();
+        self.send(&transaction(objects));
+        let mut answer = [0];
+        self.0
+            .read_exact(&mut answer)
+            .is_ok_and(|()| answer == *b"O")
     }
 
     pub(crate) fn pack(&mut self) {

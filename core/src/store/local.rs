@@ -7,6 +7,7 @@ use super::batch::{Batch, CommitId, Receipt};
 use super::changes::{self, Change, Changes};
 use super::collection::{Collection, Pending};
 use super::condemned::Condemned;
+use super::health::Health;
 use super::meta::State;
 use super::oids::OidAllocator;
 use super::queue::Queue;
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub(super) collection: Collection,
     pub(super) condemned: Mutex<Option<Arc<Condemned>>>,
     pub(super) condemned_left: AtomicU64,
+    /// How the store was after the last write.
+    pub(super) health: Mutex<Health>,
     /// Batches that were written.
     pub(super) writes: AtomicU64,
     pub(super) signal: Arc<Signal>,

@@ -149,6 +149,7 @@ impl LocalStore {
             sessions: Mutex::new(Sessions::new(memory.last_session)),
             collection: options.collection,
             condemned_left: AtomicU64::new(memory.job.left),
+            health: Mutex::default(),
             condemned: Mutex::new(memory.condemned),
             writes: AtomicU64::new(0),
             signal: Arc::new(Signal::default()),

@@ -325,6 +325,7 @@ impl Shared {
         } else {
             writer.collector.written();
             writer.job = writer.collector.job;
+            self.note_health(writer);
             let left = writer.job.left;
             let before = self.condemned_left.swap(left, Ordering::Relaxed);
             if left == 0 && before > 0 {

@@ -34,6 +34,7 @@ impl Session {
             let loaded = suspicion.run(|| self.load_some(some, &mut wire.output));
             self.suspicion = suspicion;
             loaded?;
+            self.hub.metrics.loaded.add(some.len() as u64);
             wire.relieve().await?;
         }
         Ok(())

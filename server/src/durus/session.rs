@@ -9,6 +9,8 @@ use durum_core::{Oid, SessionId, Tid};
 use super::{OKAY, VERSION, put_u32, put_u64};
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Served};
+use crate::listener::Peer;
+use crate::metrics::Request;
 use crate::protocol;
 use crate::suspicion::Suspicion;
 use crate::wire::Wire;
@@ -56,7 +58,12 @@ pub(crate) async fn serve(
             _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
         };
         let done = match command {
-            Ok(command) => session.execute(command, wire).await,
+            Ok(command) => {
+                let done = session.execute(command, wire).await;
+                let request = Request::of_durus(command);
+                hub.metrics.took(request, wire.elapsed());
+                done
+            }
             Err(end) => Err(end),
         };
         if let Err(end) = done {
@@ -65,7 +72,7 @@ pub(crate) async fn serve(
     };
     // What was answered before is sent.
     let _ = wire.flush().await;
-    session.end().await;
+    session.end(wire.peer).await;
     end
 }
 
@@ -118,14 +125,14 @@ impl Session {
         Ok(id)
     }
 
-    async fn end(self) {
+    async fn end(self, peer: Peer) {
         let Some(id) = self.id else {
             return;
         };
         // It may wait for a commit that is being written.
         let ended = tokio::task::spawn_blocking(move || self.served.store.end_session(id)).await;
         if let Ok(Err(error)) = ended {
-            tracing::warn!(%error, "a session could not be ended");
+            tracing::warn!(client = %peer, reason = error.to_string(), "a session could not be ended");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Committing: `C`, in which the client looks for conflicts itself.
 
+use std::time::Instant;
+
 use durum_core::store::{Batch, Receipt, Store as _};
 use durum_core::{ErrorKind, Oid, Result, SessionId};
 use tokio::time::timeout;
@@ -40,13 +42,20 @@ impl Session {
             }
         };
         let Some(objects) = transaction else {
+            self.hub.metrics.given_up.add(1);
             return Ok(());
         };
+        let begin = Instant::now();
         // What the client could not know of it cannot have taken into account.
         let answer = match turn.resume().await {
             true => self.write(turn, objects).await?,
             false => INVALID,
         };
+        match answer {
+            OKAY => self.hub.metrics.committed.add(1),
+            _ => self.hub.metrics.conflicts.add(1),
+        }
+        self.hub.metrics.writes.took(begin.elapsed());
         wire.output.push(answer);
         Ok(())
     }
