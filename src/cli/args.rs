@@ -131,6 +131,10 @@ pub(crate) struct ServeArgs {
     /// Let clients only read
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Where to tell metrics (/metrics) and health (/health) by HTTP: HOST:PORT, unix:PATH or @NAME
+    /// [default: that of the configuration, else nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<String>,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 }
@@ -150,10 +154,6 @@ pub(crate) struct TlsArgs {
     /// Refuse clients on TCP that do not speak TLS; so it is with --client-ca unless the configuration says no
     #[arg(long)]
     pub(crate) require_tls: bool,
-    /// Where to tell metrics (/metrics) and health (/health) by HTTP: HOST:PORT, unix:PATH or @NAME
-    /// [default: that of the configuration, else nowhere]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) metrics: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use durum_core::config::ServerSettings;
 use durum_core::store::LocalStore;
 use durum_core::{Error, ErrorKind, Result};
 use durum_server::{Address, Passed, Server, Supervisor};
