@@ -407,11 +407,3 @@ impl Reading<'_, '_> {
         (self.send)(full)
     }
 }
-
-pub(crate) fn no_server(location: &Location) -> Error {
-    Error::new(ErrorKind::Unsupported, "migrate")
-        .because(format!(
-            "this version cannot fill the store of a server ({location})"
-        ))
-        .hint("Stop the server and name its store.")
-}

@@ -15,6 +15,7 @@ pub mod client;
 mod descriptors;
 mod durum;
 mod durus;
+mod filling;
 mod handshake;
 mod hangup;
 mod hub;
@@ -33,6 +34,7 @@ pub mod tls;
 mod wire;
 
 pub use address::Address;
+pub use filling::Home;
 pub use passed::Passed;
 pub use server::{Reloader, Server, Stopper};
 pub use settings::{Limits, Settings};

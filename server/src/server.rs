@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::address::Address;
+use crate::filling::Home;
 use crate::handshake::{warn_of_strangers, welcome};
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Served};
@@ -96,16 +97,23 @@ impl Server {
     /// `Usage` for a bad address and for files of TLS that cannot be used, `InUse` where somebody listens
     /// there.
     pub fn bind(store: Arc<LocalStore>, settings: Settings) -> Result<Server> {
-        Server::bind_passed(store, settings, Passed::default())
+        Server::bind_to(Some(store), None, settings, Passed::default())
     }
 
-    /// As [`Server::bind`], but where there are passed sockets it listens at them instead of at the addresses
-    /// of the settings.
+    /// As [`Server::bind`], of a store that lies in its home, and is created where there is none. As long as it
+    /// is empty a migration can fill it. Where there are `passed` sockets it listens at them instead of at the
+    /// addresses of the settings.
     ///
     /// # Errors
-    /// As [`Server::bind`].
-    pub fn bind_passed(
-        store: Arc<LocalStore>,
+    /// As [`Server::bind`], and those of opening the store; `NotFound` where it is only to be read.
+    pub fn bind_home(home: Home, settings: Settings, passed: Passed) -> Result<Server> {
+        let store = home.open(settings.read_only)?.map(Arc::new);
+        Server::bind_to(store, Some(home), settings, passed)
+    }
+
+    fn bind_to(
+        store: Option<Arc<LocalStore>>,
+        home: Option<Home>,
         settings: Settings,
         passed: Passed,
     ) -> Result<Server> {
@@ -127,7 +135,7 @@ impl Server {
             return Err(Error::new(ErrorKind::Usage, "start the server")
                 .because("there is no address to listen at"));
         }
-        let hub = Arc::new(Hub::new(store, settings)?);
+        let hub = Arc::new(Hub::new(store, home, settings)?);
         let addresses = listeners.iter().map(Listener::address);
         warn_of_strangers(addresses, hub.settings.tls.as_ref());
         Ok(Server {
@@ -192,10 +200,11 @@ impl Server {
         runtime.block_on(serve(listeners, supervisor.as_deref(), &hub));
         // What is being written is finished.
         runtime.shutdown_timeout(hub.settings.limits.shutdown_time_max);
-        let store = &hub.served().store;
-        match hub.settings.read_only || store.is_poisoned() {
-            true => Ok(()),
-            false => store.sync().map(drop),
+        match hub.served() {
+            Ok(served) if !hub.settings.read_only && !served.store.is_poisoned() => {
+                served.store.sync().map(drop)
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -288,11 +297,12 @@ async fn accept(listener: Listener, hub: Arc<Hub>, places: Arc<Semaphore>) -> Jo
 
 async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
     debug!(client = %peer, "connected");
-    let served = hub.served();
-    let end = match served.visible() {
-        Ok(synced) => attend(stream, peer, hub, (served, synced)).await,
-        Err(error) => error.into(),
-    };
+    // What is committed from now on it does not know.
+    let served = hub.served().and_then(|served| {
+        let synced = served.visible()?;
+        Ok((served, synced))
+    });
+    let end = attend(stream, peer, hub, served).await;
     hub.metrics.closed(&end);
     let reason = end.to_string();
     match end {
@@ -304,19 +314,23 @@ async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
     }
 }
 
-/// Serves a client that knows what was committed up to `synced`.
+/// Serves a client that knows what was committed up to some commit.
 async fn attend(
     stream: Stream,
     peer: Peer,
     hub: &Arc<Hub>,
-    (served, synced): (Arc<Served>, Tid),
+    served: Result<(Arc<Served>, Tid)>,
 ) -> Hangup {
     let (stream, rights) = match welcome(stream, &peer, hub).await {
         Ok(welcomed) => welcomed,
         Err(end) => return end,
     };
     let mut wire = Wire::new(stream, peer, hub.clone());
-    let end = match durus::serve(&mut wire, hub, served, rights, synced).await {
+    let durus = match served {
+        Ok((served, synced)) => durus::serve(&mut wire, hub, served, rights, synced).await,
+        Err(why) => durus::refuse(&mut wire, hub, why).await,
+    };
+    let end = match durus {
         Hangup::Upgrade => Box::pin(durum::serve(&mut wire, hub, rights)).await,
         end => end,
     };

@@ -1,10 +1,7 @@
 //! `durum serve`.
 
-use std::sync::Arc;
-
-use durum_core::store::LocalStore;
 use durum_core::{Error, ErrorKind, Result};
-use durum_server::{Address, Passed, Server, Supervisor};
+use durum_server::{Address, Home, Passed, Server, Supervisor};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -20,14 +17,11 @@ pub(crate) fn run(context: &Context, args: &ServeArgs) -> Outcome {
     let (store, server) = context.served(args.url.as_deref())?;
     let settings = served::settings(&server, args)?;
     let url = store.url();
-    let opened = match context.registry.open(&store) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !args.read_only => {
-            context.registry.create(&store)
-        }
-        opened => opened,
+    let home = Home {
+        registry: context.registry.clone(),
+        settings: store,
     };
-    let store: Arc<LocalStore> = Arc::new(opened?);
-    let server = Server::bind_passed(store, settings, passed)?.supervised(Supervisor::from_env());
+    let server = Server::bind_home(home, settings, passed)?.supervised(Supervisor::from_env());
     heed_signals(&server, reload(context, &server, args))?;
     let listen = names(&server.addresses());
     let metrics = names(&server.metrics_addresses());

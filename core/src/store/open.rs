@@ -175,6 +175,28 @@ impl LocalStore {
         Ok(store)
     }
 
+    /// Closes and removes a store that has no objects.
+    ///
+    /// # Errors
+    /// `Exists` where it has objects, `InUse` where a snapshot of it is in use: then it is closed and stays.
+    pub fn remove_empty(self) -> Result<()> {
+        const DOING: &str = "remove the empty store";
+        let LocalStore { worker, shared } = self;
+        // It may be writing.
+        drop(worker);
+        let objects = shared.published().objects;
+        if objects > 0 {
+            let why = format!("it has {objects} objects");
+            return Err(Error::new(ErrorKind::Exists, DOING).because(why));
+        }
+        let shared = Arc::into_inner(shared).ok_or_else(|| {
+            Error::new(ErrorKind::InUse, DOING).because("a snapshot of it is in use")
+        })?;
+        let Shared { engine, place, .. } = shared;
+        drop(engine);
+        place.map_or(Ok(()), Place::remove)
+    }
+
     /// Starts the background worker, where the options ask for one.
     fn with_worker(mut self) -> Result<LocalStore> {
         if let Some(budget) = self.shared.collection.worker {
@@ -402,6 +424,15 @@ impl StagedStore {
     /// The path under which it will appear, if it is one that stays.
     pub fn target(&self) -> Option<&Path> {
         self.place.as_ref().map(StagedPlace::target)
+    }
+
+    /// Another handle of the store, to read from what has been filled. It has to be dropped before the store
+    /// is published.
+    pub fn reader(&self) -> LocalStore {
+        LocalStore {
+            worker: None,
+            shared: self.store.shared.clone(),
+        }
     }
 
     /// The store while it is being filled.

@@ -33,9 +33,12 @@ impl Link {
         silence: Duration,
         generation: u64,
     ) -> Result<Link> {
-        let transport = route.connect(time, silence)?;
-        agree(&transport, &route.url())?;
-        let connection = Arc::new(Connection::new(transport));
+        let connection = open(route, time, silence)?;
+        Link::greet(connection, generation)
+    }
+
+    /// Asks what is served, on a connection that there is already.
+    pub(super) fn greet(connection: Arc<Connection>, generation: u64) -> Result<Link> {
         let answer = connection.ask(Kind::Hello, |_| {})?.wait()?;
         let welcome = describe::take(&body_of(answer)?)?;
         Ok(Link {
@@ -52,8 +55,24 @@ impl Link {
 
     /// Sends a request and waits for the answer's body.
     pub(super) fn call(&self, kind: Kind, fill: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>> {
-        body_of(self.ask(kind, fill)?.wait()?)
+        call(&self.connection, kind, fill)
     }
+}
+
+/// Connects, without asking what is served.
+pub(super) fn open(route: &Route, time: Duration, silence: Duration) -> Result<Arc<Connection>> {
+    let transport = route.connect(time, silence)?;
+    agree(&transport, &route.url())?;
+    Ok(Arc::new(Connection::new(transport)))
+}
+
+/// Sends a request and waits for the answer's body.
+pub(super) fn call(
+    connection: &Arc<Connection>,
+    kind: Kind,
+    fill: impl FnOnce(&mut Vec<u8>),
+) -> Result<Vec<u8>> {
+    body_of(connection.ask(kind, fill)?.wait()?)
 }
 
 /// The body of an answer, unless it is an error.

@@ -6,6 +6,7 @@
 //! it is performed once.
 
 mod connection;
+mod import;
 mod link;
 mod scan;
 mod sessions;
@@ -14,5 +15,6 @@ mod snapshot;
 mod store;
 mod transport;
 
+pub use import::RemoteImport;
 pub use shared::ClientOptions;
 pub use store::RemoteStore;

@@ -74,6 +74,10 @@ impl Patience {
 impl Shared {
     pub(super) fn connect(route: Route, options: ClientOptions) -> Result<Shared> {
         let link = Link::connect(&route, options.connect_time_max, options.silence, 0)?;
+        Shared::over(route, options, link)
+    }
+
+    pub(super) fn over(route: Route, options: ClientOptions, link: Link) -> Result<Shared> {
         Ok(Shared {
             id: link.welcome.store_id()?,
             engine: (&link.welcome.engine).into(),

@@ -58,9 +58,13 @@ impl RemoteStore {
     /// As [`RemoteStore::connect`].
     pub fn connect_with(location: &ServerLocation, options: ClientOptions) -> Result<RemoteStore> {
         let shared = Shared::connect(Route::new(location)?, options)?;
-        Ok(RemoteStore {
+        Ok(RemoteStore::of(shared))
+    }
+
+    pub(super) fn of(shared: Shared) -> RemoteStore {
+        RemoteStore {
             shared: Arc::new(shared),
-        })
+        }
     }
 
     /// The server's URL, for messages.

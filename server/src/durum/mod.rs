@@ -3,6 +3,7 @@
 //! Quick requests, reads above all, are answered as they come, on the connection's own task. What waits for
 //! the disk, for other commits or for something to happen is done beside it, and answered when it is done.
 
+mod import;
 mod reads;
 mod session;
 mod upkeep;

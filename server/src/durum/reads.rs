@@ -25,11 +25,12 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 impl Session {
     pub(super) fn describe(
         &mut self,
+        served: &Arc<Served>,
         kind: Kind,
         mut request: Request<'_>,
         wire: &mut Wire,
     ) -> Result<(), Hangup> {
-        let (served, limits) = (self.served.clone(), &self.hub.settings.limits);
+        let (served, limits) = (served, &self.hub.settings.limits);
         let store = &served.store;
         match kind {
             Kind::Dictionary => {
@@ -67,6 +68,7 @@ impl Session {
     /// `Snapshot` and `Release`.
     pub(super) fn keep(
         &mut self,
+        served: &Arc<Served>,
         kind: Kind,
         mut request: Request<'_>,
         wire: &mut Wire,
@@ -77,7 +79,7 @@ impl Session {
             self.snapshots.remove(&number);
             return Ok(());
         }
-        let answer = self.take_snapshot(number);
+        let answer = self.take_snapshot(served, number);
         self.reply(wire, request.number, |out| {
             put_u64(out, answer?.tid().0);
             Ok(())
@@ -85,7 +87,7 @@ impl Session {
         Ok(())
     }
 
-    fn take_snapshot(&mut self, number: u32) -> Result<Arc<dyn Snapshot>> {
+    fn take_snapshot(&mut self, served: &Served, number: u32) -> Result<Arc<dyn Snapshot>> {
         let refuse = |why: &str| Err(Error::new(ErrorKind::Usage, "take a snapshot").because(why));
         if self.snapshots.contains_key(&number) {
             return refuse("the connection has one of this number");
@@ -93,15 +95,15 @@ impl Session {
         if self.snapshots.len() >= SNAPSHOTS_MAX {
             return refuse("the connection has as many as it may have");
         }
-        let snapshot: Arc<dyn Snapshot> = self.served.store.snapshot()?.into();
+        let snapshot: Arc<dyn Snapshot> = served.store.snapshot()?.into();
         self.snapshots.insert(number, snapshot.clone());
         Ok(snapshot)
     }
 
     /// The snapshot of this number; [`NEWEST`] is taken for this once.
-    pub(super) fn snapshot(&self, number: u32) -> Result<Arc<dyn Snapshot>> {
+    pub(super) fn snapshot(&self, served: &Served, number: u32) -> Result<Arc<dyn Snapshot>> {
         if number == NEWEST {
-            return Ok(self.served.store.snapshot()?.into());
+            return Ok(served.store.snapshot()?.into());
         }
         self.snapshots.get(&number).cloned().ok_or_else(|| {
             Error::new(ErrorKind::Usage, "read from a snapshot")
@@ -110,14 +112,19 @@ impl Session {
     }
 
     /// `Load`.
-    pub(super) fn load(&mut self, mut request: Request<'_>, wire: &mut Wire) -> Result<(), Hangup> {
+    pub(super) fn load(
+        &mut self,
+        served: &Arc<Served>,
+        mut request: Request<'_>,
+        wire: &mut Wire,
+    ) -> Result<(), Hangup> {
         let body = &mut request.body;
         let number = body.u32().ok_or_else(|| malformed(Kind::Load))?;
         let mut oids = Vec::new();
         while !body.is_empty() {
             oids.push(body.oid().ok_or_else(|| malformed(Kind::Load))?);
         }
-        let snapshot = self.snapshot(number);
+        let snapshot = self.snapshot(served, number);
         let mut suspicion = std::mem::take(&mut self.suspicion);
         self.reply(wire, request.number, |out| {
             let (snapshot, begin) = (snapshot?, out.len());
@@ -134,9 +141,14 @@ impl Session {
     }
 
     /// `Scan`.
-    pub(super) fn scan(&mut self, mut request: Request<'_>, wire: &mut Wire) -> Result<(), Hangup> {
+    pub(super) fn scan(
+        &mut self,
+        served: &Arc<Served>,
+        mut request: Request<'_>,
+        wire: &mut Wire,
+    ) -> Result<(), Hangup> {
         let scan = ScanRequest::take(&mut request.body).ok_or_else(|| malformed(Kind::Scan))?;
-        let snapshot = self.snapshot(scan.snapshot);
+        let snapshot = self.snapshot(served, scan.snapshot);
         let mut suspicion = std::mem::take(&mut self.suspicion);
         self.reply(wire, request.number, |out| {
             let snapshot = snapshot?;
@@ -149,12 +161,13 @@ impl Session {
     /// `Changes`.
     pub(super) fn changes(
         &mut self,
+        served: &Arc<Served>,
         mut request: Request<'_>,
         wire: &mut Wire,
     ) -> Result<(), Hangup> {
         let asked = ChangesRequest::take(&mut request.body);
         let asked = asked.ok_or_else(|| malformed(Kind::Changes))?;
-        let served = self.served.clone();
+        let served = served.clone();
         let mut newest = served.newest.subscribe();
         if *newest.borrow() > asked.since || asked.wait.is_zero() {
             let changes = self.suspicion.run(|| read_changes(&served, asked));
@@ -176,6 +189,7 @@ impl Session {
     /// `Outcome`.
     pub(super) fn outcome(
         &mut self,
+        served: &Arc<Served>,
         mut request: Request<'_>,
         wire: &mut Wire,
     ) -> Result<(), Hangup> {
@@ -183,7 +197,7 @@ impl Session {
             .body
             .array()
             .ok_or_else(|| malformed(Kind::Outcome))?;
-        let served = self.served.clone();
+        let served = served.clone();
         // It may wait for a commit that is being written.
         let outcome = tokio::task::block_in_place(|| served.store.outcome(identity));
         self.reply(wire, request.number, |out| {

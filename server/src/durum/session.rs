@@ -7,8 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use durum_core::store::{Snapshot, Store as _};
 use durum_core::{Error, ErrorKind, Result, SessionId};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::filling::{Filling, Vacant};
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Served};
 use crate::protocol::bytes::Body;
@@ -26,7 +28,12 @@ pub(super) const SNAPSHOTS_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) hub: Arc<Hub>,
-    pub(super) served: Arc<Served>,
+    /// What is served, as long as this client may use it.
+    served: Option<Arc<Served>>,
+    /// Says that it is to be let go of.
+    retired: Option<watch::Receiver<bool>>,
+    /// What it fills.
+    pub(super) filling: Option<Filling>,
     pub(super) writes: bool,
     pub(super) snapshots: HashMap<u32, Arc<dyn Snapshot>>,
     /// The one for commits that name none, once it is needed.
@@ -50,8 +57,11 @@ pub(super) struct Request<'a> {
 
 /// Serves a client until its connection ends.
 pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights) -> Hangup {
+    let served = hub.served().ok();
     let mut session = Session {
-        served: hub.served(),
+        retired: served.as_ref().map(|served| served.retired.subscribe()),
+        served,
+        filling: None,
         hub: hub.clone(),
         writes: rights == Rights::ReadWrite && !hub.settings.read_only,
         snapshots: HashMap::new(),
@@ -90,6 +100,7 @@ impl Session {
                 }
                 command = wire.command(), if reads_on => command,
                 _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
+                () = wait_for_retirement(&mut self.retired) => Err(Vacant::Filling.error().into()),
             };
             let answered = match command {
                 Ok(first) => match wire.frame(first, limit).await {
@@ -125,24 +136,56 @@ impl Session {
             self.reply(wire, number, |_| Err(read_only()));
             return Ok(());
         }
+        if kind.fills() {
+            self.fill(kind, request, wire).await?;
+            return wire.relieve().await;
+        }
+        let served = match self.served() {
+            Ok(served) => served,
+            Err(error) => {
+                self.reply(wire, number, |_| Err(error));
+                return Ok(());
+            }
+        };
+        let served = &served;
         match kind {
-            Kind::Hello | Kind::Stat | Kind::Dictionary => self.describe(kind, request, wire)?,
-            Kind::Snapshot | Kind::Release => self.keep(kind, request, wire)?,
-            Kind::Load => self.load(request, wire)?,
-            Kind::Scan => self.scan(request, wire)?,
-            Kind::Changes => self.changes(request, wire)?,
-            Kind::Outcome => self.outcome(request, wire)?,
-            Kind::Commit => self.commit(request)?,
-            Kind::NewOids | Kind::Begin | Kind::End => self.sessions(kind, request)?,
-            Kind::Sync => self.sync(request)?,
-            Kind::Collect | Kind::GiveBack | Kind::Digest | Kind::Check => {
-                self.upkeep(kind, request)?;
+            Kind::Hello | Kind::Stat | Kind::Dictionary => {
+                self.describe(served, kind, request, wire)?;
             }
-            Kind::Import | Kind::Push | Kind::Settle | Kind::Finish | Kind::Publish => {
-                self.reply(wire, number, |_| Err(unsupported()));
-            }
+            Kind::Snapshot | Kind::Release => self.keep(served, kind, request, wire)?,
+            Kind::Load => self.load(served, request, wire)?,
+            Kind::Scan => self.scan(served, request, wire)?,
+            Kind::Changes => self.changes(served, request, wire)?,
+            Kind::Outcome => self.outcome(served, request, wire)?,
+            Kind::Commit => self.commit(served, request)?,
+            Kind::NewOids | Kind::Begin | Kind::End => self.sessions(served, kind, request)?,
+            Kind::Sync => self.sync(served, request)?,
+            _ => self.upkeep(served, kind, request)?,
         }
         wire.relieve().await
+    }
+
+    /// What this client can use now: while it fills a store, that, once it is complete.
+    fn served(&mut self) -> Result<Arc<Served>> {
+        if let Some(served) = &self.served {
+            return Ok(served.clone());
+        }
+        let served = match self.filling.as_ref().and_then(Filling::reader) {
+            Some(filled) => return Ok(filled),
+            None => self.hub.served()?,
+        };
+        self.retired = Some(served.retired.subscribe());
+        self.served = Some(served.clone());
+        Ok(served)
+    }
+
+    /// Lets go of the store, and of everything that is of it.
+    pub(super) async fn let_go(&mut self) {
+        self.snapshots.clear();
+        self.others.abort_all();
+        while self.commits.join_next().await.is_some() {}
+        self.end_sessions().await;
+        (self.served, self.retired) = (None, None);
     }
 
     /// Appends an answer.
@@ -179,22 +222,36 @@ impl Session {
             self.tell(done, wire);
         }
         let _ = wire.flush().await;
-        let (served, sessions) = (self.served.clone(), std::mem::take(&mut self.sessions));
-        let ended = self.own.into_iter().chain(sessions);
-        let ended: Vec<SessionId> = ended.collect();
-        if ended.is_empty() {
+        self.end_sessions().await;
+    }
+
+    async fn end_sessions(&mut self) {
+        let sessions = std::mem::take(&mut self.sessions);
+        let ended: Vec<SessionId> = self.own.take().into_iter().chain(sessions).collect();
+        let Some(served) = self.served.clone().filter(|_| !ended.is_empty()) else {
             return;
-        }
+        };
         // It may wait for a commit that is being written.
         let ending = tokio::task::spawn_blocking(move || {
             for session in ended {
                 if let Err(error) = served.store.end_session(session) {
-                    tracing::warn!(%error, "a session could not be ended");
+                    tracing::warn!(reason = error.to_string(), "a session could not be ended");
                 }
             }
         });
         let _ = ending.await;
     }
+}
+
+/// Waits until the store is to be let go of.
+async fn wait_for_retirement(retired: &mut Option<watch::Receiver<bool>>) {
+    if let Some(retired) = retired
+        && retired.wait_for(|retired| *retired).await.is_ok()
+    {
+        return;
+    }
+    // Where there is none, there is nobody to tell.
+    std::future::pending().await
 }
 
 /// A request that cannot be taken apart: what follows cannot be either.
@@ -241,8 +298,4 @@ fn read_only() -> Error {
     Error::new(ErrorKind::ReadOnly, "do that on the server")
         .because("this client may only read")
         .hint("Ask who runs the server for the right to write.")
-}
-
-fn unsupported() -> Error {
-    Error::new(ErrorKind::Unsupported, "do that on the server")
 }

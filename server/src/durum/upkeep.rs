@@ -1,5 +1,7 @@
 //! Requests that go through the whole store. Few of them run at once, whoever asks for them.
 
+use std::sync::Arc;
+
 use durum_core::check::check;
 use durum_core::digest::Digest;
 use durum_core::store::{LocalStore, Store as _};
@@ -7,6 +9,7 @@ use durum_core::{Error, ErrorKind, Result};
 
 use super::session::{Request, Session, blocking, malformed};
 use crate::hangup::Hangup;
+use crate::hub::Served;
 use crate::protocol::Kind;
 use crate::protocol::bytes::put_u64;
 use crate::protocol::commit::put_collected;
@@ -14,8 +17,13 @@ use crate::protocol::describe;
 
 impl Session {
     /// `Collect`, `GiveBack`, `Digest` and `Check`.
-    pub(super) fn upkeep(&mut self, kind: Kind, mut request: Request<'_>) -> Result<(), Hangup> {
-        let (hub, store) = (self.hub.clone(), self.served.store.clone());
+    pub(super) fn upkeep(
+        &mut self,
+        served: &Arc<Served>,
+        kind: Kind,
+        mut request: Request<'_>,
+    ) -> Result<(), Hangup> {
+        let (hub, store) = (self.hub.clone(), served.store.clone());
         // What this client has not linked does not count as in use: it is like the process's own session of a
         // store that is opened in one.
         let own = self.own;
@@ -24,7 +32,7 @@ impl Session {
             Kind::GiveBack => compact = request.body.u8().ok_or_else(|| malformed(kind))? != 0,
             Kind::Digest => {
                 let number = request.body.u32().ok_or_else(|| malformed(kind))?;
-                snapshot = Some(self.snapshot(number));
+                snapshot = Some(self.snapshot(served, number));
             }
             _ => {}
         }

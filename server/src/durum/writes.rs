@@ -14,16 +14,20 @@ use crate::protocol::commit::{CommitRequest, put_receipt};
 
 impl Session {
     /// `Commit`.
-    pub(super) fn commit(&mut self, mut request: Request<'_>) -> Result<(), Hangup> {
+    pub(super) fn commit(
+        &mut self,
+        served: &Arc<Served>,
+        mut request: Request<'_>,
+    ) -> Result<(), Hangup> {
         let mut body = request.body;
         let bytes = request.body.rest().len();
         let commit = CommitRequest::take(&mut body).ok_or_else(|| malformed(Kind::Commit))?;
         self.check_count(commit.objects.len().max(commit.expects.len()))?;
         let session = match commit.session {
             Some(session) => self.owned(session),
-            None => self.own_session(),
+            None => self.own_session(served),
         };
-        let served = self.served.clone();
+        let served = served.clone();
         self.commit_beside(request.number, bytes, async move {
             let receipt = perform(served, commit, session?).await?;
             let mut out = Vec::new();
@@ -34,10 +38,15 @@ impl Session {
     }
 
     /// `NewOids`, `Begin` and `End`.
-    pub(super) fn sessions(&mut self, kind: Kind, mut request: Request<'_>) -> Result<(), Hangup> {
+    pub(super) fn sessions(
+        &mut self,
+        served: &Arc<Served>,
+        kind: Kind,
+        mut request: Request<'_>,
+    ) -> Result<(), Hangup> {
         let number = request.number;
         let body = &mut request.body;
-        let store = self.served.store.clone();
+        let store = served.store.clone();
         match kind {
             Kind::Begin => {
                 let begun = begin(&store);
@@ -62,7 +71,7 @@ impl Session {
                 };
                 self.check_count(count as usize)?;
                 let session = match session {
-                    0 => self.own_session(),
+                    0 => self.own_session(served),
                     session => self.owned(SessionId(session)),
                 };
                 self.beside(number, async move {
@@ -78,8 +87,12 @@ impl Session {
     }
 
     /// `Sync`.
-    pub(super) fn sync(&mut self, request: Request<'_>) -> Result<(), Hangup> {
-        let store = self.served.store.clone();
+    pub(super) fn sync(
+        &mut self,
+        served: &Arc<Served>,
+        request: Request<'_>,
+    ) -> Result<(), Hangup> {
+        let store = served.store.clone();
         self.beside(request.number, async move {
             let level = blocking(move || store.sync()).await?;
             Ok(vec![level as u8])
@@ -88,11 +101,11 @@ impl Session {
     }
 
     /// The session for who names none.
-    fn own_session(&mut self) -> Result<SessionId> {
+    fn own_session(&mut self, served: &Served) -> Result<SessionId> {
         if let Some(session) = self.own {
             return Ok(session);
         }
-        let session = begin(&self.served.store)?;
+        let session = begin(&served.store)?;
         self.own = Some(session);
         Ok(session)
     }

@@ -7,6 +7,7 @@ use durum_core::store::{SessionKind, Store as _};
 use durum_core::{Oid, SessionId, Tid};
 
 use super::{OKAY, VERSION, put_u32, put_u64};
+use crate::filling::Vacant;
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Served};
 use crate::listener::Peer;
@@ -51,11 +52,13 @@ pub(crate) async fn serve(
         suspicion: Suspicion::default(),
     };
     let mut shutdown = hub.shutdown.subscribe();
+    let mut retired = session.served.retired.subscribe();
     let end = loop {
         let command = tokio::select! {
             biased;
             command = wire.command() => command,
             _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
+            _ = retired.wait_for(|retired| *retired) => Err(Vacant::Filling.error().into()),
         };
         let done = match command {
             Ok(command) => {
@@ -76,6 +79,35 @@ pub(crate) async fn serve(
     end
 }
 
+/// Serves a client while there is no store: all that it can do is to ask for another protocol.
+pub(crate) async fn refuse(wire: &mut Wire, hub: &Hub, why: durum_core::Error) -> Hangup {
+    let mut shutdown = hub.shutdown.subscribe();
+    let command = tokio::select! {
+        biased;
+        command = wire.command() => command,
+        _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
+    };
+    match command {
+        Ok(b'V') => match agree(wire).await {
+            Ok(()) => why.into(),
+            Err(end) => end,
+        },
+        Ok(_) => why.into(),
+        Err(end) => end,
+    }
+}
+
+/// `V`: agrees on a protocol.
+async fn agree(wire: &mut Wire) -> Result<(), Hangup> {
+    let theirs = wire.u32().await?;
+    put_u32(&mut wire.output, theirs.clamp(VERSION, protocol::VERSION));
+    match theirs {
+        0 => Err(Hangup::Refused("it speaks version 0".to_owned())),
+        VERSION => Ok(()),
+        _ => Err(Hangup::Upgrade),
+    }
+}
+
 impl Session {
     async fn execute(&mut self, command: u8, wire: &mut Wire) -> Result<(), Hangup> {
         match command {
@@ -89,15 +121,7 @@ impl Session {
                 self.new_oids(u32::from(count), wire)
             }
             b'P' => Box::pin(self.pack(wire)).await,
-            b'V' => {
-                let theirs = wire.u32().await?;
-                put_u32(&mut wire.output, theirs.clamp(VERSION, protocol::VERSION));
-                match theirs {
-                    0 => Err(Hangup::Refused("it speaks version 0".to_owned())),
-                    VERSION => Ok(()),
-                    _ => Err(Hangup::Upgrade),
-                }
-            }
+            b'V' => agree(wire).await,
             b'Q' if self.hub.settings.allow_quit && self.rights == Rights::ReadWrite => {
                 self.hub.shutdown.send_replace(true);
                 Err(Hangup::Done)

@@ -32,6 +32,11 @@ impl<'a> Body<'a> {
         self.0.is_empty()
     }
 
+    /// How much is left.
+    pub(crate) fn rest_length(&self) -> usize {
+        self.0.len()
+    }
+
     /// Everything that is left.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)

@@ -10,6 +10,7 @@ pub(crate) mod changes;
 pub(crate) mod commit;
 pub(crate) mod describe;
 pub(crate) mod failure;
+pub(crate) mod import;
 pub(crate) mod records;
 
 /// The protocol's number.
@@ -61,20 +62,22 @@ pub(crate) enum Kind {
     Check = 17,
     /// A dictionary of the store's codec.
     Dictionary = 18,
-    /// Begins, or goes on with, filling a store that is empty.
+    /// Takes the server's empty store away, and begins another in its place, or goes on with one.
     Import = 19,
-    /// Objects for the store that is being filled.
-    Push = 20,
+    /// Begins to bring objects for it.
+    Fill = 20,
+    /// Objects for it.
+    Push = 21,
     /// Has what was pushed written.
-    Settle = 21,
-    /// Ends the filling.
-    Finish = 22,
+    Settle = 22,
+    /// No more objects come.
+    Finish = 23,
     /// Has the filled store appear.
-    Publish = 23,
+    Publish = 24,
 }
 
 impl Kind {
-    const ALL: [Kind; 23] = [
+    const ALL: [Kind; 24] = [
         Kind::Hello,
         Kind::Stat,
         Kind::Snapshot,
@@ -94,6 +97,7 @@ impl Kind {
         Kind::Check,
         Kind::Dictionary,
         Kind::Import,
+        Kind::Fill,
         Kind::Push,
         Kind::Settle,
         Kind::Finish,
@@ -104,6 +108,12 @@ impl Kind {
     pub(crate) fn from_byte(byte: u8) -> Option<Kind> {
         let index = usize::from(byte).checked_sub(1)?;
         Kind::ALL.get(index).copied()
+    }
+
+    /// Whether it is about filling a store.
+    pub(crate) fn fills(self) -> bool {
+        use Kind::{Fill, Finish, Import, Publish, Push, Settle};
+        matches!(self, Import | Fill | Push | Settle | Finish | Publish)
     }
 
     /// Whether it leaves the store as it is, so that a client that may only read may ask for it, and one
@@ -165,7 +175,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             assert_eq!(
                 Kind::from_byte(byte).map(|kind| kind as u8),
-                (1..=23).contains(&byte).then_some(byte)
+                (1..=24).contains(&byte).then_some(byte)
             );
         }
     }
