@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use durum_core::record::Record;
 use durum_core::store::{LocalStore, Store as _};
@@ -107,6 +108,15 @@ impl Hub {
     /// Serves none from now on.
     pub(crate) fn vacate(&self, why: Vacant) {
         let _ = self.put(Err(why));
+    }
+
+    /// Waits until a store that was being filled is left, for a limited time.
+    pub(crate) fn wait_for_filling(&self, patience: Duration) {
+        const PAUSE: Duration = Duration::from_millis(2);
+        let begin = Instant::now();
+        while self.filling.try_lock().is_err() && begin.elapsed() < patience {
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Opens the store, or creates it where there is none, and serves it.
