@@ -151,8 +151,10 @@ fn what_was_left_is_gone_on_with_whenever_that_was() {
     assert_eq!(import.note(), Some(b"until 4".as_slice()));
     assert_eq!(import.fill(b"until 4", MEMORY).unwrap(), (4, Oid(4)));
     push(&mut import, 4..8);
-    drop(import);
+    import.settle().unwrap();
+    // The server ends while it is being filled.
     restart();
+    drop(import);
     let refused = error_of(RemoteStore::connect(&location));
     assert!(refused.to_string().contains("was cut off"), "{refused}");
     let mut import = RemoteImport::begin(&location, true).unwrap();
