@@ -192,7 +192,9 @@ mod tests {
         .unwrap();
         let config = client_config(&dir.path().join("ca.pem"), None).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        SockRef::from(&listener).set_recv_buffer_size(16384).unwrap();
+        SockRef::from(&listener)
+            .set_recv_buffer_size(16384)
+            .unwrap();
         let address = listener.local_addr().unwrap();
         let answer: Vec<u8> = (0..150_000u32).map(|at| (at % 251) as u8).collect();
         let length = answer.len();
