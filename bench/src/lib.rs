@@ -6,7 +6,8 @@
 //! in the same round. A figure is the median of the rounds with its spread. How fast the disk itself syncs
 //! is measured in the same run: no engine can commit durably much faster than that, one commit at a time.
 //!
-//! What prompt collection costs is measured by [`gc`], what migrations cost by [`migrate`].
+//! What prompt collection costs is measured by [`gc`], what migrations cost by [`migrate`], what the storage
+//! server does for its clients by [`server`].
 //!
 //! What the engines can be told apart by finely is in this crate's Criterion benchmarks.
 //!
@@ -34,6 +35,7 @@ mod process;
 mod recommend;
 mod round;
 mod row;
+pub mod server;
 mod subject;
 mod sync_rate;
 mod workload;

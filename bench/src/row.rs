@@ -192,7 +192,7 @@ pub(crate) fn median(figures: &[f64]) -> f64 {
 }
 
 /// The largest less the smallest; 0 without figures.
-fn range(figures: &[f64]) -> f64 {
+pub(crate) fn range(figures: &[f64]) -> f64 {
     let smallest = figures.iter().copied().fold(f64::INFINITY, f64::min);
     let largest = figures.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     (largest - smallest).max(0.0)

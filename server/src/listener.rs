@@ -58,6 +58,35 @@ impl Listener {
         }
     }
 
+    /// One that was bound before this process began.
+    pub(crate) fn adopt(socket: socket2::Socket) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
+        if let Some(local) = local.as_socket() {
+            let listener = TcpListener::from_std(socket.into())?;
+            let address = Address::Tcp {
+                host: local.ip().to_string(),
+                port: local.port(),
+            };
+            let socket = Socket::Tcp(listener);
+            return Ok(Listener { socket, address });
+        }
+        let address = match (local.as_pathname(), local.as_abstract_namespace()) {
+            (Some(path), _) => Address::Unix(path.to_path_buf()),
+            (None, name) => {
+                let name = String::from_utf8_lossy(name.unwrap_or_default());
+                Address::Abstract(name.into_owned())
+            }
+        };
+        let listener = UnixListener::from_std(socket.into())?;
+        // The path belongs to whoever has made it.
+        let socket = Socket::Unix {
+            listener,
+            path: None,
+        };
+        Ok(Listener { socket, address })
+    }
+
     fn unix(
         listener: unix::UnixListener,
         address: Address,
@@ -116,8 +145,8 @@ impl fmt::Display for Peer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Peer::Tcp(address) => address.fmt(out),
-            Peer::Unix(Some(process)) => write!(out, "process {process}"),
-            Peer::Unix(None) => out.write_str("a local process"),
+            Peer::Unix(Some(process)) => write!(out, "process:{process}"),
+            Peer::Unix(None) => out.write_str("process"),
         }
     }
 }

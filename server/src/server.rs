@@ -12,15 +12,18 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::address::Address;
+use crate::filling::Home;
 use crate::handshake::{warn_of_strangers, welcome};
 use crate::hangup::Hangup;
-use crate::hub::Hub;
+use crate::hub::{Hub, Served};
 use crate::listener::{Listener, Peer};
+use crate::passed::Passed;
 use crate::settings::Settings;
 use crate::stream::Stream;
+use crate::supervisor::Supervisor;
 use crate::tls::TlsSettings;
 use crate::wire::Wire;
-use crate::{descriptors, durus};
+use crate::{descriptors, durum, durus, metrics};
 
 /// After a connection that could not be accepted, for want of descriptors say, the next try comes then.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -51,6 +54,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Server {
     runtime: Runtime,
     listeners: Vec<Listener>,
+    metrics: Vec<Listener>,
+    supervisor: Option<Supervisor>,
     hub: Arc<Hub>,
 }
 
@@ -92,38 +97,71 @@ impl Server {
     /// `Usage` for a bad address and for files of TLS that cannot be used, `InUse` where somebody listens
     /// there.
     pub fn bind(store: Arc<LocalStore>, settings: Settings) -> Result<Server> {
+        Server::bind_to(Some(store), None, settings, Passed::default())
+    }
+
+    /// As [`Server::bind`], of a store that lies in its home, and is created where there is none. As long as it
+    /// is empty a migration can fill it. Where there are `passed` sockets it listens at them instead of at the
+    /// addresses of the settings.
+    ///
+    /// # Errors
+    /// As [`Server::bind`], and those of opening the store; `NotFound` where it is only to be read.
+    pub fn bind_home(home: Home, settings: Settings, passed: Passed) -> Result<Server> {
+        let store = home.open(settings.read_only)?.map(Arc::new);
+        Server::bind_to(store, Some(home), settings, passed)
+    }
+
+    fn bind_to(
+        store: Option<Arc<LocalStore>>,
+        home: Option<Home>,
+        settings: Settings,
+        passed: Passed,
+    ) -> Result<Server> {
         descriptors::allow(settings.limits.connections_max);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("durum-server")
             .enable_all()
             .build()
             .map_err(|error| Error::io(error, "start the server"))?;
-        let listeners = {
+        let (listeners, metrics) = {
             let _runtime = runtime.enter();
-            let bound = settings.listen.iter().map(Listener::bind);
-            bound.collect::<Result<Vec<_>>>()?
+            let listeners = match passed.is_empty() {
+                true => bind_all(&settings.listen)?,
+                false => passed.listen()?,
+            };
+            (listeners, bind_all(settings.metrics.as_slice())?)
         };
-        let listeners: Vec<Listener> = listeners.into_iter().flatten().collect();
         if listeners.is_empty() {
             return Err(Error::new(ErrorKind::Usage, "start the server")
                 .because("there is no address to listen at"));
         }
-        let hub = Arc::new(Hub::new(store, settings)?);
+        let hub = Arc::new(Hub::new(store, home, settings)?);
         let addresses = listeners.iter().map(Listener::address);
         warn_of_strangers(addresses, hub.settings.tls.as_ref());
         Ok(Server {
             runtime,
             listeners,
+            metrics,
+            supervisor: None,
             hub,
         })
     }
 
+    /// Has the server tell who has started it when it is ready, when it stops, and meanwhile that it lives.
+    #[must_use]
+    pub fn supervised(mut self, supervisor: Option<Supervisor>) -> Server {
+        self.supervisor = supervisor;
+        self
+    }
+
     /// Where it listens, with the ports that the system has chosen.
     pub fn addresses(&self) -> Vec<Address> {
-        self.listeners
-            .iter()
-            .map(|one| one.address().clone())
-            .collect()
+        addresses(&self.listeners)
+    }
+
+    /// Where it tells metrics and health.
+    pub fn metrics_addresses(&self) -> Vec<Address> {
+        addresses(&self.metrics)
     }
 
     /// What ends it.
@@ -148,27 +186,62 @@ impl Server {
         let Server {
             runtime,
             listeners,
+            metrics,
+            supervisor,
             hub,
         } = self;
-        runtime.block_on(serve(listeners, &hub));
+        for listener in metrics {
+            runtime.spawn(metrics::serve(listener, hub.clone()));
+        }
+        let supervisor = supervisor.map(Arc::new);
+        if let Some(supervisor) = &supervisor {
+            runtime.spawn(watch(supervisor.clone()));
+        }
+        runtime.block_on(serve(listeners, supervisor.as_deref(), &hub));
         // What is being written is finished.
         runtime.shutdown_timeout(hub.settings.limits.shutdown_time_max);
-        match hub.settings.read_only || hub.store.is_poisoned() {
-            true => Ok(()),
-            false => hub.store.sync().map(drop),
+        match hub.served() {
+            Ok(served) if !hub.settings.read_only && !served.store.is_poisoned() => {
+                served.store.sync().map(drop)
+            }
+            _ => Ok(()),
         }
     }
 }
 
-async fn serve(listeners: Vec<Listener>, hub: &Arc<Hub>) {
+fn bind_all(addresses: &[Address]) -> Result<Vec<Listener>> {
+    let bound = addresses.iter().map(Listener::bind);
+    let bound = bound.collect::<Result<Vec<_>>>()?;
+    Ok(bound.into_iter().flatten().collect())
+}
+
+fn addresses(listeners: &[Listener]) -> Vec<Address> {
+    listeners.iter().map(|one| one.address().clone()).collect()
+}
+
+/// Tells again and again that the server lives, where somebody wants to hear that.
+async fn watch(supervisor: Arc<Supervisor>) {
+    while let Some(time) = supervisor.watchdog() {
+        sleep(time).await;
+        supervisor.alive();
+    }
+}
+
+async fn serve(listeners: Vec<Listener>, supervisor: Option<&Supervisor>, hub: &Arc<Hub>) {
     let mut shutdown = hub.shutdown.subscribe();
     let places = Arc::new(Semaphore::new(hub.settings.limits.connections_max));
     let mut accepting = JoinSet::new();
     for listener in listeners {
         accepting.spawn(accept(listener, hub.clone(), places.clone()));
     }
+    if let Some(supervisor) = supervisor {
+        supervisor.ready();
+    }
     // It is never dropped before.
     let _ = shutdown.wait_for(|ends| *ends).await;
+    if let Some(supervisor) = supervisor {
+        supervisor.stopping();
+    }
     let deadline = Instant::now() + hub.settings.limits.shutdown_time_max;
     let mut connections = JoinSet::new();
     while let Some(ended) = accepting.join_next().await {
@@ -206,6 +279,7 @@ async fn accept(listener: Listener, hub: Arc<Hub>, places: Arc<Semaphore>) -> Jo
         };
         match places.clone().try_acquire_owned() {
             Ok(place) => {
+                hub.metrics.accepted.add(1);
                 let hub = hub.clone();
                 connections.spawn(async move {
                     converse(stream, peer, &hub).await;
@@ -213,7 +287,9 @@ async fn accept(listener: Listener, hub: Arc<Hub>, places: Arc<Semaphore>) -> Jo
                 });
             }
             Err(_) => {
-                warn!(client = %peer, "refused: there are as many connections as there may be")
+                hub.metrics.refused.add(1);
+                let reason = "there are as many connections as there may be";
+                warn!(client = %peer, reason, "refused");
             }
         }
     }
@@ -221,27 +297,43 @@ async fn accept(listener: Listener, hub: Arc<Hub>, places: Arc<Semaphore>) -> Jo
 
 async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
     debug!(client = %peer, "connected");
-    let end = match hub.visible() {
-        Ok(synced) => attend(stream, &peer, hub, synced).await,
-        Err(error) => error.into(),
-    };
+    // What is committed from now on it does not know.
+    let served = hub.served().and_then(|served| {
+        let synced = served.visible()?;
+        Ok((served, synced))
+    });
+    let end = attend(stream, peer, hub, served).await;
+    hub.metrics.closed(&end);
+    let reason = end.to_string();
     match end {
-        Hangup::Done | Hangup::Shutdown | Hangup::Io(_) => {
-            debug!(client = %peer, "disconnected: {end}");
+        Hangup::Done | Hangup::Shutdown | Hangup::Upgrade | Hangup::Io(_) => {
+            debug!(client = %peer, reason, "disconnected");
         }
-        Hangup::Store(_) => warn!(client = %peer, "cut off: {end}"),
-        Hangup::Late(_) | Hangup::Refused(_) => info!(client = %peer, "cut off: {end}"),
+        Hangup::Store(_) => warn!(client = %peer, reason, "cut off"),
+        Hangup::Late(_) | Hangup::Refused(_) => info!(client = %peer, reason, "cut off"),
     }
 }
 
-/// Serves a client that knows what was committed up to `synced`.
-async fn attend(stream: Stream, peer: &Peer, hub: &Arc<Hub>, synced: Tid) -> Hangup {
-    let (stream, rights) = match welcome(stream, peer, hub).await {
+/// Serves a client that knows what was committed up to some commit.
+async fn attend(
+    stream: Stream,
+    peer: Peer,
+    hub: &Arc<Hub>,
+    served: Result<(Arc<Served>, Tid)>,
+) -> Hangup {
+    let (stream, rights) = match welcome(stream, &peer, hub).await {
         Ok(welcomed) => welcomed,
         Err(end) => return end,
     };
-    let mut wire = Wire::new(stream, hub.settings.limits.request_time_max);
-    let end = durus::serve(&mut wire, hub, rights, synced).await;
+    let mut wire = Wire::new(stream, peer, hub.clone());
+    let durus = match served {
+        Ok((served, synced)) => durus::serve(&mut wire, hub, served, rights, synced).await,
+        Err(why) => durus::refuse(&mut wire, hub, why).await,
+    };
+    let end = match durus {
+        Hangup::Upgrade => Box::pin(durum::serve(&mut wire, hub, rights)).await,
+        end => end,
+    };
     wire.close(&end).await;
     end
 }

@@ -10,6 +10,8 @@ use crate::tls::TlsSettings;
 pub struct Settings {
     /// Where it listens.
     pub listen: Vec<Address>,
+    /// Where metrics and health are told by HTTP.
+    pub metrics: Option<Address>,
     /// Whether a client of Durus's protocol may shut it down.
     pub allow_quit: bool,
     /// Whether clients may only read.
@@ -25,6 +27,7 @@ impl Default for Settings {
         let host = "127.0.0.1".to_owned();
         Settings {
             listen: vec![Address::Tcp { host, port: PORT }],
+            metrics: None,
             allow_quit: false,
             read_only: false,
             tls: None,

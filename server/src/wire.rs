@@ -4,12 +4,15 @@
 //! it has been answered.
 
 use std::io;
+use std::sync::Arc;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use crate::hangup::Hangup;
+use crate::hub::Hub;
+use crate::listener::Peer;
 use crate::stream::Stream;
 
 /// How much is read at once where it is not known how much comes.
@@ -23,21 +26,30 @@ const LEAVE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: Stream,
+    /// Whose it is, for logs.
+    pub(crate) peer: Peer,
+    /// For counting.
+    hub: Arc<Hub>,
     input: BytesMut,
     /// What is to be sent; answers are appended to it.
     pub(crate) output: Vec<u8>,
     time_max: Duration,
+    /// When the request began, and by when it has to be there.
+    begin: Instant,
     deadline: Instant,
 }
 
 impl Wire {
-    /// A request, and an answer, may take `time_max`.
-    pub(crate) fn new(stream: Stream, time_max: Duration) -> Wire {
+    /// A connection to be read and written with the limits of `hub`.
+    pub(crate) fn new(stream: Stream, peer: Peer, hub: Arc<Hub>) -> Wire {
         Wire {
             stream,
+            peer,
+            time_max: hub.settings.limits.request_time_max,
+            hub,
             input: BytesMut::new(),
             output: Vec::new(),
-            time_max,
+            begin: Instant::now(),
             deadline: Instant::now(),
         }
     }
@@ -50,11 +62,17 @@ impl Wire {
             self.output = Vec::new();
             self.receive().await?;
         }
-        self.deadline = Instant::now() + self.time_max;
+        self.begin = Instant::now();
+        self.deadline = self.begin + self.time_max;
         if self.input.is_empty() {
             return Err(Hangup::Done);
         }
         Ok(self.input.get_u8())
+    }
+
+    /// How long ago the request's first byte was taken.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begin.elapsed()
     }
 
     /// The next bytes of the request.
@@ -87,6 +105,31 @@ impl Wire {
         Ok(bytes)
     }
 
+    /// Waits until a command can be read without sending anything before: until then nothing is lost when it
+    /// is given up.
+    pub(crate) async fn settle(&mut self) -> Result<(), Hangup> {
+        match self.input.is_empty() {
+            true => self.flush().await,
+            false => Ok(()),
+        }
+    }
+
+    /// The rest of a frame that begins with the byte `first`: what follows its length.
+    pub(crate) async fn frame(&mut self, first: u8, length_max: u64) -> Result<Bytes, Hangup> {
+        let [second, third, fourth] = self.array().await?;
+        let length = u32::from_be_bytes([first, second, third, fourth]);
+        if u64::from(length) > length_max {
+            let why = format!("it sends a request of {length} bytes, and {length_max} are allowed");
+            return Err(Hangup::Refused(why));
+        }
+        let length = length as usize;
+        if length > READ_BYTES {
+            return Ok(self.bytes(length).await?.into());
+        }
+        self.need(length).await?;
+        Ok(self.input.split_to(length).freeze())
+    }
+
     /// Sends what there is, if that is much.
     pub(crate) async fn relieve(&mut self) -> Result<(), Hangup> {
         match self.output.len() < WRITE_BYTES {
@@ -109,6 +152,7 @@ impl Wire {
             Ok(sent) => sent?,
             Err(_) => return Err(Hangup::Late("taking an answer")),
         }
+        self.hub.metrics.bytes_out.add(self.output.len() as u64);
         self.output.clear();
         Ok(())
     }
@@ -161,7 +205,9 @@ impl Wire {
     async fn fill(&mut self, length: usize) -> io::Result<usize> {
         self.input
             .reserve(length.saturating_sub(self.input.len()).max(1));
-        self.stream.read_buf(&mut self.input).await
+        let read = self.stream.read_buf(&mut self.input).await?;
+        self.hub.metrics.bytes_in.add(read as u64);
+        Ok(read)
     }
 }
 
@@ -176,6 +222,7 @@ mod tests {
 
     use super::*;
     use crate::records::Records;
+    use crate::settings::Settings;
     use crate::tls::tests::{directory, identity};
     use crate::tls::{ServerTls, TlsSettings, client_config, server_name};
 
@@ -218,7 +265,8 @@ mod tests {
         SockRef::from(&socket).set_send_buffer_size(4096).unwrap();
         let accepted = TlsAcceptor::from(tls.config()).accept(Records::new(socket));
         let stream = Stream::Tls(Box::new(accepted.await.unwrap()));
-        let mut wire = Wire::new(stream, Duration::from_secs(60));
+        let hub = Hub::new(None, None, Settings::default()).unwrap();
+        let mut wire = Wire::new(stream, Peer::Tcp(address), Arc::new(hub));
         assert_eq!(wire.command().await.unwrap(), b'?');
         wire.output.clone_from(&answer);
         // What waits for the next command sends what there is.

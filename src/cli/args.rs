@@ -9,6 +9,7 @@ use durum_bench::Settings;
 use durum_bench::gc::GcSettings;
 use durum_bench::migrate::MigrateSettings;
 use durum_bench::oo7::Oo7Settings;
+use durum_bench::server::ServerSettings;
 use durum_core::record::Codec;
 use durum_core::units::{parse_duration, parse_size};
 use durum_migrate::MigrateOptions;
@@ -38,6 +39,9 @@ pub(crate) struct Cli {
     /// Log more to standard error; twice for details (or set DURUM_LOG to a level)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How logs are written to standard error: text, or one JSON object a line
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormatArg::Text)]
+    pub(crate) log_format: LogFormatArg,
     /// Log errors only and show no progress
     #[arg(long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
@@ -46,6 +50,15 @@ pub(crate) struct Cli {
     pub(crate) progress: ProgressArg,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormatArg {
+    /// A line for people, with its fields as key=value
+    Text,
+    /// A JSON object a line
+    Json,
 }
 
 /// How progress is shown.
@@ -86,7 +99,7 @@ pub(crate) enum Command {
     /// Make certificates for a server and its clients
     Cert(CertArgs),
     /// Measure on this machine
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
     /// See Durum at work on a real database, on every engine
     Tour(TourArgs),
     /// Print a completion script for a shell
@@ -118,6 +131,10 @@ pub(crate) struct ServeArgs {
     /// Let clients only read
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Where to tell metrics (/metrics) and health (/health) by HTTP: HOST:PORT, unix:PATH or @NAME
+    /// [default: that of the configuration, else nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<String>,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 }
@@ -346,6 +363,11 @@ pub(crate) enum BenchCommand {
     Migrate(BenchMigrateArgs),
     /// OO7: traversals, queries and changes of a design database
     Oo7(BenchOo7Args),
+    /// The storage server: loads, commits, idle connections; beside Durus's own
+    Server(BenchServerArgs),
+    /// Answers and does nothing else, as `bench server` runs it in a process of its own
+    #[command(hide = true)]
+    Echo(BenchEchoArgs),
     /// One load of generated objects, as `bench migrate` runs it in a process of its own
     #[command(hide = true)]
     Load(BenchLoadArgs),
@@ -447,6 +469,64 @@ pub(crate) struct BenchMigrateArgs {
     /// Where to put the stores, and temporary files, meanwhile
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchServerArgs {
+    /// The engines below the server
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "lmdb"
+    )]
+    pub(crate) engines: Vec<String>,
+    /// Only these workloads: round-trip, load, load-many, commit, beside-idle [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) workloads: Vec<String>,
+    /// Measure Durus's own server beside it: a Python in which `import durus` works
+    #[arg(long, value_name = "PYTHON")]
+    pub(crate) durus: Option<PathBuf>,
+    /// Objects in the stores [default: 20000; with --quick 2000]
+    #[arg(long, value_name = "N")]
+    pub(crate) objects: Option<usize>,
+    /// Bytes of an object's data
+    #[arg(long, value_name = "BYTES", default_value_t = ServerSettings::SIZE)]
+    pub(crate) size: usize,
+    /// How long each measurement takes [default: 2; with --quick 0.2]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) seconds: Option<f64>,
+    /// How often everything is measured; the medians count
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) rounds: u16,
+    /// Connections that do nothing beside a busy client [default: 10000; with --quick 200]
+    #[arg(long, value_name = "N")]
+    pub(crate) idle: Option<usize>,
+    /// Few objects, and little time: some seconds in all
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// What is drawn at random is drawn from it
+    #[arg(long, value_name = "N", default_value_t = ServerSettings::SEED)]
+    pub(crate) seed: u64,
+    /// Where to put the stores meanwhile
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchEchoArgs {
+    /// Bytes of each answer
+    pub(crate) answer_bytes: usize,
+}
+
+/// A time that can be measured.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    match (0.01..=3600.0).contains(&seconds) {
+        true => Ok(seconds),
+        false => Err("it is to be between 0.01 and 3600".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

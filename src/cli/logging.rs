@@ -4,7 +4,7 @@ use durum_core::config::suggest;
 use durum_core::{Error, ErrorKind};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::args::{Cli, Command};
+use super::args::{Cli, Command, LogFormatArg};
 use super::failure::Failure;
 
 /// The environment variable that names a level.
@@ -30,14 +30,17 @@ pub(crate) fn start(cli: &Cli) -> Result<(), Failure> {
         (false, 1 | 2) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt()
+    let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(level)
         .with_target(false)
         .with_ansi(false)
         // It would panic where standard error is closed.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    match cli.log_format {
+        LogFormatArg::Text => builder.init(),
+        LogFormatArg::Json => builder.json().flatten_event(true).init(),
+    }
     Ok(())
 }
 

@@ -19,6 +19,7 @@ mod init;
 mod logging;
 mod memory;
 mod migrate;
+mod opened;
 mod output;
 mod progress;
 mod restore;

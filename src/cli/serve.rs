@@ -1,10 +1,7 @@
 //! `durum serve`.
 
-use std::sync::Arc;
-
-use durum_core::store::LocalStore;
 use durum_core::{Error, ErrorKind, Result};
-use durum_server::{Address, Server};
+use durum_server::{Address, Home, Passed, Server, Supervisor};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -16,21 +13,26 @@ use super::failure::{DONE, Outcome};
 use super::served;
 
 pub(crate) fn run(context: &Context, args: &ServeArgs) -> Outcome {
+    let passed = Passed::take()?;
     let (store, server) = context.served(args.url.as_deref())?;
     let settings = served::settings(&server, args)?;
     let url = store.url();
-    let opened = match context.registry.open(&store) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !args.read_only => {
-            context.registry.create(&store)
-        }
-        opened => opened,
+    let home = Home {
+        registry: context.registry.clone(),
+        settings: store,
     };
-    let store: Arc<LocalStore> = Arc::new(opened?);
-    let server = Server::bind(store, settings)?;
+    let server = Server::bind_home(home, settings, passed)?.supervised(Supervisor::from_env());
     heed_signals(&server, reload(context, &server, args))?;
-    let addresses: Vec<String> = server.addresses().iter().map(Address::to_string).collect();
-    context.print(&json!({ "url": url, "listen": addresses }), || {
-        format!("Serving {url} at {}.\n", addresses.join(" and "))
+    let listen = names(&server.addresses());
+    let metrics = names(&server.metrics_addresses());
+    let object = json!({ "url": url, "listen": listen, "metrics": metrics });
+    context.print(&object, || match metrics.is_empty() {
+        true => format!("Serving {url} at {}.\n", listen.join(" and ")),
+        false => format!(
+            "Serving {url} at {}, metrics at {}.\n",
+            listen.join(" and "),
+            metrics.join(" and ")
+        ),
     })?;
     server.run()?;
     Ok(DONE)
@@ -50,6 +52,10 @@ fn reload(
             .because("the configuration names none")
             .hint("A server that is to speak TLS no more has to be started anew.")),
     }
+}
+
+fn names(addresses: &[Address]) -> Vec<String> {
+    addresses.iter().map(Address::to_string).collect()
 }
 
 /// The first signal has the server finish what it has begun; the second ends the process at once. SIGHUP is

@@ -22,9 +22,15 @@ pub(crate) fn settings(server: &ServerSettings, args: &ServeArgs) -> Result<Sett
             .collect::<Result<_>>()?,
         allow_quit: server.allow_quit || args.allow_quit,
         read_only: args.read_only,
+        metrics: metrics_address(server, args)?,
         tls: tls(server, &args.tls)?,
         limits: limits(&server.limits),
     })
+}
+
+fn metrics_address(server: &ServerSettings, args: &ServeArgs) -> Result<Option<Address>> {
+    let given = args.metrics.as_ref().or(server.metrics.as_ref());
+    given.map(|address| address.parse()).transpose()
 }
 
 /// What there is to know of TLS; this is what SIGHUP has read anew.

@@ -2,13 +2,13 @@
 
 use std::fmt::Debug;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use crate::kit::LONG;
 
 /// A connection, encrypted or not.
 #[derive(Debug)]
-pub(crate) struct Client(Box<dyn Connection>);
+pub(crate) struct Client(Box<dyn Connection>, Option<SocketAddr>);
 
 /// Where bytes come from and go to.
 pub(crate) trait Connection: Read + Write + Debug + Send {}
@@ -33,11 +33,18 @@ pub(crate) fn object(data: &[u8], refs: &[u64]) -> Loaded {
 
 impl Client {
     pub(crate) fn connect(address: &str) -> Client {
-        Client::over(socket(address))
+        let socket = socket(address);
+        let own = socket.local_addr().ok();
+        Client(Box::new(socket), own)
     }
 
     pub(crate) fn over(connection: impl Connection + 'static) -> Client {
-        Client(Box::new(connection))
+        Client(Box::new(connection), None)
+    }
+
+    /// Its own, as the server sees it.
+    pub(crate) fn address(&self) -> String {
+        self.1.unwrap().to_string()
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
@@ -136,6 +143,16 @@ impl Client {
     pub(crate) fn commit(&mut self, objects: &[Written<'_>]) -> bool {
         self.begin();
         self.end(objects)
+    }
+
+    /// Commits, if the server does not end the connection; whether it was committed.
+    pub(crate) fn try_commit(&mut self, objects: &[Written<'_>]) -> bool {
+        self.begin();
+        self.send(&transaction(objects));
+        let mut answer = [0];
+        self.0
+            .read_exact(&mut answer)
+            .is_ok_and(|()| answer == *b"O")
     }
 
     pub(crate) fn pack(&mut self) {

@@ -36,7 +36,7 @@ fn a_client_of_durus_with_a_certificate_does_what_it_may() {
         "{stderr}"
     );
     server.wait_for_log("it commits, and may only read");
-    server.wait_for_log(r#"allowed clients: ["mallory"]"#);
+    server.wait_for_log(r#"allowed clients: [\"mallory\"]"#);
     server.stop_and_check();
 }
 

@@ -1,5 +1,6 @@
 //! Starting servers, and looking at what they leave.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,6 +23,9 @@ pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) address: String,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, OsString)>,
+    /// What it has said when it was ready.
+    pub(crate) said: Value,
 }
 
 /// The engines whose stores outlive a process.
@@ -53,10 +57,22 @@ impl Server {
 
     /// The same in a directory that has a configuration already.
     pub(crate) fn start_in(home: TempDir, engine: &str, arguments: &[&str]) -> Server {
+        Server::start_with(home, engine, arguments, |_| Vec::new())
+    }
+
+    /// The same, with environment variables that may depend on its directory.
+    pub(crate) fn start_with(
+        home: TempDir,
+        engine: &str,
+        arguments: &[&str],
+        environment: impl FnOnce(&Path) -> Vec<(&'static str, OsString)>,
+    ) -> Server {
         let mut server = Server {
             url: format!("{engine}:data"),
             address: "127.0.0.1:0".to_owned(),
             arguments: arguments.iter().map(|one| (*one).to_owned()).collect(),
+            environment: environment(home.path()),
+            said: Value::Null,
             home,
             child: None,
         };
@@ -79,6 +95,7 @@ impl Server {
             .open(self.log_path())
             .unwrap();
         let mut command = durum(self.home.path(), &arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut child = command.stderr(log).spawn().unwrap();
         let mut line = String::new();
         let stdout = child.stdout.as_mut().unwrap();
@@ -88,6 +105,7 @@ impl Server {
         };
         assert!(started["url"].is_string(), "{started}");
         self.address = started["listen"][0].as_str().unwrap().to_owned();
+        self.said = started;
         self.child = Some(child);
     }
 
@@ -183,6 +201,14 @@ impl Drop for Server {
             }
         }
     }
+}
+
+/// The library that stands between a program and its disk.
+pub(crate) fn shim() -> PathBuf {
+    let beside = Path::new(env!("CARGO_BIN_EXE_durum")).parent().unwrap();
+    let shim = beside.join("deps/libdurum_crash_shim.so");
+    assert!(shim.exists(), "cargo has not built {}", shim.display());
+    shim
 }
 
 /// Waits until something is so, which it is to become soon.

@@ -5,9 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
-use crate::client::{Loaded, object};
-use crate::kit::{Server, durum, wait_until};
+use crate::client::{Loaded, object, transaction};
+use crate::kit::{Server, durum, shim, wait_until};
 
 #[test]
 fn a_signal_ends_it_and_nothing_is_lost() {
@@ -40,6 +41,71 @@ fn a_killed_server_has_kept_what_it_acknowledged() {
         }
     }
     server.stop_and_check();
+}
+
+/// Commits that have begun when the signal comes are finished, on a disk that takes its time: one that is
+/// being written, and one of which half has arrived. Nobody else gets in.
+#[test]
+fn commits_that_have_begun_are_finished() {
+    let mut server =
+        Server::start_with(tempfile::tempdir().unwrap(), "file", &["--verbose"], |_| {
+            vec![
+                ("LD_PRELOAD", shim().into()),
+                ("DURUM_SYNC_DELAY_US", "100000".into()),
+            ]
+        });
+    let mut root = server.client();
+    root.new_oids(3);
+    assert!(root.commit(&[(0, b"root", &[1, 2]), (1, b"", &[]), (2, b"", &[])]));
+    let (mut whole, mut half) = (server.client(), server.client());
+    whole.begin();
+    whole.send(&transaction(&[(1, b"whole", &[])]));
+    half.begin();
+    let sent = transaction(&[(2, b"half", &[])]);
+    half.send(&sent[..9]);
+    server.signal(Signal::TERM);
+    // Who does nothing is sent away.
+    assert!(root.is_closed());
+    half.send(&sent[9..]);
+    assert_eq!(whole.receive(), *b"O");
+    assert_eq!(half.receive(), *b"O");
+    assert!(whole.is_closed() && half.is_closed());
+    assert_eq!(server.wait(), Some(0));
+    assert!(std::net::TcpStream::connect(&server.address).is_err());
+    server.restart();
+    let mut client = server.client();
+    assert_eq!(client.load(1), object(b"whole", &[]));
+    assert_eq!(client.load(2), object(b"half", &[]));
+    server.stop_and_check();
+}
+
+/// Every line about a connection has its address, and reasons are fields.
+#[test]
+fn logs_have_the_address_of_the_client() {
+    let server = Server::new(&["--verbose", "--log-format", "json"]);
+    let mut bad = server.client();
+    let address = bad.address();
+    bad.send(b"?");
+    assert!(bad.is_closed());
+    server.wait_for_log("cut off");
+    let log = server.log();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (message, level) in [("connected", "DEBUG"), ("cut off", "INFO")] {
+        let line = lines.iter().find(|line| line["message"] == message);
+        let line = line.unwrap_or_else(|| panic!("{message} in {log}"));
+        assert_eq!(line["client"], address, "{line}");
+        assert_eq!(line["level"], level, "{line}");
+    }
+    let reason = |line: &Value| line["reason"] == "0x3f is no command";
+    assert!(lines.iter().any(reason), "{log}");
+    let server = Server::new(&["--listen", "unix:socket"]);
+    let mut bad = UnixStream::connect(server.home.path().join("socket")).unwrap();
+    bad.write_all(b"?").unwrap();
+    server.wait_for_log(&format!("client=process:{}", std::process::id()));
+    server.wait_for_log("reason=\"0x3f is no command\"");
 }
 
 #[test]

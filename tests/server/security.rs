@@ -119,7 +119,7 @@ fn who_is_not_known_is_refused() {
         ),
         (
             ours(certificates.client("mallory")),
-            r#"is among the allowed clients: ["mallory"]"#,
+            r#"is among the allowed clients: [\"mallory\"]"#,
             "CertificateUnknown",
         ),
         // That of the server proves nothing about a client.

@@ -183,6 +183,7 @@ mod tests {
             [server]
             listen = ["127.0.0.1:1", "@durum"]
             allow_quit = true
+            metrics = "127.0.0.1:9273"
             "#,
         )
         .unwrap();
@@ -191,6 +192,7 @@ mod tests {
         assert_eq!(config.store.compression, Codec::ZstdDict);
         assert_eq!(config.store.options["readers"], "8");
         assert_eq!(config.server.listen, ["127.0.0.1:1", "@durum"]);
+        assert_eq!(config.server.metrics.as_deref(), Some("127.0.0.1:9273"));
         assert_eq!(Config::parse("").unwrap(), Config::default());
         assert_eq!(Config::default().store.backend, "lmdb");
     }
@@ -206,6 +208,7 @@ mod tests {
             ("[store.options]\nx = [1]", "store.options.x"),
             ("[server]\nlisten = 2972", "server.listen"),
             ("[server]\nallow_quit = \"yes\"", "true or false"),
+            ("[server]\nmetrics = 9273", "server.metrics"),
             ("[store]\npath = ", "line 2"),
         ] {
             let error = Config::parse(text).unwrap_err();

@@ -13,4 +13,4 @@ pub use file::{Config, FILE_NAME, VARIABLE};
 pub use server::{Rights, ServerLimits, ServerSettings};
 pub use store::StoreSettings;
 pub use suggest::suggest;
-pub use url::{DurusFormat, Location};
+pub use url::{DurusFormat, Location, ServerLocation, TlsFiles};

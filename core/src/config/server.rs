@@ -15,6 +15,7 @@ use crate::units::{parse_duration, parse_size};
 pub(super) const KEYS: &[&str] = &[
     "listen",
     "allow_quit",
+    "metrics",
     "tls_cert",
     "tls_key",
     "client_ca",
@@ -38,6 +39,8 @@ pub struct ServerSettings {
     pub listen: Vec<String>,
     /// Whether a client may shut the server down.
     pub allow_quit: bool,
+    /// Where metrics and health are told by HTTP: as `listen`.
+    pub metrics: Option<String>,
     /// The server's certificate, with what it was signed by, in PEM.
     pub tls_cert: Option<PathBuf>,
     /// The key of the certificate, in PEM.
@@ -59,6 +62,7 @@ impl Default for ServerSettings {
         ServerSettings {
             listen: vec!["127.0.0.1:2972".to_owned()],
             allow_quit: false,
+            metrics: None,
             tls_cert: None,
             tls_key: None,
             client_ca: None,
@@ -119,6 +123,7 @@ impl ServerSettings {
             match key.as_str() {
                 "listen" => self.listen = strings(&name, value)?,
                 "allow_quit" => self.allow_quit = as_bool(&name, value)?,
+                "metrics" => self.metrics = Some(as_string(&name, value)?.to_owned()),
                 "tls_cert" => self.tls_cert = Some(path(&name, value)?),
                 "tls_key" => self.tls_key = Some(path(&name, value)?),
                 "client_ca" => self.client_ca = Some(path(&name, value)?),
@@ -288,6 +293,7 @@ mod tests {
             ServerSettings {
                 listen: vec!["@durum".to_owned()],
                 allow_quit: false,
+                metrics: None,
                 tls_cert: Some("/home/server.pem".into()),
                 tls_key: Some("/home/server.key".into()),
                 client_ca: Some("/etc/ca.pem".into()),

@@ -58,6 +58,9 @@ fn a_reclaim_that_leaves_the_disk_uncertain_ends_writing() {
     let error = update(&store, "refused").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Poisoned);
     assert!(store.pending().unwrap().reclaim_failed.is_some());
+    let health = store.health();
+    assert!(health.reclaim_failed.is_some());
+    assert!(health.poisoned.is_some_and(|why| !why.is_empty()));
     assert_eq!(root(&store), b"zero");
 }
 

@@ -1,7 +1,5 @@
 //! Loading objects.
 
-use std::time::{Duration, Instant};
-
 use durum_core::{Error, ErrorKind, Oid, Result};
 
 use super::session::Session;
@@ -11,10 +9,6 @@ use crate::wire::Wire;
 
 /// Objects that are loaded before others get a chance on this thread.
 const LOADS_AT_ONCE: usize = 64;
-/// What takes longer has waited for the disk.
-const SLOW: Duration = Duration::from_micros(500);
-/// After one that has waited for the disk, so many are loaded where others need not wait for them.
-const SUSPECT: u32 = 32;
 
 impl Session {
     /// `L`: one object.
@@ -36,17 +30,11 @@ impl Session {
 
     async fn load_all(&mut self, oids: &[Oid], wire: &mut Wire) -> Result<(), Hangup> {
         for some in oids.chunks(LOADS_AT_ONCE) {
-            let begin = Instant::now();
-            if self.slow_loads == 0 {
-                self.load_some(some, &mut wire.output)?;
-            } else {
-                // The disk may have to be waited for: other connections are served by another thread.
-                self.slow_loads -= 1;
-                tokio::task::block_in_place(|| self.load_some(some, &mut wire.output))?;
-            }
-            if begin.elapsed() > SLOW {
-                self.slow_loads = SUSPECT;
-            }
+            let mut suspicion = std::mem::take(&mut self.suspicion);
+            let loaded = suspicion.run(|| self.load_some(some, &mut wire.output));
+            self.suspicion = suspicion;
+            loaded?;
+            self.hub.metrics.loaded.add(some.len() as u64);
             wire.relieve().await?;
         }
         Ok(())
@@ -61,7 +49,7 @@ impl Session {
     fn load(&self, oid: Oid, out: &mut Vec<u8>) -> Result<()> {
         let begin = out.len();
         let mut fits = true;
-        let found = self.hub.load(oid, &mut |record, data| {
+        let found = self.served.load(oid, &mut |record, data| {
             if !self.knows(record.tid) {
                 out.push(INVALID);
                 return Ok(());
@@ -84,10 +72,10 @@ impl Session {
                 .with_oid(oid));
         }
         if !found {
-            let deleted = self
-                .hub
-                .changes
-                .deleted_since(&self.hub.store, oid, self.synced)?;
+            let deleted =
+                self.served
+                    .changes
+                    .deleted_since(&self.served.store, oid, self.synced)?;
             out.push(if deleted { INVALID } else { MISSING });
         }
         Ok(())

@@ -7,14 +7,20 @@ use durum_core::store::{SessionKind, Store as _};
 use durum_core::{Oid, SessionId, Tid};
 
 use super::{OKAY, VERSION, put_u32, put_u64};
+use crate::filling::Vacant;
 use crate::hangup::Hangup;
-use crate::hub::Hub;
+use crate::hub::{Hub, Served};
+use crate::listener::Peer;
+use crate::metrics::Request;
+use crate::protocol;
+use crate::suspicion::Suspicion;
 use crate::wire::Wire;
 
 /// What is to be known of a client.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) hub: Arc<Hub>,
+    pub(super) served: Arc<Served>,
     rights: Rights,
     /// The store's session, once it is needed.
     id: Option<SessionId>,
@@ -24,30 +30,43 @@ pub(super) struct Session {
     pub(super) own: Vec<Tid>,
     /// Whether it has the root's OID to create it.
     has_root_oid: bool,
-    /// Loads for which the disk may have to be waited for.
-    pub(super) slow_loads: u32,
+    pub(super) suspicion: Suspicion,
 }
 
 /// Serves a client, which knows what was committed up to `synced`, until its connection ends.
-pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights, synced: Tid) -> Hangup {
+pub(crate) async fn serve(
+    wire: &mut Wire,
+    hub: &Arc<Hub>,
+    served: Arc<Served>,
+    rights: Rights,
+    synced: Tid,
+) -> Hangup {
     let mut session = Session {
         hub: hub.clone(),
+        served,
         rights,
         id: None,
         synced,
         own: Vec::new(),
         has_root_oid: false,
-        slow_loads: 0,
+        suspicion: Suspicion::default(),
     };
     let mut shutdown = hub.shutdown.subscribe();
+    let mut retired = session.served.retired.subscribe();
     let end = loop {
         let command = tokio::select! {
             biased;
             command = wire.command() => command,
             _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
+            _ = retired.wait_for(|retired| *retired) => Err(Vacant::Filling.error().into()),
         };
         let done = match command {
-            Ok(command) => session.execute(command, wire).await,
+            Ok(command) => {
+                let done = session.execute(command, wire).await;
+                let request = Request::of_durus(command);
+                hub.metrics.took(request, wire.elapsed());
+                done
+            }
             Err(end) => Err(end),
         };
         if let Err(end) = done {
@@ -56,8 +75,37 @@ pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights, synce
     };
     // What was answered before is sent.
     let _ = wire.flush().await;
-    session.end().await;
+    session.end(wire.peer).await;
     end
+}
+
+/// Serves a client while there is no store: all that it can do is to ask for another protocol.
+pub(crate) async fn refuse(wire: &mut Wire, hub: &Hub, why: durum_core::Error) -> Hangup {
+    let mut shutdown = hub.shutdown.subscribe();
+    let command = tokio::select! {
+        biased;
+        command = wire.command() => command,
+        _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
+    };
+    match command {
+        Ok(b'V') => match agree(wire).await {
+            Ok(()) => why.into(),
+            Err(end) => end,
+        },
+        Ok(_) => why.into(),
+        Err(end) => end,
+    }
+}
+
+/// `V`: agrees on a protocol.
+async fn agree(wire: &mut Wire) -> Result<(), Hangup> {
+    let theirs = wire.u32().await?;
+    put_u32(&mut wire.output, theirs.clamp(VERSION, protocol::VERSION));
+    match theirs {
+        0 => Err(Hangup::Refused("it speaks version 0".to_owned())),
+        VERSION => Ok(()),
+        _ => Err(Hangup::Upgrade),
+    }
 }
 
 impl Session {
@@ -73,14 +121,7 @@ impl Session {
                 self.new_oids(u32::from(count), wire)
             }
             b'P' => Box::pin(self.pack(wire)).await,
-            b'V' => {
-                let theirs = wire.u32().await?;
-                put_u32(&mut wire.output, VERSION);
-                match theirs == VERSION {
-                    true => Ok(()),
-                    false => Err(Hangup::Refused(format!("it speaks version {theirs}"))),
-                }
-            }
+            b'V' => agree(wire).await,
             b'Q' if self.hub.settings.allow_quit && self.rights == Rights::ReadWrite => {
                 self.hub.shutdown.send_replace(true);
                 Err(Hangup::Done)
@@ -102,20 +143,20 @@ impl Session {
             return Ok(id);
         }
         // Once in a while the store writes down how many there were.
-        let store = &self.hub.store;
+        let store = &self.served.store;
         let id = tokio::task::block_in_place(|| store.session(SessionKind::DurusClient))?;
         self.id = Some(id);
         Ok(id)
     }
 
-    async fn end(self) {
+    async fn end(self, peer: Peer) {
         let Some(id) = self.id else {
             return;
         };
         // It may wait for a commit that is being written.
-        let ended = tokio::task::spawn_blocking(move || self.hub.store.end_session(id)).await;
+        let ended = tokio::task::spawn_blocking(move || self.served.store.end_session(id)).await;
         if let Ok(Err(error)) = ended {
-            tracing::warn!(%error, "a session could not be ended");
+            tracing::warn!(client = %peer, reason = error.to_string(), "a session could not be ended");
         }
     }
 
@@ -143,7 +184,7 @@ impl Session {
         let id = self.begin()?;
         let mut oids = Vec::with_capacity(count as usize);
         // While there is no root every client may create it: one that got the OID may never do so.
-        if count > 0 && !self.has_root_oid && !self.hub.has_root()? {
+        if count > 0 && !self.has_root_oid && !self.served.has_root()? {
             self.has_root_oid = true;
             oids.push(Oid::ROOT);
         }
@@ -152,7 +193,7 @@ impl Session {
             .filter(|left| *left > 0)
         {
             // Once in a while the store writes down how many there were.
-            let store = &self.hub.store;
+            let store = &self.served.store;
             let new = tokio::task::block_in_place(|| store.new_oids(id, left as u32))?;
             oids.extend(new.into_iter().filter(|oid| *oid != Oid::ROOT));
         }
@@ -167,10 +208,10 @@ impl Session {
         wire: &mut Wire,
     ) -> Result<(), Hangup> {
         let mut invalid = more;
-        let hub = &self.hub;
-        let until = hub
+        let served = &self.served;
+        let until = served
             .changes
-            .invalid(&hub.store, self.synced, &self.own, &mut invalid)?;
+            .invalid(&served.store, self.synced, &self.own, &mut invalid)?;
         self.synced = until;
         self.own.retain(|tid| *tid > until);
         put_u32(&mut wire.output, invalid.len() as u32);
@@ -184,7 +225,7 @@ impl Session {
     /// `P`: garbage goes by itself; what this client has not linked becomes garbage now.
     async fn pack(&mut self, wire: &mut Wire) -> Result<(), Hangup> {
         if let Some(id) = self.id {
-            let store = self.hub.store.clone();
+            let store = self.served.store.clone();
             // It may wait for a commit that is being written.
             let _ = tokio::task::spawn_blocking(move || store.release(id)).await;
         }

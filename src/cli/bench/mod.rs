@@ -6,6 +6,7 @@ mod gc;
 mod load;
 mod migrate;
 mod oo7;
+mod server;
 
 use durum_bench::Machine;
 
@@ -20,6 +21,8 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> Outcome {
         Some(BenchCommand::Gc(args)) => gc::run(context, args),
         Some(BenchCommand::Migrate(args)) => migrate::run(context, args),
         Some(BenchCommand::Oo7(args)) => oo7::run(context, args),
+        Some(BenchCommand::Server(args)) => server::run(context, args),
+        Some(BenchCommand::Echo(args)) => server::echo(context, args),
         Some(BenchCommand::Load(args)) => load::run(context, args),
         Some(BenchCommand::Commit(args)) => commit::run(context, args),
     }

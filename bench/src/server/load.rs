@@ -1,0 +1,246 @@
+//! What clients do to a server, and how fast.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use durum_core::Result;
+use fastrand::Rng;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
+
+use super::child::Served;
+use super::client::{Client, Object, connect, failed};
+
+/// Objects of a bulk load.
+pub(super) const BULK: usize = 100;
+/// Objects of a transaction by which a server is filled, and references of one object.
+const FILL: usize = 200;
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerWorkload {
+    /// A request of nine bytes and an answer as long as that to a load, by a server that does nothing else.
+    RoundTrip,
+    /// Loads of one object, one after the other.
+    Load,
+    /// Loads of a hundred objects with one request.
+    LoadMany,
+    /// Changes of one object, each client its own.
+    Commit,
+    /// As `load`, by one client beside others that do nothing.
+    BesideIdle,
+}
+
+impl ServerWorkload {
+    /// All, in the order of measuring.
+    pub const ALL: [ServerWorkload; 5] = [
+        ServerWorkload::RoundTrip,
+        ServerWorkload::Load,
+        ServerWorkload::LoadMany,
+        ServerWorkload::Commit,
+        ServerWorkload::BesideIdle,
+    ];
+
+    /// The name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            ServerWorkload::RoundTrip => "round-trip",
+            ServerWorkload::Load => "load",
+            ServerWorkload::LoadMany => "load-many",
+            ServerWorkload::Commit => "commit",
+            ServerWorkload::BesideIdle => "beside-idle",
+        }
+    }
+
+    /// What is counted.
+    pub(super) fn unit(self) -> &'static str {
+        match self {
+            ServerWorkload::RoundTrip => "round trips",
+            ServerWorkload::Load | ServerWorkload::LoadMany => "objects",
+            ServerWorkload::BesideIdle => "objects",
+            ServerWorkload::Commit => "commits",
+        }
+    }
+}
+
+/// What was done in a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Done {
+    pub(super) count: u64,
+    pub(super) conflicts: u64,
+    pub(super) seconds: f64,
+    /// The server's processor time.
+    pub(super) processor: Option<Duration>,
+}
+
+/// A server, and the objects that it has.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) served: Served,
+    pub(super) leaves: Vec<u64>,
+    pub(super) size: usize,
+}
+
+impl Subject {
+    /// Fills a server with `count` objects of `size` bytes below a root.
+    pub(super) fn fill(
+        served: Served,
+        count: usize,
+        size: usize,
+        draw: &mut Rng,
+    ) -> Result<Subject> {
+        let mut client = Client::connect(served.address)?;
+        // The root's is the first.
+        let root = client.new_oids(1)?;
+        let leaves = client.new_oids(count)?;
+        let mut folders = Vec::new();
+        for some in leaves.chunks(FILL) {
+            let leaf = |oid: &u64| object(*oid, size, draw);
+            let mut objects: Vec<Object> = some.iter().map(leaf).collect();
+            let oid = client.new_oids(1)?;
+            folders.extend(&oid);
+            objects.extend(oid.into_iter().map(|oid| Object {
+                oid,
+                data: Vec::new(),
+                refs: some.to_vec(),
+            }));
+            client.commit(&objects)?;
+        }
+        let root = root.into_iter().map(|oid| Object {
+            oid,
+            data: Vec::new(),
+            refs: folders.clone(),
+        });
+        client.commit(&root.collect::<Vec<_>>())?;
+        Ok(Subject {
+            served,
+            leaves,
+            size,
+        })
+    }
+
+    /// Has so many clients do it for so long.
+    pub(super) fn measure(
+        &self,
+        workload: ServerWorkload,
+        clients: usize,
+        time: Duration,
+        draw: &mut Rng,
+    ) -> Result<Done> {
+        let address = self.served.address;
+        let (barrier, ends) = (Barrier::new(clients + 1), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..clients)
+                .map(|number| {
+                    let (mut draw, barrier, ends) = (draw.fork(), &barrier, &ends);
+                    scope.spawn(move || {
+                        let client = Client::connect(address);
+                        barrier.wait();
+                        self.work(workload, &mut client?, number, &mut draw, ends)
+                    })
+                })
+                .collect();
+            barrier.wait();
+            let (before, begin) = (self.served.processor(), Instant::now());
+            std::thread::sleep(time);
+            ends.store(true, Ordering::Relaxed);
+            let mut all = Done::default();
+            for thread in threads {
+                // It does not panic.
+                let Ok(done) = thread.join() else {
+                    return Err(failed(std::io::ErrorKind::Other.into()));
+                };
+                let done = done?;
+                all.count += done.count;
+                all.conflicts += done.conflicts;
+            }
+            all.seconds = begin.elapsed().as_secs_f64();
+            let after = self.served.processor();
+            all.processor = after.zip(before).map(|(after, before)| after - before);
+            Ok(all)
+        })
+    }
+
+    fn work(
+        &self,
+        workload: ServerWorkload,
+        client: &mut Client,
+        number: usize,
+        draw: &mut Rng,
+        ends: &AtomicBool,
+    ) -> Result<Done> {
+        let mut done = Done::default();
+        let own = self.leaves.get(number).copied().unwrap_or_default();
+        let mut oids = vec![0; BULK];
+        while !ends.load(Ordering::Relaxed) {
+            match workload {
+                ServerWorkload::LoadMany => {
+                    oids.fill_with(|| self.leaf(draw));
+                    client.load_many(&oids)?;
+                    done.count += BULK as u64;
+                }
+                ServerWorkload::Commit => {
+                    let changed = object(own, self.size, draw);
+                    match client.commit(&[changed])? {
+                        true => done.count += 1,
+                        false => done.conflicts += 1,
+                    }
+                }
+                _ => {
+                    client.load(self.leaf(draw))?;
+                    done.count += 1;
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    fn leaf(&self, draw: &mut Rng) -> u64 {
+        draw.choice(&self.leaves).copied().unwrap_or_default()
+    }
+}
+
+/// Data of which half compresses well, half not at all.
+fn object(oid: u64, size: usize, draw: &mut Rng) -> Object {
+    let mut data = vec![0x20; size];
+    if let Some(half) = data.get_mut(..size / 2) {
+        draw.fill(half);
+    }
+    let refs = Vec::new();
+    Object { oid, data, refs }
+}
+
+/// Round trips with a server that answers `answer_bytes` to nine bytes, for so long.
+pub(super) fn round_trips(served: &Served, answer_bytes: usize, time: Duration) -> Result<Done> {
+    use std::io::{Read as _, Write as _};
+
+    let mut stream = connect(served.address)?;
+    let mut answer = vec![0; answer_bytes];
+    let before = served.processor();
+    let (mut done, begin) = (Done::default(), Instant::now());
+    while done.count == 0 || begin.elapsed() < time {
+        stream
+            .write_all(&[0; super::REQUEST_BYTES])
+            .map_err(failed)?;
+        stream.read_exact(&mut answer).map_err(failed)?;
+        done.count += 1;
+    }
+    done.seconds = begin.elapsed().as_secs_f64();
+    let after = served.processor();
+    done.processor = after.zip(before).map(|(after, before)| after - before);
+    Ok(done)
+}
+
+/// Connections that do nothing.
+pub(super) fn idle(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, limit).map_err(|error| failed(error.into()))?;
+    (0..count).map(|_| connect(address)).collect()
+}

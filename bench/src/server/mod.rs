@@ -1,0 +1,314 @@
+//! What a storage server does for its clients, and what it takes for that.
+//!
+//! Each server is a process of its own with the same objects: Durum's on each engine, Durus's where there is
+//! a Python with it, and one that does nothing but answer, for what a round trip takes on this machine. Clients
+//! are threads with bare sockets. Rounds go through all servers, in alternating order, so that what else the
+//! machine does meets all of them. Clients and servers share the processors: where these are few, that is
+//! what limits them.
+
+mod child;
+mod client;
+mod load;
+mod row;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use durum_core::engine::Registry;
+use durum_core::{Error, ErrorKind, Result};
+use fastrand::Rng;
+use serde::Serialize;
+
+use crate::files::scratch;
+use crate::{Machine, sync_rate};
+use child::Served;
+use client::failed;
+use load::{Done, Subject};
+use row::Measured;
+
+pub use load::ServerWorkload;
+pub use row::{ServerFigure, ServerRow};
+
+const DOING: &str = "measure servers";
+/// Bytes of the request for one object.
+const REQUEST_BYTES: usize = 9;
+/// What the answer to it has besides the object's data: a status, two lengths, an OID.
+const ANSWER_HEAD_BYTES: usize = 17;
+/// Clients that commit at once, beside one that does so alone.
+const COMMITTERS: usize = 16;
+
+/// What is measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Engines by name.
+    pub engines: Vec<String>,
+    /// What is done; none: all.
+    pub workloads: Vec<ServerWorkload>,
+    /// Objects in the stores.
+    pub objects: usize,
+    /// Bytes of an object's data.
+    pub size: usize,
+    /// How long each measurement takes.
+    pub time: Duration,
+    /// How often everything is measured.
+    pub rounds: usize,
+    /// Connections that do nothing beside a busy client.
+    pub idle: usize,
+    /// A Python in which `import durus` works, to measure Durus's server as well.
+    pub durus: Option<PathBuf>,
+    /// What is drawn at random is drawn from it.
+    pub seed: u64,
+    /// The program `durum`.
+    pub program: PathBuf,
+}
+
+impl ServerSettings {
+    /// The seed where nobody gives another.
+    pub const SEED: u64 = 2006;
+    /// Objects where nobody asks for more or fewer.
+    pub const OBJECTS: usize = 20_000;
+    /// Bytes of an object's data where nobody asks for more or fewer.
+    pub const SIZE: usize = 200;
+    /// Idle connections where nobody asks for more or fewer.
+    pub const IDLE: usize = 10_000;
+
+    fn wants(&self, workload: ServerWorkload) -> bool {
+        self.workloads.is_empty() || self.workloads.contains(&workload)
+    }
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerReport {
+    /// By server and workload.
+    pub rows: Vec<ServerRow>,
+    /// What is asked of Durum's server.
+    pub figures: Vec<ServerFigure>,
+    /// Objects in each store.
+    pub objects: usize,
+    /// Bytes of an object's data.
+    pub size: usize,
+    /// Small appends that the disk confirms in a second, one after the other.
+    pub sync_per_second: f64,
+    /// What was drawn from.
+    pub seed: u64,
+    /// What it was measured on.
+    pub machine: Machine,
+}
+
+/// Measures what `settings` say with stores in a directory below `dir` that is removed afterwards. `progress`
+/// is told in a line what comes next.
+///
+/// # Errors
+/// `Usage` for engines that do not exist; `Mismatch` where a server answers what it must not; `Other` where
+/// one does not start; those of the network, and of the disk below `dir`.
+pub fn run(
+    registry: &Registry,
+    dir: &Path,
+    settings: &ServerSettings,
+    progress: &dyn Fn(&str),
+) -> Result<ServerReport> {
+    for engine in &settings.engines {
+        registry.get(engine)?;
+    }
+    let directory = scratch(dir, DOING)?;
+    let dir = directory.path();
+    let mut suite = Suite::start(dir, settings, progress)?;
+    let syncs = sync_rate::measure(dir, settings.time)?.per_second();
+    let mut measured = Vec::new();
+    for round in 1..=settings.rounds {
+        progress(&format!("round {round} of {}", settings.rounds));
+        suite.round(&mut measured)?;
+        suite.subjects.reverse();
+    }
+    let rows = rows(&measured);
+    Ok(ServerReport {
+        figures: row::figures(&settings.engines, &rows, syncs),
+        rows,
+        objects: settings.objects,
+        size: settings.size,
+        sync_per_second: syncs,
+        seed: settings.seed,
+        machine: Machine::this(),
+    })
+}
+
+/// By server, workload and number of clients, in the order in which they came first.
+fn rows(measured: &[Measured]) -> Vec<ServerRow> {
+    type Key<'a> = (&'a str, ServerWorkload, usize, usize);
+    let key = |one: &Measured| (one.workload, one.clients, one.idle);
+    let mut keys: Vec<Key<'_>> = Vec::new();
+    for one in measured {
+        let (workload, clients, idle) = key(one);
+        let key = (one.server.as_str(), workload, clients, idle);
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys.sort_by_key(|(_, workload, clients, idle)| {
+        let place = ServerWorkload::ALL.iter().position(|it| it == workload);
+        (place, *clients, *idle)
+    });
+    let row = |(server, workload, clients, idle): Key<'_>| {
+        let same = measured
+            .iter()
+            .filter(|one| one.server == server && key(one) == (workload, clients, idle));
+        ServerRow::of(&same.collect::<Vec<_>>())
+    };
+    keys.into_iter().filter_map(row).collect()
+}
+
+/// All servers at once.
+struct Suite<'a> {
+    settings: &'a ServerSettings,
+    subjects: Vec<(String, Subject)>,
+    echo: Option<Served>,
+    draw: Rng,
+}
+
+impl<'a> Suite<'a> {
+    fn start(
+        dir: &Path,
+        settings: &'a ServerSettings,
+        progress: &dyn Fn(&str),
+    ) -> Result<Suite<'a>> {
+        let mut suite = Suite {
+            settings,
+            subjects: Vec::new(),
+            echo: None,
+            draw: Rng::with_seed(settings.seed),
+        };
+        if settings.wants(ServerWorkload::RoundTrip) {
+            let bytes = ANSWER_HEAD_BYTES + settings.size;
+            suite.echo = Some(Served::echo(&settings.program, bytes, dir)?);
+        }
+        for engine in &settings.engines {
+            progress(&format!("filling a server on {engine}"));
+            suite.add(engine, Served::durum(&settings.program, engine, dir)?)?;
+        }
+        if let Some(python) = &settings.durus {
+            progress("filling Durus's server");
+            suite.add("durus", Served::durus(python, dir)?)?;
+        }
+        Ok(suite)
+    }
+
+    fn add(&mut self, name: &str, served: Served) -> Result<()> {
+        let ServerSettings { objects, size, .. } = *self.settings;
+        let subject = Subject::fill(served, objects, size, &mut self.draw)?;
+        self.subjects.push((name.to_owned(), subject));
+        Ok(())
+    }
+
+    fn round(&mut self, measured: &mut Vec<Measured>) -> Result<()> {
+        let Suite {
+            settings,
+            subjects,
+            echo,
+            draw,
+        } = self;
+        if let Some(served) = echo {
+            let bytes = ANSWER_HEAD_BYTES + settings.size;
+            let done = load::round_trips(served, bytes, settings.time)?;
+            measured.push(of("none", ServerWorkload::RoundTrip, 1, done));
+        }
+        for (workload, clients) in [
+            (ServerWorkload::Load, 1),
+            (ServerWorkload::LoadMany, 1),
+            (ServerWorkload::LoadMany, 2),
+            (ServerWorkload::Commit, 1),
+            (ServerWorkload::Commit, COMMITTERS),
+        ] {
+            if !settings.wants(workload) {
+                continue;
+            }
+            for (name, subject) in &*subjects {
+                let done = subject.measure(workload, clients, settings.time, draw)?;
+                measured.push(of(name, workload, clients, done));
+            }
+        }
+        if settings.wants(ServerWorkload::BesideIdle) {
+            for (name, subject) in &*subjects {
+                // More than some thousand connections end Durus's server.
+                if name != "durus" {
+                    beside_idle(settings, name, subject, draw, measured)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A busy client alone, and then beside others that do nothing.
+fn beside_idle(
+    settings: &ServerSettings,
+    name: &str,
+    subject: &Subject,
+    draw: &mut Rng,
+    measured: &mut Vec<Measured>,
+) -> Result<()> {
+    let workload = ServerWorkload::BesideIdle;
+    let alone = subject.measure(workload, 1, settings.time, draw)?;
+    measured.push(of(name, workload, 1, alone));
+    let before = subject.served.memory();
+    let idle = load::idle(subject.served.address, settings.idle)?;
+    let beside = subject.measure(workload, 1, settings.time, draw)?;
+    let after = subject.served.memory();
+    drop(idle);
+    let each = |(after, before): (u64, u64)| {
+        after.saturating_sub(before) as f64 / settings.idle.max(1) as f64
+    };
+    measured.push(Measured {
+        idle: settings.idle,
+        idle_bytes: after.zip(before).map(each),
+        ..of(name, workload, 1, beside)
+    });
+    Ok(())
+}
+
+fn of(server: &str, workload: ServerWorkload, clients: usize, done: Done) -> Measured {
+    Measured {
+        server: server.to_owned(),
+        workload,
+        clients,
+        idle: 0,
+        idle_bytes: None,
+        done,
+    }
+}
+
+/// Answers `answer_bytes` to every nine bytes that one client at a time sends, until the process is killed;
+/// `said` is told where.
+///
+/// # Errors
+/// Those of the network, but for those of a connection.
+pub fn echo(answer_bytes: usize, said: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
+    said(&listener.local_addr().map_err(failed)?.to_string())?;
+    let (mut request, answer) = ([0; REQUEST_BYTES], vec![0x5a; answer_bytes]);
+    loop {
+        let (mut stream, _) = listener.accept().map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        while stream.read_exact(&mut request).is_ok() {
+            if stream.write_all(&answer).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// The workload of that name.
+///
+/// # Errors
+/// `Usage` where there is none.
+pub fn workload(name: &str) -> Result<ServerWorkload> {
+    let names: Vec<&str> = ServerWorkload::ALL.iter().map(|it| it.name()).collect();
+    let mut all = ServerWorkload::ALL.into_iter();
+    all.find(|it| it.name() == name).ok_or_else(|| {
+        Error::new(ErrorKind::Usage, DOING)
+            .because(format!("there is no workload `{name}`"))
+            .hint(durum_core::config::suggest(name, &names, "workloads"))
+    })
+}
