@@ -254,9 +254,11 @@ fn beside_idle(
     measured.push(of(name, workload, 1, alone));
     let before = subject.served.memory();
     let idle = load::idle(subject.served.address, settings.idle)?;
+    subject.served.settle();
     let beside = subject.measure(workload, 1, settings.time, draw)?;
     let after = subject.served.memory();
     drop(idle);
+    subject.served.settle();
     let each = |(after, before): (u64, u64)| {
         after.saturating_sub(before) as f64 / settings.idle.max(1) as f64
     };

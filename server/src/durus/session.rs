@@ -1,5 +1,6 @@
 //! A client's connection: what it knows, and its commands.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use durum_core::store::{SessionKind, Store as _};
@@ -43,11 +44,13 @@ pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>) -> Hangup {
         Err(error) => return error.into(),
     };
     let mut shutdown = hub.shutdown.subscribe();
+    // Once for all requests: waiting anew for each would cost each.
+    let mut ends = pin!(shutdown.wait_for(|ends| *ends));
     let end = loop {
         let command = tokio::select! {
             biased;
             command = wire.command() => command,
-            _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
+            _ = &mut ends => Err(Hangup::Shutdown),
         };
         let done = match command {
             Ok(command) => {
