@@ -3,18 +3,23 @@
 //! An idle connection has no buffers: they are allocated when something comes, and given back when all of
 //! it has been answered.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use crate::hangup::Hangup;
 use crate::hub::Hub;
 use crate::listener::Peer;
 use crate::stream::Stream;
 
+/// How much of a request is read first: most have no more, and it is cheap to allocate anew for each.
+const FIRST_READ_BYTES: usize = 1000;
 /// How much is read at once where it is not known how much comes.
 const READ_BYTES: usize = 8 << 10;
 /// Answers are sent when they are that long.
@@ -60,7 +65,7 @@ impl Wire {
             self.input = BytesMut::new();
             self.output = Vec::new();
             self.stream.readable().await?;
-            self.fill(READ_BYTES).await?;
+            self.fill(FIRST_READ_BYTES).await?;
         }
         self.begin = Instant::now();
         self.deadline = self.begin + self.time_max;
@@ -118,11 +123,15 @@ impl Wire {
         if self.output.is_empty() {
             return Ok(());
         }
-        let deadline = Instant::now() + self.time_max;
-        let sending = self.stream.write_all(&self.output);
-        match timeout_at(deadline, sending).await {
-            Ok(sent) => sent?,
-            Err(_) => return Err(Hangup::Late("taking an answer")),
+        let mut sending = pin!(self.stream.write_all(&self.output));
+        // Mostly it goes at once, and no clock is needed.
+        let sent = poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await;
+        match sent {
+            Poll::Ready(sent) => sent?,
+            Poll::Pending => match timeout(self.time_max, sending).await {
+                Ok(sent) => sent?,
+                Err(_) => return Err(Hangup::Late("taking an answer")),
+            },
         }
         self.hub.metrics.bytes_out.add(self.output.len() as u64);
         self.output.clear();

@@ -76,6 +76,21 @@ pub(super) struct Done {
     pub(super) processor: Option<Duration>,
 }
 
+impl Done {
+    /// Adds what was done later; meanwhile the server had nothing to do.
+    pub(super) fn add(&mut self, later: Done) {
+        let first = self.seconds == 0.0;
+        let both = self.processor.zip(later.processor);
+        self.processor = match first {
+            true => later.processor,
+            false => both.map(|(one, other)| one + other),
+        };
+        self.count += later.count;
+        self.conflicts += later.conflicts;
+        self.seconds += later.seconds;
+    }
+}
+
 /// A server, and the objects that it has.
 #[derive(Debug)]
 pub(super) struct Subject {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use durum_core::{Error, ErrorKind, Oid, Result};
 
 use super::session::Session;
-use super::{INVALID, MISSING, OKAY, RECORD_HEAD_BYTES, put_u32, put_u64};
+use super::{ANSWER_HEAD_BYTES, INVALID, MISSING, OKAY, RECORD_HEAD_BYTES, put_u32, put_u64};
 use crate::hangup::Hangup;
 use crate::hub::Reader;
 use crate::wire::Wire;
@@ -71,8 +71,9 @@ impl Session {
                 return Ok(());
             }
             let refs = record.refs();
-            out.push(OKAY);
             let length = RECORD_HEAD_BYTES + data.len() + refs.len() * 8;
+            out.reserve(ANSWER_HEAD_BYTES + length);
+            out.push(OKAY);
             fits = u32::try_from(length).is_ok();
             put_u32(out, length as u32);
             put_u64(out, oid.0);
