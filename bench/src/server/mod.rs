@@ -137,26 +137,26 @@ pub fn run(
     })
 }
 
-/// By server, workload and number of clients, in the order in which they came first.
+/// By workload, number of clients, server and protocol.
 fn rows(measured: &[Measured]) -> Vec<ServerRow> {
-    type Key<'a> = (&'a str, ServerWorkload, usize, usize);
-    let key = |one: &Measured| (one.workload, one.clients, one.idle);
+    type Key<'a> = (ServerWorkload, usize, usize, &'a str, &'static str);
+    fn key(one: &Measured) -> Key<'_> {
+        let server = one.server.as_str();
+        (one.workload, one.clients, one.idle, server, one.protocol)
+    }
     let mut keys: Vec<Key<'_>> = Vec::new();
     for one in measured {
-        let (workload, clients, idle) = key(one);
-        let key = (one.server.as_str(), workload, clients, idle);
-        if !keys.contains(&key) {
-            keys.push(key);
+        if !keys.contains(&key(one)) {
+            keys.push(key(one));
         }
     }
-    keys.sort_by_key(|(_, workload, clients, idle)| {
+    // Servers and protocols stay in the order in which they came first.
+    keys.sort_by_key(|(workload, clients, idle, ..)| {
         let place = ServerWorkload::ALL.iter().position(|it| it == workload);
         (place, *clients, *idle)
     });
-    let row = |(server, workload, clients, idle): Key<'_>| {
-        let same = measured
-            .iter()
-            .filter(|one| one.server == server && key(one) == (workload, clients, idle));
+    let row = |wanted: Key<'_>| {
+        let same = measured.iter().filter(|one| key(one) == wanted);
         ServerRow::of(&same.collect::<Vec<_>>())
     };
     keys.into_iter().filter_map(row).collect()
@@ -239,10 +239,13 @@ impl<'a> Suite<'a> {
                 }
             }
             if echo.is_some() {
-                measured.push(of("none", ServerWorkload::RoundTrip, 1, bare));
+                let workload = ServerWorkload::RoundTrip;
+                measured.push(of(("none", "none"), workload, 1, bare));
             }
             let named = all.into_iter().zip(servers);
-            measured.extend(named.map(|(done, (name, _))| of(name, workload, clients, done)));
+            measured.extend(named.map(|(done, (name, subject))| {
+                of((name, subject.protocol.name), workload, clients, done)
+            }));
         }
         if settings.wants(ServerWorkload::BesideIdle) {
             for (name, subject) in &*subjects {
@@ -275,21 +278,28 @@ fn beside_idle(
     drop(idle);
     subject.served.settle();
     alone.add(subject.measure(workload, 1, half, draw)?);
-    measured.push(of(name, workload, 1, alone));
+    let spoken = (name, subject.protocol.name);
+    measured.push(of(spoken, workload, 1, alone));
     let each = |(after, before): (u64, u64)| {
         after.saturating_sub(before) as f64 / settings.idle.max(1) as f64
     };
     measured.push(Measured {
         idle: settings.idle,
         idle_bytes: after.zip(before).map(each),
-        ..of(name, workload, 1, beside)
+        ..of(spoken, workload, 1, beside)
     });
     Ok(())
 }
 
-fn of(server: &str, workload: ServerWorkload, clients: usize, done: Done) -> Measured {
+fn of(
+    (server, protocol): (&str, &'static str),
+    workload: ServerWorkload,
+    clients: usize,
+    done: Done,
+) -> Measured {
     Measured {
         server: server.to_owned(),
+        protocol,
         workload,
         clients,
         idle: 0,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::client::DURUS;
 use super::load::{Done, ServerWorkload};
 use crate::row::{median, range};
 
@@ -42,6 +43,7 @@ pub struct ServerRow {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measured {
     pub(super) server: String,
+    pub(super) protocol: &'static str,
     pub(super) workload: ServerWorkload,
     pub(super) clients: usize,
     pub(super) idle: usize,
@@ -84,7 +86,7 @@ impl ServerRow {
         let per_second = median(&rates);
         Some(ServerRow {
             server: first.server.clone(),
-            protocol: "durus 1",
+            protocol: first.protocol,
             workload: first.workload,
             clients: first.clients,
             idle: first.idle,
@@ -117,6 +119,7 @@ pub(super) fn figures(
             rows.iter().find(|row| {
                 (row.server.as_str(), row.workload, row.clients) == (server, workload, clients)
                     && (row.idle > 0) == is_idle
+                    && [DURUS.name, "none"].contains(&row.protocol)
             })
         };
         let ours = |workload, clients| row(engine, workload, clients, false);
@@ -228,6 +231,7 @@ mod tests {
     fn measured(server: &str, clients: usize, count: u64) -> Measured {
         Measured {
             server: server.to_owned(),
+            protocol: DURUS.name,
             workload: ServerWorkload::LoadMany,
             clients,
             idle: 0,
