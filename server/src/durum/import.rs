@@ -23,10 +23,10 @@ impl Session {
     /// `Import`, `Fill`, `Push`, `Settle`, `Finish` and `Publish`.
     pub(super) async fn fill(
         &mut self,
-        kind: Kind,
         mut request: Request<'_>,
         wire: &mut Wire,
     ) -> Result<(), Hangup> {
+        let (kind, head) = (request.kind, request);
         let (number, body) = (request.number, &mut request.body);
         let bytes = body.rest_length();
         match kind {
@@ -49,7 +49,7 @@ impl Session {
                 let memory = usize::try_from(memory.min(limit)).unwrap_or(usize::MAX);
                 let (reply, done) = oneshot::channel();
                 let step = Step::Fill(note.to_vec(), memory, reply);
-                self.step(number, bytes, step, done, |out, (objects, next)| {
+                self.step(head, bytes, step, done, |out, (objects, next)| {
                     put_u64(out, objects);
                     put_u64(out, next.0);
                 })
@@ -60,12 +60,12 @@ impl Session {
                 let note = body.bytes().ok_or_else(|| malformed(kind))?.to_vec();
                 let (reply, done) = oneshot::channel();
                 let step = Step::Push(note, body.rest().to_vec(), reply);
-                self.step(number, bytes, step, done, put_flag).await;
+                self.step(head, bytes, step, done, put_flag).await;
                 Ok(())
             }
             Kind::Settle => {
                 let (reply, done) = oneshot::channel();
-                self.step(number, bytes, Step::Settle(reply), done, put_flag)
+                self.step(head, bytes, Step::Settle(reply), done, put_flag)
                     .await;
                 Ok(())
             }
@@ -73,7 +73,7 @@ impl Session {
                 let finish = Finish::take(&mut request).ok_or_else(|| malformed(kind))?;
                 let (reply, done) = oneshot::channel();
                 let step = Step::Finish(finish, reply);
-                self.step(number, bytes, step, done, |out, summary| {
+                self.step(head, bytes, step, done, |out, summary| {
                     put_summary(out, &summary);
                 })
                 .await;
@@ -85,7 +85,7 @@ impl Session {
                     filling.close_reader();
                 }
                 let (reply, done) = oneshot::channel();
-                self.step(number, bytes, Step::Publish(reply), done, |_, ()| {})
+                self.step(head, bytes, Step::Publish(reply), done, |_, ()| {})
                     .await;
                 Ok(())
             }
@@ -110,7 +110,7 @@ impl Session {
     /// Has a step done after those before it, and answers when it is done.
     async fn step<T: Send + 'static>(
         &mut self,
-        number: u32,
+        request: Request<'_>,
         bytes: usize,
         step: Step,
         done: oneshot::Receiver<Result<T>>,
@@ -121,7 +121,7 @@ impl Session {
             None => Err(Error::new(ErrorKind::Usage, "fill the store")
                 .because("the connection has not begun to")),
         };
-        self.commit_beside(number, bytes, async move {
+        self.commit_beside(request, bytes, async move {
             enqueued?;
             let ended = |_| Err(crate::filling::failed());
             let result = done.await.unwrap_or_else(ended)?;

@@ -26,10 +26,10 @@ impl Session {
     pub(super) fn describe(
         &mut self,
         served: &Arc<Served>,
-        kind: Kind,
         mut request: Request<'_>,
         wire: &mut Wire,
     ) -> Result<(), Hangup> {
+        let kind = request.kind;
         let (served, limits) = (served, &self.hub.settings.limits);
         let store = &served.store;
         match kind {
@@ -69,10 +69,10 @@ impl Session {
     pub(super) fn keep(
         &mut self,
         served: &Arc<Served>,
-        kind: Kind,
         mut request: Request<'_>,
         wire: &mut Wire,
     ) -> Result<(), Hangup> {
+        let kind = request.kind;
         let number = request.body.u32().filter(|number| *number != NEWEST);
         let number = number.ok_or_else(|| malformed(kind))?;
         if kind == Kind::Release {
@@ -177,7 +177,7 @@ impl Session {
             });
             return Ok(());
         }
-        self.beside(request.number, async move {
+        self.beside(request, async move {
             let wait = asked.wait.min(WAIT_MAX);
             // That nothing has come is an answer, too.
             let _ = timeout(wait, newest.wait_for(|tid| *tid > asked.since)).await;

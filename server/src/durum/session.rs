@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use durum_core::store::{Snapshot, Store as _};
@@ -13,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::filling::{Filling, Vacant};
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Served};
+use crate::metrics;
 use crate::protocol::bytes::Body;
 use crate::protocol::{Kind, Status, begin_frame, end_frame, failure};
 use crate::suspicion::Suspicion;
@@ -52,6 +54,7 @@ pub(super) struct Session {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
     pub(super) number: u32,
+    pub(super) kind: Kind,
     pub(super) body: Body<'a>,
 }
 
@@ -131,13 +134,13 @@ impl Session {
         let (Some(number), Some(kind)) = (number, kind) else {
             return Err(Hangup::Refused("it sends what is no request".to_owned()));
         };
-        let request = Request { number, body };
+        let request = Request { number, kind, body };
         if !kind.reads() && !self.writes {
             self.reply(wire, number, |_| Err(read_only()));
             return Ok(());
         }
         if kind.fills() {
-            self.fill(kind, request, wire).await?;
+            self.fill(request, wire).await?;
             return wire.relieve().await;
         }
         let served = match self.served() {
@@ -150,17 +153,21 @@ impl Session {
         let served = &served;
         match kind {
             Kind::Hello | Kind::Stat | Kind::Dictionary => {
-                self.describe(served, kind, request, wire)?;
+                self.describe(served, request, wire)?;
             }
-            Kind::Snapshot | Kind::Release => self.keep(served, kind, request, wire)?,
+            Kind::Snapshot | Kind::Release => self.keep(served, request, wire)?,
             Kind::Load => self.load(served, request, wire)?,
             Kind::Scan => self.scan(served, request, wire)?,
             Kind::Changes => self.changes(served, request, wire)?,
             Kind::Outcome => self.outcome(served, request, wire)?,
             Kind::Commit => self.commit(served, request)?,
-            Kind::NewOids | Kind::Begin | Kind::End => self.sessions(served, kind, request)?,
+            Kind::NewOids | Kind::Begin | Kind::End => self.sessions(served, request)?,
             Kind::Sync => self.sync(served, request)?,
-            _ => self.upkeep(served, kind, request)?,
+            _ => self.upkeep(served, request)?,
+        }
+        if kind.reads() {
+            let request = metrics::Request::of_durum(kind);
+            self.hub.metrics.took(request, wire.elapsed());
         }
         wire.relieve().await
     }
@@ -199,20 +206,22 @@ impl Session {
     }
 
     /// Has a request of `bytes` bytes answered later, and in any case.
-    pub(super) fn commit_beside<F>(&mut self, number: u32, bytes: usize, answer: F)
+    pub(super) fn commit_beside<F>(&mut self, request: Request<'_>, bytes: usize, answer: F)
     where
         F: Future<Output = Result<Vec<u8>>> + Send + 'static,
     {
         self.commit_bytes += bytes as u64;
-        self.commits.spawn(framed(number, answer));
+        self.commits
+            .spawn(framed(self.hub.clone(), request.mark(), answer));
     }
 
     /// Has a request answered later, if the connection lasts so long.
-    pub(super) fn beside<F>(&mut self, number: u32, answer: F)
+    pub(super) fn beside<F>(&mut self, request: Request<'_>, answer: F)
     where
         F: Future<Output = Result<Vec<u8>>> + Send + 'static,
     {
-        self.others.spawn(framed(number, answer));
+        self.others
+            .spawn(framed(self.hub.clone(), request.mark(), answer));
     }
 
     /// Finishes commits that have begun, and sends what can still be sent.
@@ -270,13 +279,41 @@ fn put_answer(out: &mut Vec<u8>, number: u32, answer: impl FnOnce(&mut Vec<u8>) 
     end_frame(out, begin);
 }
 
-async fn framed<F>(number: u32, answer: F) -> Vec<u8>
+/// What is to be known of a request when it is answered later.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    number: u32,
+    kind: Kind,
+    begin: Instant,
+}
+
+impl Request<'_> {
+    fn mark(&self) -> Mark {
+        Mark {
+            number: self.number,
+            kind: self.kind,
+            begin: Instant::now(),
+        }
+    }
+}
+
+async fn framed<F>(hub: Arc<Hub>, mark: Mark, answer: F) -> Vec<u8>
 where
     F: Future<Output = Result<Vec<u8>>>,
 {
     let answer = answer.await;
+    let time = mark.begin.elapsed();
+    hub.metrics
+        .took(metrics::Request::of_durum(mark.kind), time);
+    if mark.kind == Kind::Commit {
+        hub.metrics.writes.took(time);
+        match &answer {
+            Ok(_) => hub.metrics.committed.add(1),
+            Err(_) => hub.metrics.conflicts.add(1),
+        }
+    }
     let mut out = Vec::new();
-    put_answer(&mut out, number, |out| {
+    put_answer(&mut out, mark.number, |out| {
         out.extend_from_slice(&answer?);
         Ok(())
     });

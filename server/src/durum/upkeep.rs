@@ -20,9 +20,9 @@ impl Session {
     pub(super) fn upkeep(
         &mut self,
         served: &Arc<Served>,
-        kind: Kind,
         mut request: Request<'_>,
     ) -> Result<(), Hangup> {
+        let kind = request.kind;
         let (hub, store) = (self.hub.clone(), served.store.clone());
         // What this client has not linked does not count as in use: it is like the process's own session of a
         // store that is opened in one.
@@ -36,7 +36,7 @@ impl Session {
             }
             _ => {}
         }
-        self.beside(request.number, async move {
+        self.beside(request, async move {
             let place = hub.upkeep.clone().acquire_owned().await;
             let place = place.map_err(|_| Error::new(ErrorKind::Other, "do that on the server"))?;
             blocking(move || {

@@ -28,7 +28,7 @@ impl Session {
             None => self.own_session(served),
         };
         let served = served.clone();
-        self.commit_beside(request.number, bytes, async move {
+        self.commit_beside(request, bytes, async move {
             let receipt = perform(served, commit, session?).await?;
             let mut out = Vec::new();
             put_receipt(&mut out, &receipt);
@@ -41,10 +41,9 @@ impl Session {
     pub(super) fn sessions(
         &mut self,
         served: &Arc<Served>,
-        kind: Kind,
         mut request: Request<'_>,
     ) -> Result<(), Hangup> {
-        let number = request.number;
+        let (kind, head) = (request.kind, request);
         let body = &mut request.body;
         let store = served.store.clone();
         match kind {
@@ -53,13 +52,13 @@ impl Session {
                 if let Ok(session) = begun {
                     self.sessions.push(session);
                 }
-                self.beside(number, async move { Ok(begun?.0.to_be_bytes().to_vec()) });
+                self.beside(head, async move { Ok(begun?.0.to_be_bytes().to_vec()) });
             }
             Kind::End => {
                 let session = SessionId(body.u64().ok_or_else(|| malformed(kind))?);
                 let owned = self.owned(session);
                 self.sessions.retain(|it| *it != session);
-                self.commit_beside(number, 0, async move {
+                self.commit_beside(head, 0, async move {
                     let session = owned?;
                     blocking(move || store.end_session(session)).await?;
                     Ok(Vec::new())
@@ -74,7 +73,7 @@ impl Session {
                     0 => self.own_session(served),
                     session => self.owned(SessionId(session)),
                 };
-                self.beside(number, async move {
+                self.beside(head, async move {
                     let session = session?;
                     let oids = blocking(move || store.new_oids(session, count)).await?;
                     let mut out = Vec::new();
@@ -93,7 +92,7 @@ impl Session {
         request: Request<'_>,
     ) -> Result<(), Hangup> {
         let store = served.store.clone();
-        self.beside(request.number, async move {
+        self.beside(request, async move {
             let level = blocking(move || store.sync()).await?;
             Ok(vec![level as u8])
         });

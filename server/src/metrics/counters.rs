@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::hangup::Hangup;
+use crate::protocol::Kind;
 
 /// A number that many threads add to.
 #[derive(Debug, Default)]
@@ -71,13 +72,22 @@ pub(crate) enum Request {
     NewOids,
     Pack,
     Version,
+    Scan,
+    Changes,
+    Snapshot,
+    /// What a session is, and what became of a commit.
+    Session,
+    /// What goes through the whole store.
+    Upkeep,
+    /// Filling a store.
+    Fill,
     /// To end, or none that there is.
     Other,
 }
 
 impl Request {
     /// All, each at the place of its number.
-    const ALL: [Request; 8] = [
+    const ALL: [Request; 14] = [
         Request::Load,
         Request::LoadMany,
         Request::Commit,
@@ -85,6 +95,12 @@ impl Request {
         Request::NewOids,
         Request::Pack,
         Request::Version,
+        Request::Scan,
+        Request::Changes,
+        Request::Snapshot,
+        Request::Session,
+        Request::Upkeep,
+        Request::Fill,
         Request::Other,
     ];
 
@@ -102,6 +118,24 @@ impl Request {
         }
     }
 
+    /// That of a request of Durum's own protocol.
+    pub(crate) fn of_durum(kind: Kind) -> Request {
+        match kind {
+            Kind::Load => Request::Load,
+            Kind::Commit => Request::Commit,
+            Kind::NewOids => Request::NewOids,
+            Kind::Scan => Request::Scan,
+            Kind::Changes => Request::Changes,
+            Kind::Snapshot | Kind::Release => Request::Snapshot,
+            Kind::Begin | Kind::End | Kind::Outcome => Request::Session,
+            Kind::Sync | Kind::Collect | Kind::GiveBack | Kind::Digest | Kind::Check => {
+                Request::Upkeep
+            }
+            Kind::Hello | Kind::Stat | Kind::Dictionary => Request::Other,
+            _ => Request::Fill,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Request::Load => "load",
@@ -111,6 +145,12 @@ impl Request {
             Request::NewOids => "new_oids",
             Request::Pack => "pack",
             Request::Version => "version",
+            Request::Scan => "scan",
+            Request::Changes => "changes",
+            Request::Snapshot => "snapshot",
+            Request::Session => "session",
+            Request::Upkeep => "upkeep",
+            Request::Fill => "fill",
             Request::Other => "other",
         }
     }

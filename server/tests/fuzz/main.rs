@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod damage;
+mod durum;
 mod durus;
 mod good;
 mod subject;
@@ -16,9 +17,11 @@ use std::collections::VecDeque;
 use std::io::Write as _;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
 
 use fastrand::Rng;
 
+use crate::durum::Durum;
 use crate::durus::Durus;
 use crate::good::Good;
 use crate::subject::{Subject, limit_memory, peak_bytes, watch_for_panics};
@@ -52,7 +55,16 @@ fn no_bytes_do_harm_by_the_protocol_of_durus() {
     no_bytes_do_harm::<Durus>();
 }
 
+#[test]
+fn no_bytes_do_harm_by_our_own_protocol() {
+    no_bytes_do_harm::<Durum>();
+}
+
+/// The process has one limit of memory.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 fn no_bytes_do_harm<P: Protocol>() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let sessions = std::env::var("DURUM_FUZZ").map_or(SESSIONS, |text| text.parse().unwrap());
     let mut draw = Rng::with_seed(durum_testkit::seed());
     let panics = watch_for_panics();
