@@ -221,6 +221,15 @@ fn is_documented(text: &str, key: &str) -> bool {
     })
 }
 
+#[test]
+fn the_example_of_the_configuration_is_valid() {
+    let readme = read(&root().join("README.md"));
+    let example = readme.split("```toml\n").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    let config = Config::parse(example).unwrap();
+    assert_eq!(config.server.clients.map(|clients| clients.len()), Some(2));
+}
+
 /// A row of the README's table of engines: its cells.
 fn engine_rows(readme: &str) -> Vec<Vec<String>> {
     let lines = readme

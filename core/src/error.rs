@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Exists,
     /// The place to write to cannot be written to.
     ReadOnly,
+    /// The server cannot be reached, or is no longer there.
+    Unreachable,
     /// Somebody else has the store open.
     InUse,
     /// The disk, the quota or the engine's map is full; nothing was changed.
@@ -211,12 +213,32 @@ impl Error {
         self.0.path.as_deref()
     }
 
+    /// What failed: it completes the sentence "could not ...".
+    pub fn operation(&self) -> &'static str {
+        self.0.operation
+    }
+
+    /// The engine that it is about.
+    pub fn engine(&self) -> Option<&'static str> {
+        self.0.engine
+    }
+
+    /// Why it failed, as a clause.
+    pub fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
     /// Whether trying the same again can help, perhaps after reading anew or freeing space.
     pub fn retry(&self) -> bool {
-        use ErrorKind::{Conflict, Full, Gone, InUse, NeedsRoom, TooOld};
+        use ErrorKind::{Conflict, Full, Gone, InUse, NeedsRoom, TooOld, Unreachable};
         matches!(
             self.kind(),
-            Conflict | Gone | InUse | Full | TooOld | NeedsRoom
+            Conflict | Gone | InUse | Full | TooOld | NeedsRoom | Unreachable
         )
     }
 
@@ -225,7 +247,7 @@ impl Error {
         use ErrorKind as K;
         match self.kind() {
             K::Usage | K::Unsupported => 2,
-            K::NotFound | K::Unreadable => 3,
+            K::NotFound | K::Unreadable | K::Unreachable => 3,
             K::Exists | K::ReadOnly => 4,
             K::InUse | K::Full | K::Conflict | K::Gone | K::TooOld | K::NeedsRoom => 5,
             K::Mismatch => 6,

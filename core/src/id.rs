@@ -3,12 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// The identity of an object: a number below 2^63 that is never used again once handed out.
 ///
 /// The bound comes from SQLite, whose row identifiers are signed and hold every OID readably.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Oid(pub u64);
 
 impl Oid {
@@ -58,7 +62,9 @@ impl FromStr for Oid {
 }
 
 /// The number of a commit, strictly increasing within a store; 0 stands before the first commit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Tid(pub u64);
 
 impl Tid {

@@ -53,9 +53,16 @@ pub fn parse_size(text: &str) -> Result<u64> {
 }
 
 /// Units of time by name, in seconds.
-const TIME_UNITS: [(&str, u64); 5] = [("", 1), ("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+const TIME_UNITS: [(&str, f64); 6] = [
+    ("", 1.0),
+    ("ms", 0.001),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3600.0),
+    ("d", 86_400.0),
+];
 
-/// Reads a time such as `90`, `45s`, `30m` or `1.5h`, in seconds where there is no unit.
+/// Reads a time such as `90`, `250ms`, `45s`, `30m` or `1.5h`, in seconds where there is no unit.
 ///
 /// # Errors
 /// `Usage`, naming the units, for anything else.
@@ -71,13 +78,13 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = TIME_UNITS.iter().find(|(name, _)| *name == unit.trim());
-    let seconds = unit.and_then(|(_, factor)| Some(number.parse::<f64>().ok()? * *factor as f64));
+    let seconds = unit.and_then(|(_, factor)| Some(number.parse::<f64>().ok()? * *factor));
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| {
             Error::new(ErrorKind::Usage, "read a time")
                 .because(format!("`{text}` is not a time"))
-                .hint("Write a number with an optional unit: s, m, h, d.")
+                .hint("Write a number with an optional unit: ms, s, m, h, d.")
         })
 }
 
@@ -102,6 +109,7 @@ mod tests {
     fn times_take_units() {
         for (text, seconds) in [
             ("0", 0.0),
+            ("250ms", 0.25),
             ("45s", 45.0),
             ("1.5h", 5400.0),
             ("2 d", 172_800.0),

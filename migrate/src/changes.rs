@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use durum_core::external_sort::{PairSorter, SortedPairs};
 use durum_core::record::Record;
-use durum_core::store::{Snapshot, SnapshotExt as _, Store as _};
+use durum_core::store::{Snapshot, SnapshotExt as _};
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use crate::durus::{DurusFile, DurusObject};

@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use durum_core::config::{DurusFormat, Location, StoreSettings};
+use durum_core::config::{DurusFormat, Location, ServerLocation, StoreSettings};
 use durum_core::engine::Registry;
 use durum_core::place::Identity;
 use durum_core::record::{Codec, Codecs};
 use durum_core::store::{ImportSummary, Importer, StagedStore, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
+use durum_server::client::RemoteImport;
 
 use crate::durus::{DurusFile, DurusObject, DurusWriter, Format};
 use crate::note::Note;
 use crate::options::{MigrateOptions, StopWatch};
 use crate::parcel::Prepared;
 use crate::pipeline::Progress;
-use crate::source::no_server;
 use crate::verify::{Seen, Verifier};
 
 /// A destination that is being written.
@@ -22,6 +22,15 @@ use crate::verify::{Seen, Verifier};
 pub(crate) enum Destination {
     Store(StagedStore),
     Durus(DurusWriter),
+    Server(Box<Remote>),
+}
+
+/// The store of a server that is being filled.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) import: RemoteImport,
+    /// Whether the server has something that can be gone on with.
+    kept: bool,
 }
 
 impl Destination {
@@ -77,7 +86,7 @@ impl Destination {
                 DurusWriter::create(path, format).map(Destination::Durus)
             }
             Location::ZodbFile { .. } => return Err(not_written(location)),
-            Location::Server { .. } => return Err(no_server(location)),
+            Location::Server(server) => return open_remote(server, options).map_err(at_fault),
         };
         Ok((opened.map_err(at_fault)?, None))
     }
@@ -87,6 +96,7 @@ impl Destination {
         match self {
             Destination::Store(staged) => staged.store().codec(),
             Destination::Durus(_) => Codec::None,
+            Destination::Server(remote) => remote.import.codec(),
         }
     }
 
@@ -98,6 +108,7 @@ impl Destination {
                 Ok(Some(objects).filter(|objects| *objects > 0))
             }
             Destination::Durus(_) => Ok(None),
+            Destination::Server(remote) => Ok(remote.import.complete()),
         }
     }
 
@@ -124,6 +135,16 @@ impl Destination {
                 .finish_verified(&mut |path| verify_file(path, verifier))
                 .map(drop)
                 .map_err(Failed::at_end),
+            Destination::Server(remote) => {
+                let verified = remote.import.store();
+                match verified.and_then(|store| verifier.verify_remote(&store)) {
+                    Ok(()) => remote.import.publish().map_err(Failed::at_end),
+                    Err(error) => Err(Failed {
+                        error,
+                        destination: Some(Box::new(Destination::Server(remote))),
+                    }),
+                }
+            }
         }
     }
 
@@ -137,15 +158,39 @@ impl Destination {
             Destination::Store(staged) if staged.store().is_poisoned() && !is_read_back => false,
             Destination::Store(staged) => staged.leave().is_some(),
             Destination::Durus(_) => false,
+            // The server does that when it hears nothing more.
+            Destination::Server(remote) => remote.kept,
         }
     }
+}
+
+/// Has a server take objects, or go on with taking them.
+fn open_remote(
+    server: &ServerLocation,
+    options: &MigrateOptions,
+) -> Result<(Destination, Option<Note>)> {
+    let import = RemoteImport::begin(server, options.resume)?;
+    let note = import.note().map(Note::decode).transpose()?;
+    if note
+        .as_ref()
+        .is_some_and(|note| note.before_end().is_some())
+    {
+        return Err(Error::new(ErrorKind::Usage, "go on with a migration")
+            .because("what was left there is of one that followed its source")
+            .hint("Stop the server, and go on with it in the store that it serves."));
+    }
+    let kept = note.is_some();
+    let remote = Remote { import, kept };
+    Ok((Destination::Server(Box::new(remote)), note))
 }
 
 /// Whatever keeps a destination from being made, it is the destination that is at fault.
 pub(crate) fn at_fault(error: Error) -> Error {
     match error.kind() {
         ErrorKind::InUse => error.with_kind(ErrorKind::Exists),
-        ErrorKind::NotFound | ErrorKind::Unreadable => error.with_kind(ErrorKind::ReadOnly),
+        ErrorKind::NotFound | ErrorKind::Unreadable | ErrorKind::Unreachable => {
+            error.with_kind(ErrorKind::ReadOnly)
+        }
         _ => error,
     }
 }
@@ -194,6 +239,7 @@ pub(crate) enum Writer<'a> {
         kept: bool,
     },
     Durus(&'a mut DurusWriter, &'a mut Seen, &'a Codecs),
+    Server(&'a mut Remote),
 }
 
 impl Writer<'_> {
@@ -223,6 +269,14 @@ impl Writer<'_> {
                 seen.add(oid)?;
                 writer.push(&object)
             }),
+            Writer::Server(remote) => {
+                prepared.for_each(|oid, tid, refs, payload| {
+                    remote.import.push(oid, tid, refs, payload);
+                    Ok(())
+                })?;
+                remote.kept |= remote.import.checkpoint(&note.encode())?;
+                Ok(())
+            }
         }
     }
 
@@ -238,6 +292,10 @@ impl Writer<'_> {
                 keep(staged, kept, written)
             }
             Writer::Durus(..) => Ok(()),
+            Writer::Server(remote) => {
+                remote.kept |= remote.import.settle()?;
+                Ok(())
+            }
         }
     }
 
@@ -250,8 +308,17 @@ impl Writer<'_> {
         progress: &dyn Progress,
         watch: &StopWatch,
     ) -> Result<Option<u64>> {
-        let Writer::Store { importer, .. } = self else {
-            return Ok(None);
+        let importer = match self {
+            Writer::Store { importer, .. } => importer,
+            Writer::Durus(..) => return Ok(None),
+            Writer::Server(remote) => {
+                progress.begin("link", None);
+                let (head, tail) = note.around_dangling();
+                let note = (head.as_slice(), tail.as_slice());
+                let summary = remote.import.finish(tid, oids_from, note)?;
+                remote.kept = true;
+                return Ok(Some(summary.dangling));
+            }
         };
         progress.begin("link", Some(note.objects));
         let last = |summary: &ImportSummary| {

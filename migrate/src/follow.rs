@@ -58,6 +58,10 @@ pub(crate) fn check(destination: &Location, options: &MigrateOptions) -> Result<
             "a Durus file cannot be brought up to date",
             "Name a store as the destination, or leave out `--follow`.",
         ),
+        Location::Server(_) => usage(
+            "the store of a server cannot be brought up to date",
+            "Stop the server and name its store, or leave out `--follow`.",
+        ),
         _ => Ok(()),
     }
 }
@@ -69,8 +73,10 @@ pub(crate) fn check(destination: &Location, options: &MigrateOptions) -> Result<
 pub(crate) fn staged(destination: &Destination) -> Result<&StagedStore> {
     match destination {
         Destination::Store(staged) => Ok(staged),
-        Destination::Durus(_) => Err(Error::new(ErrorKind::Usage, "migrate")
-            .because("a Durus file cannot be brought up to date")),
+        Destination::Durus(_) | Destination::Server(_) => {
+            Err(Error::new(ErrorKind::Usage, "migrate")
+                .because("only a store in this process can be brought up to date"))
+        }
     }
 }
 

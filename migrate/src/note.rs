@@ -75,6 +75,22 @@ impl Note {
         text.into_bytes()
     }
 
+    /// The note on both sides of the number of references that lead nowhere.
+    pub(crate) fn around_dangling(&self) -> (Vec<u8>, Vec<u8>) {
+        let marked = Note {
+            dangling: None,
+            ..self.clone()
+        };
+        let (mut bytes, mark) = (marked.encode(), format!("\ndangling = {UNKNOWN}\n"));
+        let at = bytes
+            .windows(mark.len())
+            .rposition(|part| part == mark.as_bytes())
+            .map_or(bytes.len(), |at| at + mark.len() - UNKNOWN.len() - 1);
+        let rest = bytes.split_off(at);
+        let tail = rest.get(UNKNOWN.len()..).unwrap_or_default();
+        (bytes, tail.to_vec())
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Result<Note> {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         Note::parse(text).ok_or_else(|| {

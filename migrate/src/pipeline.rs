@@ -9,7 +9,7 @@ use std::time::Duration;
 use durum_core::config::Location;
 use durum_core::digest::Digest;
 use durum_core::engine::Registry;
-use durum_core::record::Codecs;
+use durum_core::record::{Codec, Codecs};
 use durum_core::store::LocalStore;
 use durum_core::{Error, ErrorKind, Oid, Result};
 
@@ -326,6 +326,30 @@ impl Copy<'_> {
             Destination::Durus(writer) => {
                 let writer = Writer::Durus(writer, seen, &none);
                 self.pump(writer, preparer, Oid::ROOT, note)
+            }
+            Destination::Server(remote) => {
+                if note.objects > 0 {
+                    self.progress.begin("resume", Some(note.objects));
+                }
+                let filled = remote
+                    .import
+                    .fill(&note.encode(), self.options.sort_bytes());
+                let (objects, first) = match filled {
+                    Err(error) if error.kind() == ErrorKind::Damaged => {
+                        return Ok(Copied::Unusable);
+                    }
+                    filled => filled?,
+                };
+                if objects != note.objects || first > note.next {
+                    return Ok(Copied::Unusable);
+                }
+                // A dictionary is its store's own: there it is compressed.
+                let codec = match preparer.codec {
+                    Codec::ZstdDict => Codec::None,
+                    codec => codec,
+                };
+                let preparer = Preparer { codec, ..preparer };
+                self.pump(Writer::Server(remote), preparer, note.next, note)
             }
         }
     }

@@ -4,13 +4,15 @@ use std::path::Path;
 
 use durum_core::config::Location;
 use durum_core::engine::Registry;
+use durum_core::store::Store as _;
 use durum_core::{Error, ErrorKind, Result};
+use durum_server::client::RemoteStore;
 
 use crate::destination::{Destination, at_fault, take_up};
 use crate::follow;
 use crate::note::Note;
 use crate::options::{MigrateOptions, StopWatch};
-use crate::source::{Source, no_server};
+use crate::source::Source;
 
 /// What a migration would do, and whether there is room for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +103,20 @@ fn look(
             Ok((directory(path), 0))
         }
         Location::ZodbFile { .. } => Destination::check(destination).map(|()| (None, 0)),
-        Location::Server { .. } => Err(no_server(destination)),
+        Location::Server(server) => {
+            let objects = match RemoteStore::connect(server) {
+                // One that was left, or is being filled.
+                Err(error) if error.kind() == ErrorKind::InUse && options.resume => 0,
+                store => store.map_err(at_fault)?.stats().map_err(at_fault)?.objects,
+            };
+            if objects > 0 {
+                return Err(
+                    Error::new(ErrorKind::Exists, "fill the store of the server")
+                        .because(format!("it has {objects} objects")),
+                );
+            }
+            Ok((None, 0))
+        }
     }
 }
 

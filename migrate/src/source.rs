@@ -8,8 +8,9 @@ use durum_core::collect::{OidSet, reach_with};
 use durum_core::config::Location;
 use durum_core::engine::Registry;
 use durum_core::record::Codecs;
-use durum_core::store::{LocalStore, Snapshot, Store as _};
+use durum_core::store::{Snapshot, Store};
 use durum_core::{Error, ErrorKind, IoResultExt as _, Oid, Result, Tid};
+use durum_server::client::RemoteStore;
 
 use crate::durus::{DurusFile, DurusObject};
 use crate::input::{SORT_BYTES, Writers};
@@ -36,7 +37,7 @@ pub(crate) struct Source {
 #[derive(Debug)]
 pub(crate) enum Files {
     Store {
-        store: Arc<LocalStore>,
+        store: Arc<dyn Store>,
         snapshot: Box<dyn Snapshot>,
         /// Set when nobody commits to it any more.
         still: Arc<AtomicBool>,
@@ -78,7 +79,18 @@ impl Source {
             Location::ZodbFile { path } => {
                 Files::Zodb(ZodbFile::open_among(how, path, None, SORT_BYTES)?)
             }
-            Location::Server { .. } => return Err(no_server(location)),
+            Location::Server(_) if followed => {
+                return Err(Error::new(ErrorKind::Unsupported, "follow the source")
+                    .because(format!(
+                        "{location} is a server, which does not say when nobody writes any more"
+                    ))
+                    .hint("Leave out `--follow`; or stop the server, and name its store."));
+            }
+            Location::Server(server) => {
+                let store = RemoteStore::connect(server)?;
+                // What others commit meanwhile is not of its snapshot.
+                return Source::of_store(Arc::new(store), Arc::default(), false);
+            }
         };
         Ok(Source {
             files,
@@ -90,7 +102,7 @@ impl Source {
 
     /// A store that is open already; `still` is set when nobody commits to it any more.
     pub(crate) fn of_store(
-        store: Arc<LocalStore>,
+        store: Arc<dyn Store>,
         still: Arc<AtomicBool>,
         followed: bool,
     ) -> Result<Source> {
@@ -192,7 +204,7 @@ impl Source {
     /// Knows the dictionaries that the records need; for foreign files there are none.
     pub(crate) fn codecs<'a>(&'a self, none: &'a Codecs) -> &'a Codecs {
         match &self.files {
-            Files::Store { store, .. } => store.codecs(),
+            Files::Store { snapshot, .. } => snapshot.codecs(),
             Files::Durus(_) | Files::Zodb(_) => none,
         }
     }
@@ -394,12 +406,4 @@ impl Reading<'_, '_> {
         let full = std::mem::replace(self.parcel, self.spare.take());
         (self.send)(full)
     }
-}
-
-pub(crate) fn no_server(location: &Location) -> Error {
-    Error::new(ErrorKind::Unsupported, "migrate")
-        .because(format!(
-            "this version cannot reach a storage server ({location})"
-        ))
-        .hint("Stop the server and name its store or Durus file.")
 }

@@ -4,6 +4,7 @@ use durum_core::collect::OidSet;
 use durum_core::digest::Digest;
 use durum_core::store::{LocalStore, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result};
+use durum_server::client::RemoteStore;
 
 use crate::destination::Destination;
 use crate::durus::{DurusFile, DurusObject};
@@ -88,6 +89,27 @@ impl Verifier<'_> {
         let result = match self.ends_following {
             true => result.and_then(|()| self.source.check_unchanged()),
             false => result,
+        };
+        self.clock.end(|phases| &mut phases.verify);
+        result
+    }
+
+    /// Verifies the store of a server, which reads it back itself.
+    pub(crate) fn verify_remote(&mut self, store: &RemoteStore) -> Result<()> {
+        self.clock.end(|phases| &mut phases.publish);
+        let result = match self.how {
+            Verify::None => Ok(()),
+            Verify::Count | Verify::Digest => {
+                self.progress.begin("verify", None);
+                store.digest().and_then(|found| match self.how {
+                    Verify::Count => self.compare_counts(found.objects()),
+                    _ => self.compare_digests(found),
+                })
+            }
+            Verify::Full => {
+                let snapshot = store.snapshot()?;
+                self.verify_objects(Walk::of_snapshot(&*snapshot, false)?)
+            }
         };
         self.clock.end(|phases| &mut phases.verify);
         result

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use durum_core::store::{Change, LocalStore, Store as _};
+use durum_core::store::{Change, Changes, LocalStore, Store as _};
 use durum_core::{ErrorKind, Oid, Result, Tid};
 
 /// The end of the log of changes.
@@ -72,6 +72,22 @@ impl ChangeLog {
         out.sort_unstable();
         out.dedup();
         Ok(until)
+    }
+
+    /// What was changed by the commits after `since`, by ascending commits.
+    ///
+    /// # Errors
+    /// As [`ChangeLog::invalid`]; also where there is too much to be held in memory.
+    pub(crate) fn since(&self, store: &LocalStore, since: Tid) -> Result<Changes> {
+        let mut changes = Vec::new();
+        let known = self.with_tail(store, |tail| {
+            tail.visit(since, &mut |change| changes.push(change))
+                .filter(|until| *until >= since)
+        })?;
+        match known {
+            Some(tid) => Ok(Changes { tid, changes }),
+            None => store.changes_since(since),
+        }
     }
 
     /// Whether the object was deleted by a commit after `since`.

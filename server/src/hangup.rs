@@ -10,6 +10,8 @@ pub(crate) enum Hangup {
     Done,
     /// The server ends.
     Shutdown,
+    /// It goes on, in Durum's own protocol.
+    Upgrade,
     /// It failed.
     Io(io::Error),
     /// The client took longer than it may.
@@ -37,6 +39,7 @@ impl fmt::Display for Hangup {
         match self {
             Hangup::Done => out.write_str("closed by the client"),
             Hangup::Shutdown => out.write_str("the server ends"),
+            Hangup::Upgrade => out.write_str("it goes on in another protocol"),
             Hangup::Io(error) => error.fmt(out),
             Hangup::Late(what) => write!(out, "{what} took too long"),
             Hangup::Refused(why) => out.write_str(why),

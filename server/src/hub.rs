@@ -1,41 +1,188 @@
 //! What all connections share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use durum_core::record::Record;
 use durum_core::store::{LocalStore, Snapshot, Store as _};
-use durum_core::{ErrorKind, Oid, Result, Tid};
-use tokio::sync::watch;
+use durum_core::{Error, ErrorKind, Oid, Result, Tid};
+use tokio::sync::{Semaphore, watch};
 
 use crate::changes::ChangeLog;
+use crate::filling::{Home, Vacant};
 use crate::metrics::Metrics;
 use crate::order::Order;
 use crate::settings::Settings;
+use crate::tls::{ServerTls, TlsSettings};
+
+/// Requests that go through the whole store, at once.
+const UPKEEP_MAX: usize = 2;
 
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    pub(crate) store: Arc<LocalStore>,
     pub(crate) settings: Settings,
-    pub(crate) changes: ChangeLog,
-    pub(crate) order: Order,
     pub(crate) metrics: Metrics,
     /// Says that the server is to end.
     pub(crate) shutdown: watch::Sender<bool>,
+    /// For requests that go through the whole store.
+    pub(crate) upkeep: Arc<Semaphore>,
+    served: RwLock<Result<Arc<Served>, Vacant>>,
+    /// From where the store can be made anew, if that is allowed.
+    pub(crate) home: Option<Home>,
+    /// Held while a store is filled in the place of the one that is served.
+    pub(crate) filling: Arc<tokio::sync::Mutex<()>>,
+    /// For connections that begin.
+    tls: RwLock<Option<Arc<ServerTls>>>,
+}
+
+/// A store that is served, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) store: Arc<LocalStore>,
+    pub(crate) changes: ChangeLog,
+    pub(crate) order: Order,
+    /// The last commit, for those who wait for the next one.
+    pub(crate) newest: watch::Sender<Tid>,
+    /// Says that it is to be let go of.
+    pub(crate) retired: watch::Sender<bool>,
     root_exists: AtomicBool,
 }
 
 impl Hub {
-    pub(crate) fn new(store: Arc<LocalStore>, settings: Settings) -> Result<Hub> {
-        let tid = store.snapshot()?.tid();
+    /// `store`: what is served, unless it has yet to be filled.
+    pub(crate) fn new(
+        store: Option<Arc<LocalStore>>,
+        home: Option<Home>,
+        settings: Settings,
+    ) -> Result<Hub> {
+        let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
+        let served = match store {
+            Some(store) => Ok(Arc::new(Served::new(store, settings.limits.changes_max)?)),
+            None => Err(Vacant::Left),
+        };
         Ok(Hub {
-            changes: ChangeLog::new(tid, settings.limits.changes_max),
-            order: Order::default(),
+            served: RwLock::new(served),
+            home,
+            filling: Arc::default(),
             metrics: Metrics::new(),
             shutdown: watch::Sender::new(false),
-            root_exists: AtomicBool::new(false),
+            upkeep: Arc::new(Semaphore::new(UPKEEP_MAX)),
+            tls: RwLock::new(tls.map(Arc::new)),
             settings,
+        })
+    }
+
+    /// The store that is served now.
+    ///
+    /// # Errors
+    /// `InUse` while it is filled by a migration.
+    pub(crate) fn served(&self) -> Result<Arc<Served>> {
+        let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
+        served.clone().map_err(Vacant::error)
+    }
+
+    fn put(&self, now: Result<Arc<Served>, Vacant>) -> Result<Arc<Served>, Vacant> {
+        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut served, now)
+    }
+
+    /// What there is to be known of a store that is served.
+    pub(crate) fn serve_of(&self, store: LocalStore) -> Result<Served> {
+        Served::new(Arc::new(store), self.settings.limits.changes_max)
+    }
+
+    /// Serves another store from now on.
+    pub(crate) fn serve(&self, store: LocalStore) -> Result<()> {
+        self.serve_shared(Arc::new(store))
+    }
+
+    /// As [`Hub::serve`], where others have the store, too.
+    pub(crate) fn serve_shared(&self, store: Arc<LocalStore>) -> Result<()> {
+        let served = Served::new(store, self.settings.limits.changes_max)?;
+        let _ = self.put(Ok(Arc::new(served)));
+        Ok(())
+    }
+
+    /// Serves none from now on.
+    pub(crate) fn vacate(&self, why: Vacant) {
+        let _ = self.put(Err(why));
+    }
+
+    /// Opens the store, or creates it where there is none, and serves it.
+    pub(crate) fn open_anew(&self, home: &Home) {
+        let opened = match home.registry.open(&home.settings) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                home.registry.create(&home.settings)
+            }
+            opened => opened,
+        };
+        if let Err(error) = opened.and_then(|store| self.serve(store)) {
+            tracing::error!(
+                reason = error.to_string(),
+                "the store cannot be served any more"
+            );
+            self.vacate(Vacant::Failed);
+        }
+    }
+
+    /// Takes the store away from those who use it, where it has no objects; `None` where there is none.
+    ///
+    /// # Errors
+    /// `Exists` where it has objects.
+    pub(crate) fn take_away(&self) -> Result<Option<Arc<Served>>> {
+        let Ok(served) = self.served() else {
+            return Ok(None);
+        };
+        let objects = served.store.stats()?.objects;
+        if objects > 0 {
+            return Err(
+                Error::new(ErrorKind::Exists, "fill the store of the server")
+                    .because(format!("it has {objects} objects"))
+                    .hint("Only an empty one can be filled: have the server serve another store."),
+            );
+        }
+        let _ = self.put(Err(Vacant::Filling));
+        served.retired.send_replace(true);
+        Ok(Some(served))
+    }
+
+    /// Serves again what was taken away. Who was told to let go of it has done so.
+    pub(crate) fn give_back(&self, served: Arc<Served>) {
+        served.retired.send_replace(false);
+        let _ = self.put(Ok(served));
+    }
+
+    /// How TLS is spoken with clients that connect now.
+    pub(crate) fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Reads the files of TLS for clients that connect from now on; on an error everything stays as it was.
+    pub(crate) fn reload_tls(&self, settings: &TlsSettings) -> Result<()> {
+        let new = Arc::new(ServerTls::load(settings)?);
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(new);
+        Ok(())
+    }
+}
+
+impl Served {
+    fn new(store: Arc<LocalStore>, changes_max: usize) -> Result<Served> {
+        let tid = store.snapshot()?.tid();
+        let newest = watch::Sender::new(tid);
+        let teller = newest.clone();
+        store.tell_commits(move |tid| {
+            teller.send_replace(tid);
+        });
+        Ok(Served {
+            changes: ChangeLog::new(tid, changes_max),
+            order: Order::default(),
+            newest,
+            retired: watch::Sender::new(false),
+            root_exists: AtomicBool::new(false),
             store,
         })
     }
@@ -60,7 +207,7 @@ impl Hub {
     /// Loads objects, one after the other, soon.
     pub(crate) fn reader(&self) -> Result<Reader<'_>> {
         Ok(Reader {
-            hub: self,
+            store: &self.store,
             snapshot: self.store.snapshot()?,
             unpacked: Vec::new(),
         })
@@ -70,7 +217,7 @@ impl Hub {
 /// Loads objects as they are when it begins, or later: a snapshot costs as much as a load.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    hub: &'a Hub,
+    store: &'a LocalStore,
     snapshot: Box<dyn Snapshot>,
     unpacked: Vec<u8>,
 }
@@ -85,7 +232,7 @@ impl Reader<'_> {
         match self.try_load(oid, show) {
             // Others have written so much meanwhile that what was is no longer kept.
             Err(error) if error.kind() == ErrorKind::TooOld => {
-                self.snapshot = self.hub.store.snapshot()?;
+                self.snapshot = self.store.snapshot()?;
                 self.try_load(oid, show)
             }
             loaded => loaded,

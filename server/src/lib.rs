@@ -11,22 +11,31 @@
 
 mod address;
 mod changes;
+pub mod client;
 mod descriptors;
+mod durum;
 mod durus;
+mod filling;
+mod handshake;
 mod hangup;
 mod hub;
 mod listener;
 mod metrics;
 mod order;
 mod passed;
+mod protocol;
+mod records;
 mod server;
 mod settings;
 mod stream;
 mod supervisor;
+mod suspicion;
+pub mod tls;
 mod wire;
 
 pub use address::Address;
+pub use filling::Home;
 pub use passed::Passed;
-pub use server::{Server, Stopper};
+pub use server::{Reloader, Server, Stopper};
 pub use settings::{Limits, Settings};
 pub use supervisor::Supervisor;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durum_core::store::{LocalStore, Store as _};
-use durum_core::{Error, ErrorKind, Result};
+use durum_core::{Error, ErrorKind, Result, Tid};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -12,15 +12,18 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::address::Address;
+use crate::filling::Home;
+use crate::handshake::{warn_of_strangers, welcome};
 use crate::hangup::Hangup;
-use crate::hub::Hub;
+use crate::hub::{Hub, Served};
 use crate::listener::{Listener, Peer};
 use crate::passed::Passed;
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::supervisor::Supervisor;
+use crate::tls::TlsSettings;
 use crate::wire::Wire;
-use crate::{descriptors, durus, metrics};
+use crate::{descriptors, durum, durus, metrics};
 
 /// After a connection that could not be accepted, for want of descriptors say, the next try comes then.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -67,22 +70,50 @@ impl Stopper {
     }
 }
 
+/// Has a server that runs read its certificates anew.
+#[derive(Clone, Debug)]
+pub struct Reloader {
+    hub: Arc<Hub>,
+    addresses: Vec<Address>,
+}
+
+impl Reloader {
+    /// Reads the certificates, the key and the authorities, and takes the list of clients and the rest of
+    /// `tls`, for clients that connect from now on.
+    ///
+    /// # Errors
+    /// As [`Server::bind`]; then what was read before stays.
+    pub fn reload(&self, tls: &TlsSettings) -> Result<()> {
+        self.hub.reload_tls(tls)?;
+        warn_of_strangers(&self.addresses, Some(tls));
+        Ok(())
+    }
+}
+
 impl Server {
     /// Binds all addresses. Clients can connect from then on, and are served by [`Server::run`].
     ///
     /// # Errors
-    /// `Usage` for a bad address, `InUse` where somebody listens there.
+    /// `Usage` for a bad address and for files of TLS that cannot be used, `InUse` where somebody listens
+    /// there.
     pub fn bind(store: Arc<LocalStore>, settings: Settings) -> Result<Server> {
-        Server::bind_passed(store, settings, Passed::default())
+        Server::bind_to(Some(store), None, settings, Passed::default())
     }
 
-    /// As [`Server::bind`], but where there are passed sockets it listens at them instead of at the addresses
-    /// of the settings.
+    /// As [`Server::bind`], of a store that lies in its home, and is created where there is none. As long as it
+    /// is empty a migration can fill it. Where there are `passed` sockets it listens at them instead of at the
+    /// addresses of the settings.
     ///
     /// # Errors
-    /// As [`Server::bind`].
-    pub fn bind_passed(
-        store: Arc<LocalStore>,
+    /// As [`Server::bind`], and those of opening the store; `NotFound` where it is only to be read.
+    pub fn bind_home(home: Home, settings: Settings, passed: Passed) -> Result<Server> {
+        let store = home.open(settings.read_only)?.map(Arc::new);
+        Server::bind_to(store, Some(home), settings, passed)
+    }
+
+    fn bind_to(
+        store: Option<Arc<LocalStore>>,
+        home: Option<Home>,
         settings: Settings,
         passed: Passed,
     ) -> Result<Server> {
@@ -104,7 +135,9 @@ impl Server {
             return Err(Error::new(ErrorKind::Usage, "start the server")
                 .because("there is no address to listen at"));
         }
-        let hub = Arc::new(Hub::new(store, settings)?);
+        let hub = Arc::new(Hub::new(store, home, settings)?);
+        let addresses = listeners.iter().map(Listener::address);
+        warn_of_strangers(addresses, hub.settings.tls.as_ref());
         Ok(Server {
             runtime,
             listeners,
@@ -136,6 +169,14 @@ impl Server {
         Stopper(self.hub.clone())
     }
 
+    /// What has it read its certificates anew.
+    pub fn reloader(&self) -> Reloader {
+        Reloader {
+            hub: self.hub.clone(),
+            addresses: self.addresses(),
+        }
+    }
+
     /// Serves clients until it is stopped: then requests that have begun are finished, for a limited time,
     /// and everything committed is made durable.
     ///
@@ -159,9 +200,11 @@ impl Server {
         runtime.block_on(serve(listeners, supervisor.as_deref(), &hub));
         // What is being written is finished.
         runtime.shutdown_timeout(hub.settings.limits.shutdown_time_max);
-        match hub.settings.read_only || hub.store.is_poisoned() {
-            true => Ok(()),
-            false => hub.store.sync().map(drop),
+        match hub.served() {
+            Ok(served) if !hub.settings.read_only && !served.store.is_poisoned() => {
+                served.store.sync().map(drop)
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -254,15 +297,43 @@ async fn accept(listener: Listener, hub: Arc<Hub>, places: Arc<Semaphore>) -> Jo
 
 async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
     debug!(client = %peer, "connected");
-    let mut wire = Wire::new(stream, peer, hub.clone());
-    let end = durus::serve(&mut wire, hub).await;
+    // What is committed from now on it does not know.
+    let served = hub.served().and_then(|served| {
+        let synced = served.visible()?;
+        Ok((served, synced))
+    });
+    let end = attend(stream, peer, hub, served).await;
     hub.metrics.closed(&end);
     let reason = end.to_string();
     match end {
-        Hangup::Done | Hangup::Shutdown | Hangup::Io(_) => {
+        Hangup::Done | Hangup::Shutdown | Hangup::Upgrade | Hangup::Io(_) => {
             debug!(client = %peer, reason, "disconnected");
         }
         Hangup::Store(_) => warn!(client = %peer, reason, "cut off"),
         Hangup::Late(_) | Hangup::Refused(_) => info!(client = %peer, reason, "cut off"),
     }
+}
+
+/// Serves a client that knows what was committed up to some commit.
+async fn attend(
+    stream: Stream,
+    peer: Peer,
+    hub: &Arc<Hub>,
+    served: Result<(Arc<Served>, Tid)>,
+) -> Hangup {
+    let (stream, rights) = match welcome(stream, &peer, hub).await {
+        Ok(welcomed) => welcomed,
+        Err(end) => return end,
+    };
+    let mut wire = Wire::new(stream, peer, hub.clone());
+    let durus = match served {
+        Ok((served, synced)) => durus::serve(&mut wire, hub, served, rights, synced).await,
+        Err(why) => durus::refuse(&mut wire, hub, why).await,
+    };
+    let end = match durus {
+        Hangup::Upgrade => Box::pin(durum::serve(&mut wire, hub, rights)).await,
+        end => end,
+    };
+    wire.close(&end).await;
+    end
 }

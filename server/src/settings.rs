@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::tls::TlsSettings;
 
 /// How a server runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Settings {
     pub allow_quit: bool,
     /// Whether clients may only read.
     pub read_only: bool,
+    /// How it speaks TLS; without this it does not.
+    pub tls: Option<TlsSettings>,
     /// What it bears.
     pub limits: Limits,
 }
@@ -27,6 +30,7 @@ impl Default for Settings {
             metrics: None,
             allow_quit: false,
             read_only: false,
+            tls: None,
             limits: Limits::default(),
         }
     }
@@ -44,7 +48,8 @@ pub struct Limits {
     pub request_bytes_max: u64,
     /// Objects that one request loads or writes.
     pub request_objects_max: u32,
-    /// From the first byte of a request to its last, and from the first byte of an answer to its last.
+    /// From the first byte of a request to its last, and from the first byte of an answer to its last; also
+    /// for a TLS handshake.
     pub request_time_max: Duration,
     /// How long others wait for the transaction of a client that has asked for conflicts.
     pub commit_patience: Duration,

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
@@ -24,6 +24,8 @@ const FIRST_READ_BYTES: usize = 1000;
 const READ_BYTES: usize = 8 << 10;
 /// Answers are sent when they are that long.
 const WRITE_BYTES: usize = 256 << 10;
+/// So long a client is given to take the last word.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// A connection with its buffers.
 #[derive(Debug)]
@@ -62,10 +64,8 @@ impl Wire {
     pub(crate) async fn command(&mut self) -> Result<u8, Hangup> {
         if self.input.is_empty() {
             self.flush().await?;
-            self.input = BytesMut::new();
             self.output = Vec::new();
-            self.stream.readable().await?;
-            self.fill(FIRST_READ_BYTES).await?;
+            self.receive().await?;
         }
         self.begin = Instant::now();
         self.deadline = self.begin + self.time_max;
@@ -110,6 +110,31 @@ impl Wire {
         Ok(bytes)
     }
 
+    /// Waits until a command can be read without sending anything before: until then nothing is lost when it
+    /// is given up.
+    pub(crate) async fn settle(&mut self) -> Result<(), Hangup> {
+        match self.input.is_empty() {
+            true => self.flush().await,
+            false => Ok(()),
+        }
+    }
+
+    /// The rest of a frame that begins with the byte `first`: what follows its length.
+    pub(crate) async fn frame(&mut self, first: u8, length_max: u64) -> Result<Bytes, Hangup> {
+        let [second, third, fourth] = self.array().await?;
+        let length = u32::from_be_bytes([first, second, third, fourth]);
+        if u64::from(length) > length_max {
+            let why = format!("it sends a request of {length} bytes, and {length_max} are allowed");
+            return Err(Hangup::Refused(why));
+        }
+        let length = length as usize;
+        if length > READ_BYTES {
+            return Ok(self.bytes(length).await?.into());
+        }
+        self.need(length).await?;
+        Ok(self.input.split_to(length).freeze())
+    }
+
     /// Sends what there is, if that is much.
     pub(crate) async fn relieve(&mut self) -> Result<(), Hangup> {
         match self.output.len() < WRITE_BYTES {
@@ -123,7 +148,10 @@ impl Wire {
         if self.output.is_empty() {
             return Ok(());
         }
-        let mut sending = pin!(self.stream.write_all(&self.output));
+        let mut sending = pin!(async {
+            self.stream.write_all(&self.output).await?;
+            self.stream.flush().await
+        });
         // Mostly it goes at once, and no clock is needed.
         let sent = poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await;
         match sent {
@@ -138,17 +166,49 @@ impl Wire {
         Ok(())
     }
 
+    /// Takes leave of the client, where it is there and can tell that from a connection that was cut.
+    pub(crate) async fn close(&mut self, end: &Hangup) {
+        let gone = matches!(end, Hangup::Io(_) | Hangup::Late(_));
+        if self.stream.is_encrypted() && !gone {
+            // If it does not listen, that is its own affair.
+            let _ = Box::pin(timeout(LEAVE, self.stream.shutdown())).await;
+        }
+    }
+
     async fn need(&mut self, length: usize) -> Result<(), Hangup> {
         while self.input.len() < length {
-            let deadline = self.deadline;
-            match timeout_at(deadline, self.fill(READ_BYTES.max(length))).await {
-                Ok(Ok(0)) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => return Err(Hangup::Late("a request")),
+            if self.fill_in_time(READ_BYTES.max(length)).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
         Ok(())
+    }
+
+    /// Waits until something comes.
+    async fn receive(&mut self) -> Result<(), Hangup> {
+        loop {
+            self.input = BytesMut::new();
+            self.stream.readable().await?;
+            if !self.stream.is_encrypted() {
+                self.fill(FIRST_READ_BYTES).await?;
+                return Ok(());
+            }
+            // What has come may be less than can be decrypted.
+            self.deadline = Instant::now() + self.time_max;
+            match Box::pin(self.fill_in_time(READ_BYTES)).await {
+                // It was a matter of TLS alone, and no request.
+                Err(Hangup::Late(_)) if !self.stream.is_inside_record() => {}
+                filled => return filled.map(drop),
+            }
+        }
+    }
+
+    async fn fill_in_time(&mut self, length: usize) -> Result<usize, Hangup> {
+        let deadline = self.deadline;
+        match timeout_at(deadline, self.fill(length)).await {
+            Ok(filled) => Ok(filled?),
+            Err(_) => Err(Hangup::Late("a request")),
+        }
     }
 
     async fn fill(&mut self, length: usize) -> io::Result<usize> {

@@ -14,6 +14,8 @@ use durum_core::record::Codec;
 use durum_core::units::{parse_duration, parse_size};
 use durum_migrate::MigrateOptions;
 
+use super::cert::CertArgs;
+
 /// A persistent object store on the engine of your choice.
 #[derive(Debug, Parser)]
 #[command(
@@ -94,6 +96,8 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Share a store among many clients, Durus's own among them
     Serve(ServeArgs),
+    /// Make certificates for a server and its clients
+    Cert(CertArgs),
     /// Measure on this machine
     Bench(Box<BenchArgs>),
     /// See Durum at work on a real database, on every engine
@@ -111,7 +115,8 @@ pub(crate) struct StoreArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "SIGINT and SIGTERM let requests that have begun be finished, make everything durable and \
-                  exit with 0; a second one ends at once."
+                  exit with 0; a second one ends at once. SIGHUP has the configuration's certificates, keys and \
+                  list of clients read anew, for clients that connect from then on."
 )]
 pub(crate) struct ServeArgs {
     /// The store [default: that of the configuration]; it is created where it is absent
@@ -130,6 +135,25 @@ pub(crate) struct ServeArgs {
     /// [default: that of the configuration, else nowhere]
     #[arg(long, value_name = "ADDR")]
     pub(crate) metrics: Option<String>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+}
+
+/// Where nothing is said, what the configuration says.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TlsArgs {
+    /// The server's certificate, with which it speaks TLS; `durum cert` makes one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Let in only whose certificate an authority of this file has signed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// Refuse clients on TCP that do not speak TLS; so it is with --client-ca unless the configuration says no
+    #[arg(long)]
+    pub(crate) require_tls: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,6 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use durum_core::store::Store as _;
 use durum_core::units::format_size;
 use durum_core::{Error, ErrorKind, Result, StoreId, Tid};
 use durum_migrate::backup::{Backup, Header, OutputFile, Summary};
@@ -35,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> Outcome {
     }
     // Trying again does not help: the code is not that of other things that are too old.
     let backup =
-        Backup::begin(&store, since.map(|since| since.tid)).map_err(|error| {
+        Backup::begin(&*store, since.map(|since| since.tid)).map_err(|error| {
             match error.kind() {
                 ErrorKind::TooOld => Failure::Error { error, code: 1 },
                 _ => error.into(),

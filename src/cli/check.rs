@@ -7,6 +7,7 @@ use serde_json::json;
 use super::args::CheckArgs;
 use super::context::Context;
 use super::failure::{DONE, FINDINGS, Failure, Outcome, of_source};
+use super::opened::Opened;
 use super::output;
 
 /// Findings that are listed for people; `--json` has more.
@@ -20,7 +21,11 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
         Err(error) if args.repair && error.kind() == ErrorKind::Damaged => {
             repair_opening(context, url, error)
         }
-        opened => opened.and_then(|store| check(&store, args.repair)),
+        opened => opened.and_then(|store| match (&store, args.repair) {
+            (Opened::Local(store), true) => check(store, true),
+            (Opened::Remote(_), true) => Err(not_through_a_server()),
+            (store, false) => store.check(),
+        }),
     };
     drop(progress);
     let (report, complete) = match checked {
@@ -42,6 +47,12 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
     } else {
         FINDINGS
     })
+}
+
+fn not_through_a_server() -> Error {
+    Error::new(ErrorKind::Unsupported, "repair the store")
+        .because("it is served")
+        .hint("Stop the server, and name its store.")
 }
 
 /// Checks a store that does not open as it is, by having rebuilt what can be.

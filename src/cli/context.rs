@@ -3,14 +3,15 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use durum_core::config::{Config, ServerSettings, StoreSettings};
+use durum_core::config::{Config, Location, ServerSettings, StoreSettings};
 use durum_core::engine::Registry;
-use durum_core::store::LocalStore;
 use durum_core::{ErrorKind, Result};
+use durum_server::client::RemoteStore;
 use serde_json::Value;
 
 use super::args::{Cli, Command, ProgressArg};
 use super::failure::{Failure, Reporting, of_source};
+use super::opened::Opened;
 use super::output;
 use super::progress::Progress;
 
@@ -79,14 +80,27 @@ impl Context {
         Ok((store, config.server))
     }
 
+    /// What reads the server's part of the configuration again, on another thread.
+    pub(crate) fn server_reader(&self) -> impl Fn() -> Result<ServerSettings> + Send + 'static {
+        let named = self.config.clone();
+        move || Ok(Config::find(named.as_deref())?.server)
+    }
+
     /// Reads the configuration for nothing but its mistakes.
     pub(crate) fn check_config(&self) -> Result<()> {
         Config::find(self.config.as_deref()).map(drop)
     }
 
     /// Opens the store that `url` names, or else the configuration.
-    pub(crate) fn open(&self, url: Option<&str>) -> Result<LocalStore> {
-        self.registry.open(&self.settings(url)?).map_err(|error| {
+    pub(crate) fn open(&self, url: Option<&str>) -> Result<Opened> {
+        if let Some(url) = url
+            && let Location::Server(server) = self.registry.parse(url)?
+        {
+            self.check_config()?;
+            return RemoteStore::connect(&server).map(Opened::Remote);
+        }
+        let opened = self.registry.open(&self.settings(url)?);
+        opened.map(Box::new).map(Opened::Local).map_err(|error| {
             if url.is_none() && error.kind() == ErrorKind::NotFound {
                 error.hint(
                     "This is the store of the configuration: give a URL to name another one, or \
@@ -99,7 +113,7 @@ impl Context {
     }
 
     /// As [`Context::open`], for commands that only read.
-    pub(crate) fn open_source(&self, url: Option<&str>) -> Result<LocalStore, Failure> {
+    pub(crate) fn open_source(&self, url: Option<&str>) -> Result<Opened, Failure> {
         self.open(url).map_err(of_source)
     }
 

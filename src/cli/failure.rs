@@ -56,9 +56,9 @@ pub(crate) fn of_source(error: Error) -> Failure {
 
 /// For errors of what a command creates: in use, or not to be written at all, is all the same.
 pub(crate) fn of_destination(error: Error) -> Failure {
-    use ErrorKind::{InUse, NotFound, Unreadable};
+    use ErrorKind::{InUse, NotFound, Unreachable, Unreadable};
     match error.kind() {
-        InUse | NotFound | Unreadable => Failure::Error { error, code: 4 },
+        InUse | NotFound | Unreachable | Unreadable => Failure::Error { error, code: 4 },
         _ => error.into(),
     }
 }

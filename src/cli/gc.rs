@@ -17,13 +17,8 @@ pub(crate) fn run(context: &Context, args: &GcArgs) -> Outcome {
     let begin = Instant::now();
     let store = context.open(args.url.as_deref())?;
     let progress = context.progress();
-    progress.begin("gc", None);
-    let mut seen = 0;
-    let collected = store.collect_with(&mut |so_far| {
-        progress.advance(so_far.objects - seen, 0);
-        seen = so_far.objects;
-    })?;
-    let bytes_freed = give_back(&store, args.compact, &progress)?;
+    let collected = store.collect(&progress)?;
+    let bytes_freed = store.give_back(args.compact, &progress)?;
     drop(progress);
     let time = begin.elapsed();
     let object = json!({

@@ -1,7 +1,7 @@
 //! `durum get`.
 
 use durum_core::record::Object;
-use durum_core::store::{SnapshotExt as _, Store as _};
+use durum_core::store::SnapshotExt as _;
 use durum_core::units::format_size;
 use durum_core::{Error, ErrorKind, Oid, Result};
 use serde_json::{Value, json};

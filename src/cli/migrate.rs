@@ -183,7 +183,7 @@ fn failure(error: Error, source: &Location) -> Failure {
     let path: Option<&Path> = match source {
         Location::Store(settings) => Some(&settings.path),
         Location::DurusFile { path, .. } | Location::ZodbFile { path } => Some(path),
-        Location::Server { .. } => None,
+        Location::Server(_) => None,
     };
     if error.kind() == ErrorKind::ReadOnly && error.path().is_some() && error.path() == path {
         return of_source(error);

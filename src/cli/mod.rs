@@ -6,6 +6,7 @@
 mod args;
 mod backup;
 mod bench;
+mod cert;
 mod check;
 mod completions;
 mod context;
@@ -18,10 +19,12 @@ mod init;
 mod logging;
 mod memory;
 mod migrate;
+mod opened;
 mod output;
 mod progress;
 mod restore;
 mod serve;
+mod served;
 mod stat;
 mod table;
 mod tour;
@@ -62,6 +65,7 @@ fn dispatch(context: &Context, cli: &Cli) -> Outcome {
         Command::Backup(args) => backup::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Serve(args) => serve::run(context, args),
+        Command::Cert(args) => cert::run(context, args),
         Command::Bench(args) => bench::run(context, args),
         Command::Tour(args) => tour::run(context, args),
         Command::Completions(args) => completions::run(context, args),

@@ -2,7 +2,7 @@
 
 use durum_core::Tid;
 use durum_core::engine::Capabilities;
-use durum_core::store::{Pending, Store as _};
+use durum_core::store::Pending;
 use durum_core::units::format_size;
 use serde_json::json;
 

@@ -7,6 +7,7 @@ mod backup;
 mod bad_input;
 mod bench;
 mod bench_engines;
+mod cert;
 mod commands;
 mod configuration;
 mod damage;

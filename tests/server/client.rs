@@ -1,13 +1,19 @@
 //! A client of Durus's protocol of a few lines, which can also do what no real one does.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::fmt::Debug;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use crate::kit::LONG;
 
-/// A connection.
+/// A connection, encrypted or not.
 #[derive(Debug)]
-pub(crate) struct Client(TcpStream);
+pub(crate) struct Client(Box<dyn Connection>, Option<SocketAddr>);
+
+/// Where bytes come from and go to.
+pub(crate) trait Connection: Read + Write + Debug + Send {}
+
+impl<C: Read + Write + Debug + Send> Connection for C {}
 
 /// What a load answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +33,18 @@ pub(crate) fn object(data: &[u8], refs: &[u64]) -> Loaded {
 
 impl Client {
     pub(crate) fn connect(address: &str) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        // Nothing here takes so long, unless it has failed.
-        stream.set_read_timeout(Some(LONG)).unwrap();
-        Client(stream)
+        let socket = socket(address);
+        let own = socket.local_addr().ok();
+        Client(Box::new(socket), own)
+    }
+
+    pub(crate) fn over(connection: impl Connection + 'static) -> Client {
+        Client(Box::new(connection), None)
     }
 
     /// Its own, as the server sees it.
     pub(crate) fn address(&self) -> String {
-        self.0.local_addr().unwrap().to_string()
+        self.1.unwrap().to_string()
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
@@ -151,6 +159,14 @@ impl Client {
         self.send(b"P");
         assert_eq!(self.receive(), [b'O']);
     }
+}
+
+pub(crate) fn socket(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    // Nothing here takes so long, unless it has failed.
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream
 }
 
 /// The bytes of a transaction.

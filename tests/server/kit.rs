@@ -52,16 +52,21 @@ pub(crate) fn durum(home: &Path, arguments: &[&str]) -> Command {
 impl Server {
     /// A server on a new store of the engine, on a port that the system chooses.
     pub(crate) fn start(engine: &str, arguments: &[&str]) -> Server {
-        Server::start_in(engine, arguments, |_| Vec::new())
+        Server::start_in(tempfile::tempdir().unwrap(), engine, arguments)
+    }
+
+    /// The same in a directory that has a configuration already.
+    pub(crate) fn start_in(home: TempDir, engine: &str, arguments: &[&str]) -> Server {
+        Server::start_with(home, engine, arguments, |_| Vec::new())
     }
 
     /// The same, with environment variables that may depend on its directory.
-    pub(crate) fn start_in(
+    pub(crate) fn start_with(
+        home: TempDir,
         engine: &str,
         arguments: &[&str],
         environment: impl FnOnce(&Path) -> Vec<(&'static str, OsString)>,
     ) -> Server {
-        let home = tempfile::tempdir().unwrap();
         let mut server = Server {
             url: format!("{engine}:data"),
             address: "127.0.0.1:0".to_owned(),
@@ -169,6 +174,22 @@ impl Server {
         let checked = self.run(&["check", &self.url]);
         assert_eq!(checked["errors"], serde_json::json!([]), "{checked}");
         checked
+    }
+
+    /// Runs a command that fails; its code, and what it says.
+    pub(crate) fn fails(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = durum(self.home.path(), arguments);
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{arguments:?}");
+        (output.status.code().unwrap_or(-1), stderr)
+    }
+
+    /// Has it serve a new store.
+    pub(crate) fn empty(&mut self) {
+        self.stop();
+        std::fs::remove_dir_all(self.home.path().join("data")).unwrap();
+        self.restart();
     }
 
     /// Runs a command that succeeds, with `--json`.

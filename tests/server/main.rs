@@ -4,14 +4,20 @@
 // Helpers panic as tests do.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod certificates;
 mod client;
 mod durus_clients;
+mod durus_tls;
 mod hostile;
 mod idle;
 mod kills;
 mod kit;
+mod limits;
 mod link;
 mod metrics;
 mod operation;
+mod reload;
+mod remote;
 mod rules;
+mod security;
 mod supervision;

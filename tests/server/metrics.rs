@@ -183,13 +183,18 @@ fn a_server_that_ends_says_so() {
 /// A disk that fails: the store refuses writes, can be read, and says why it is not well.
 #[test]
 fn a_store_that_refuses_writes_is_not_healthy() {
-    let server = Server::start_in("file", &WITH_METRICS, |home| {
-        vec![
-            ("LD_PRELOAD", shim().into()),
-            ("DURUM_FAULT_ROOT", home.into()),
-            ("DURUM_FAULT", "fail:200+:EIO".into()),
-        ]
-    });
+    let server = Server::start_with(
+        tempfile::tempdir().unwrap(),
+        "file",
+        &WITH_METRICS,
+        |home| {
+            vec![
+                ("LD_PRELOAD", shim().into()),
+                ("DURUM_FAULT_ROOT", home.into()),
+                ("DURUM_FAULT", "fail:200+:EIO".into()),
+            ]
+        },
+    );
     let mut client = server.client();
     client.new_oid();
     assert!(client.commit(&[(0, b"root", &[])]));

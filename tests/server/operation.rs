@@ -47,12 +47,13 @@ fn a_killed_server_has_kept_what_it_acknowledged() {
 /// being written, and one of which half has arrived. Nobody else gets in.
 #[test]
 fn commits_that_have_begun_are_finished() {
-    let mut server = Server::start_in("file", &["--verbose"], |_| {
-        vec![
-            ("LD_PRELOAD", shim().into()),
-            ("DURUM_SYNC_DELAY_US", "100000".into()),
-        ]
-    });
+    let mut server =
+        Server::start_with(tempfile::tempdir().unwrap(), "file", &["--verbose"], |_| {
+            vec![
+                ("LD_PRELOAD", shim().into()),
+                ("DURUM_SYNC_DELAY_US", "100000".into()),
+            ]
+        });
     let mut root = server.client();
     root.new_oids(3);
     assert!(root.commit(&[(0, b"root", &[1, 2]), (1, b"", &[]), (2, b"", &[])]));

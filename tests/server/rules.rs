@@ -166,9 +166,16 @@ fn another_version_and_an_unknown_command_end_the_connection() {
     let mut client = server.client();
     client.send(b"V\0\0\0\x01");
     assert_eq!(client.u32(), 1);
-    client.send(b"V\0\0\0\x63");
+    client.send(b"V\0\0\0\0");
     assert_eq!(client.u32(), 1);
     assert!(client.is_closed());
+    // From a later version on Durum's own protocol is spoken, in frames.
+    let mut client = server.client();
+    client.send(b"V\0\0\0\x63");
+    assert_eq!(client.u32(), 2);
+    client.send(b"\0\0\0\x01N");
+    assert!(client.is_closed());
+    server.wait_for_log("it sends what is no request");
     for command in [b".", b"?", b"Q"] {
         let mut client = server.client();
         client.send(command);

@@ -3,7 +3,7 @@
 mod anchors;
 mod links;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::collect::bulk::Linker;
 use crate::collect::{OidSet, reach};
@@ -18,7 +18,7 @@ const LISTED_MAX: usize = 1000;
 const MEMORY_BYTES: usize = 32 << 20;
 
 /// What sort of finding it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FindingKind {
     /// A record that is not what was written.
@@ -52,7 +52,7 @@ impl FindingKind {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The object, where it is about one.
     pub oid: Option<u64>,
@@ -63,7 +63,7 @@ pub struct Finding {
 }
 
 /// The outcome of a check.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Objects in the store, garbage and damaged ones included, but not those that are condemned.
     pub objects: u64,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use super::server::{self, ServerSettings};
 use super::store::StoreSettings;
 use super::suggest;
 use crate::error::{Error, ErrorKind, IoResultExt as _, Result, ResultExt as _};
@@ -13,11 +14,10 @@ pub const FILE_NAME: &str = "durum.toml";
 /// The environment variable that names another file.
 pub const VARIABLE: &str = "DURUM_CONFIG";
 
-const DOING: &str = "read the configuration";
+pub(super) const DOING: &str = "read the configuration";
 /// The keys of the file, for messages and for the test that they are all documented.
 const TOP_KEYS: &[&str] = &["store", "server"];
 const STORE_KEYS: &[&str] = &["backend", "path", "durability", "compression", "options"];
-const SERVER_KEYS: &[&str] = &["listen", "allow_quit", "metrics"];
 
 /// The contents of `durum.toml`; every key is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,34 +28,13 @@ pub struct Config {
     pub server: ServerSettings,
 }
 
-/// How the storage server runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerSettings {
-    /// `HOST:PORT`, `unix:PATH` or `@NAME`.
-    pub listen: Vec<String>,
-    /// Whether a client may shut the server down.
-    pub allow_quit: bool,
-    /// Where metrics and health are told by HTTP: as `listen`.
-    pub metrics: Option<String>,
-}
-
-impl Default for ServerSettings {
-    fn default() -> ServerSettings {
-        ServerSettings {
-            listen: vec!["127.0.0.1:2972".to_owned()],
-            allow_quit: false,
-            metrics: None,
-        }
-    }
-}
-
 impl Config {
     /// All keys of the file in dotted form.
     pub fn keys() -> impl Iterator<Item = String> {
         let of = |table: &'static str, keys: &'static [&'static str]| {
             keys.iter().map(move |key| format!("{table}.{key}"))
         };
-        of("store", STORE_KEYS).chain(of("server", SERVER_KEYS))
+        of("store", STORE_KEYS).chain(of("server", server::KEYS))
     }
 
     /// Reads the file that `named` gives, else the one that the environment variable names, else
@@ -72,7 +51,7 @@ impl Config {
         }
     }
 
-    /// Reads a file. A relative path of the store is relative to the file.
+    /// Reads a file. Relative paths are relative to the file.
     ///
     /// # Errors
     /// As [`Config::parse`]; `Usage` also where the file cannot be read.
@@ -83,6 +62,7 @@ impl Config {
         let mut config = Config::parse(&text).at_path(path)?;
         if let Some(home) = path.parent() {
             config.store.path = home.join(&config.store.path);
+            config.server.move_to(home);
         }
         Ok(config)
     }
@@ -111,7 +91,7 @@ impl Config {
             read_store(&mut config.store, as_table("store", value)?)?;
         }
         if let Some(value) = table.get("server") {
-            read_server(&mut config.server, as_table("server", value)?)?;
+            config.server.read(as_table("server", value)?)?;
         }
         Ok(config)
     }
@@ -136,29 +116,7 @@ fn read_store(store: &mut StoreSettings, table: &Table) -> Result<()> {
     Ok(())
 }
 
-fn read_server(server: &mut ServerSettings, table: &Table) -> Result<()> {
-    check_keys("server.", table, SERVER_KEYS)?;
-    if let Some(value) = table.get("listen") {
-        server.listen = match value {
-            Value::Array(values) => values
-                .iter()
-                .map(|value| as_string("server.listen", value).map(str::to_owned))
-                .collect::<Result<_>>()?,
-            value => vec![as_string("server.listen", value)?.to_owned()],
-        };
-    }
-    if let Some(value) = table.get("allow_quit") {
-        server.allow_quit = value
-            .as_bool()
-            .ok_or_else(|| wrong_type("server.allow_quit", value, "true or false"))?;
-    }
-    if let Some(value) = table.get("metrics") {
-        server.metrics = Some(as_string("server.metrics", value)?.to_owned());
-    }
-    Ok(())
-}
-
-fn check_keys(prefix: &str, table: &Table, valid: &[&str]) -> Result<()> {
+pub(super) fn check_keys(prefix: &str, table: &Table, valid: &[&str]) -> Result<()> {
     match table.keys().find(|key| !valid.contains(&key.as_str())) {
         None => Ok(()),
         Some(key) => Err(Error::new(ErrorKind::Usage, DOING)
@@ -167,16 +125,22 @@ fn check_keys(prefix: &str, table: &Table, valid: &[&str]) -> Result<()> {
     }
 }
 
-fn as_table<'a>(key: &str, value: &'a Value) -> Result<&'a Table> {
+pub(super) fn as_table<'a>(key: &str, value: &'a Value) -> Result<&'a Table> {
     value
         .as_table()
         .ok_or_else(|| wrong_type(key, value, "a table"))
 }
 
-fn as_string<'a>(key: &str, value: &'a Value) -> Result<&'a str> {
+pub(super) fn as_string<'a>(key: &str, value: &'a Value) -> Result<&'a str> {
     value
         .as_str()
         .ok_or_else(|| wrong_type(key, value, "a string"))
+}
+
+pub(super) fn as_bool(key: &str, value: &Value) -> Result<bool> {
+    value
+        .as_bool()
+        .ok_or_else(|| wrong_type(key, value, "true or false"))
 }
 
 fn as_scalar(name: &str, value: &Value) -> Result<String> {
@@ -192,7 +156,7 @@ fn as_scalar(name: &str, value: &Value) -> Result<String> {
     }
 }
 
-fn wrong_type(key: &str, value: &Value, wanted: &str) -> Error {
+pub(super) fn wrong_type(key: &str, value: &Value, wanted: &str) -> Error {
     Error::new(ErrorKind::Usage, DOING)
         .because(format!("`{key}` is of the type {}", value.type_str()))
         .hint(format!("It takes {wanted}."))

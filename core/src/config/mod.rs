@@ -4,11 +4,13 @@
 //! their options are checked by whoever has the registry of those compiled in.
 
 mod file;
+mod server;
 mod store;
 mod suggest;
 mod url;
 
-pub use file::{Config, FILE_NAME, ServerSettings, VARIABLE};
+pub use file::{Config, FILE_NAME, VARIABLE};
+pub use server::{Rights, ServerLimits, ServerSettings};
 pub use store::StoreSettings;
 pub use suggest::suggest;
-pub use url::{DurusFormat, Location};
+pub use url::{DurusFormat, Location, ServerLocation, TlsFiles};

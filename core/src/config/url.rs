@@ -37,16 +37,33 @@ pub enum Location {
         /// The file.
         path: PathBuf,
     },
-    /// A running storage server, `durus+tcp://HOST:PORT`.
-    Server {
-        /// Host and port.
-        address: String,
-    },
+    /// A running storage server: `durus+tcp://HOST:PORT`, `durus+unix:PATH`, `durus+tls://HOST:PORT`.
+    Server(ServerLocation),
+}
+
+/// Where a storage server is, and how it is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerLocation {
+    /// `HOST:PORT`, `unix:PATH` or `@NAME`.
+    pub address: String,
+    /// For an encrypted connection.
+    pub tls: Option<TlsFiles>,
+}
+
+/// Files, in PEM, that an encrypted connection needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate of the authority that vouches for the server.
+    pub ca: PathBuf,
+    /// The certificate and the key by which the client identifies itself.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 const DURUS: &str = "durus";
 const ZODB: &str = "zodb";
-const SERVER: &str = "durus+tcp";
+const TCP: &str = "durus+tcp";
+const UNIX: &str = "durus+unix";
+const TLS: &str = "durus+tls";
 const DOING: &str = "read the URL";
 
 impl Location {
@@ -76,7 +93,12 @@ impl Location {
         match scheme {
             DURUS => durus_file(url, path, &pairs),
             ZODB => zodb_file(url, path, &pairs),
-            SERVER => server(url, path, &pairs),
+            TCP => Ok(Location::Server(ServerLocation {
+                address: host_and_port(url, scheme, path)?,
+                tls: no_options(&pairs).map(|()| None)?,
+            })),
+            UNIX => unix_server(url, path, &pairs),
+            TLS => tls_server(url, path, pairs),
             engine if engines.contains(&engine) => store(url, engine, path, pairs),
             _ => Err(Error::new(ErrorKind::Usage, DOING)
                 .because(format!(
@@ -93,13 +115,25 @@ impl fmt::Display for Location {
             Location::Store(settings) => out.write_str(&settings.url()),
             Location::DurusFile { path, .. } => write!(out, "{DURUS}:{}", path.display()),
             Location::ZodbFile { path } => write!(out, "{ZODB}:{}", path.display()),
-            Location::Server { address } => write!(out, "{SERVER}://{address}"),
+            Location::Server(server) => server.fmt(out),
+        }
+    }
+}
+
+impl fmt::Display for ServerLocation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = &self.address;
+        match (&self.tls, address.strip_prefix("unix:")) {
+            (Some(_), _) => write!(out, "{TLS}://{address}"),
+            (None, Some(path)) => write!(out, "{UNIX}:{path}"),
+            (None, None) if address.starts_with('@') => write!(out, "{UNIX}:{address}"),
+            (None, None) => write!(out, "{TCP}://{address}"),
         }
     }
 }
 
 fn schemes<'a>(engines: &[&'a str]) -> Vec<&'a str> {
-    let others = [DURUS, ZODB, SERVER];
+    let others = [DURUS, ZODB, TCP, UNIX, TLS];
     engines.iter().copied().chain(others).collect()
 }
 
@@ -175,22 +209,71 @@ fn zodb_file(url: &str, path: &str, pairs: &[(String, String)]) -> Result<Locati
     }
 }
 
-fn server(url: &str, rest: &str, pairs: &[(String, String)]) -> Result<Location> {
+/// `HOST:PORT`, after the two slashes.
+fn host_and_port(url: &str, scheme: &str, rest: &str) -> Result<String> {
     let address = rest.strip_prefix("//").filter(|address| {
         address
             .rsplit_once(':')
             .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
     });
-    let Some(address) = address else {
-        return Err(Error::new(ErrorKind::Usage, DOING)
+    address.map(str::to_owned).ok_or_else(|| {
+        Error::new(ErrorKind::Usage, DOING)
             .because(format!("{url} does not name a host and a port"))
-            .hint(format!("Write {SERVER}://HOST:PORT.")));
+            .hint(format!("Write {scheme}://HOST:PORT."))
+    })
+}
+
+fn unix_server(url: &str, rest: &str, pairs: &[(String, String)]) -> Result<Location> {
+    no_options(pairs)?;
+    let path = rest
+        .strip_prefix("//")
+        .filter(|path| path.starts_with('/'))
+        .unwrap_or(rest);
+    let address = match path {
+        "" => return Err(missing_path(url)),
+        name if name.starts_with('@') => decode(name)?,
+        path => format!("unix:{}", decode(path)?),
     };
+    Ok(Location::Server(ServerLocation { address, tls: None }))
+}
+
+fn tls_server(url: &str, rest: &str, pairs: Vec<(String, String)>) -> Result<Location> {
+    let address = host_and_port(url, TLS, rest)?;
+    let (mut ca, mut cert, mut key) = (None, None, None);
+    for (name, value) in pairs {
+        let place = match name.as_str() {
+            "ca" => &mut ca,
+            "cert" => &mut cert,
+            "key" => &mut key,
+            _ => return Err(unknown_option(&name, &["ca", "cert", "key"])),
+        };
+        *place = Some(PathBuf::from(value));
+    }
+    let lacks = |what: &str| {
+        Error::new(ErrorKind::Usage, DOING)
+            .because(format!("{url} lacks {what}"))
+            .hint("Write `?ca=FILE`, and `&cert=FILE&key=FILE` where the server asks who you are.")
+    };
+    let tls = TlsFiles {
+        ca: ca
+            .ok_or_else(|| lacks("the certificate of the authority that vouches for the server"))?,
+        identity: match (cert, key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (Some(_), None) => return Err(lacks("the key of the certificate")),
+            (None, Some(_)) => return Err(lacks("the certificate of the key")),
+        },
+    };
+    Ok(Location::Server(ServerLocation {
+        address,
+        tls: Some(tls),
+    }))
+}
+
+fn no_options(pairs: &[(String, String)]) -> Result<()> {
     match pairs.first() {
         Some((key, _)) => Err(unknown_option(key, &[])),
-        None => Ok(Location::Server {
-            address: address.to_owned(),
-        }),
+        None => Ok(()),
     }
 }
 
@@ -270,12 +353,25 @@ mod tests {
                 format: DurusFormat::Dfs20
             }
         );
-        assert_eq!(
-            Location::parse("durus+tcp://localhost:2972", ENGINES)
-                .unwrap()
-                .to_string(),
-            "durus+tcp://localhost:2972"
-        );
+        for (url, address) in [
+            ("durus+tcp://localhost:2972", "localhost:2972"),
+            ("durus+unix:/run/durum", "unix:/run/durum"),
+            ("durus+unix:@durum", "@durum"),
+        ] {
+            let location = Location::parse(url, ENGINES).unwrap();
+            assert_eq!(location.to_string(), url);
+            let address = address.to_owned();
+            let server = ServerLocation { address, tls: None };
+            assert_eq!(location, Location::Server(server));
+        }
+        let url = "durus+tls://[::1]:1?ca=ca.pem&cert=me.pem&key=me.key";
+        let Location::Server(server) = Location::parse(url, ENGINES).unwrap() else {
+            panic!()
+        };
+        assert_eq!(server.to_string(), "durus+tls://[::1]:1");
+        let identity = Some(("me.pem".into(), "me.key".into()));
+        let ca = "ca.pem".into();
+        assert_eq!(server.tls, Some(TlsFiles { ca, identity }));
     }
 
     #[test]
@@ -291,6 +387,18 @@ mod tests {
             ("durus:x?format=shel", "Did you mean `shelf`?"),
             ("durus:x?fromat=shelf", "Did you mean `format`?"),
             ("durus+tcp://localhost", "HOST:PORT"),
+            ("durus+tcp://localhost:1?ca=x", "no option `ca`"),
+            ("durus+unix:", "no path"),
+            ("durus+tls://localhost:1", "?ca=FILE"),
+            (
+                "durus+tls://localhost:1?ca=a&key=k",
+                "certificate of the key",
+            ),
+            (
+                "durus+tls://localhost:1?ca=a&cert=c",
+                "key of the certificate",
+            ),
+            ("durus+tls://localhost:1?cb=a", "no option `cb`"),
             ("zodb:", "no path"),
             ("zodb:Data.fs?format=fs30", "no option `format`"),
             ("zdob:Data.fs", "Did you mean `zodb`?"),

@@ -112,7 +112,7 @@ pub struct Capabilities {
 }
 
 /// Sizes that an engine knows without walking through its data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct EngineStats {
     /// Bytes that the engine's files occupy on the disk.
     pub disk_bytes: u64,

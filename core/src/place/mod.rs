@@ -77,6 +77,22 @@ impl Place {
     pub fn data(&self) -> PathBuf {
         self.path.join(DATA)
     }
+
+    /// Removes it, with everything that it holds: first its name, so that what a crash leaves is removed by
+    /// whoever creates something there.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn remove(self) -> Result<()> {
+        const DOING: &str = "remove the store";
+        let (parent, name) = parent_and_name(&self.path)?;
+        let id = self.identity.store_id;
+        let away = parent.join(format!("{}{id}", staging_prefix(&name)));
+        let _one_at_a_time = lock_directory(parent);
+        fs::rename(&self.path, &away).during(DOING, &self.path)?;
+        remove_staged(&away).during(DOING, &away)?;
+        sync_directory(parent)
+    }
 }
 
 /// A place that is being built and does not appear under its path until it is published. Dropped

@@ -53,11 +53,13 @@ impl Codec {
         found.map(|(_, codec)| codec)
     }
 
-    pub(super) fn number(self) -> u8 {
+    /// Its number in records and in the protocol of the server.
+    pub fn number(self) -> u8 {
         self as u8
     }
 
-    pub(super) fn from_number(number: u8) -> Option<Codec> {
+    /// The codec of a [`Codec::number`].
+    pub fn from_number(number: u8) -> Option<Codec> {
         Codec::NAMES
             .into_iter()
             .map(|(_, codec)| codec)
@@ -88,6 +90,11 @@ impl<'a> Payload<'a> {
     /// The codec of the stored bytes.
     pub fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// The number of the dictionary that it takes to decompress the bytes.
+    pub fn dictionary(&self) -> Option<u64> {
+        (self.codec == Codec::ZstdDict).then_some(self.dictionary)
     }
 
     /// The length of the data in bytes when it is decompressed.
@@ -160,6 +167,7 @@ thread_local! {
 
 struct Dictionary {
     number: u64,
+    bytes: Vec<u8>,
     encoder: CDict<'static>,
     decoder: DDict<'static>,
 }
@@ -298,6 +306,7 @@ impl Codecs {
     pub fn add_dictionary(&self, number: u64, bytes: &[u8]) {
         let dictionary = Dictionary {
             number,
+            bytes: bytes.to_vec(),
             encoder: CDict::create(bytes, ZSTD_LEVEL),
             decoder: DDict::create(bytes),
         };
@@ -306,6 +315,17 @@ impl Codecs {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         map.insert(number, Arc::new(dictionary));
+    }
+
+    /// Whether dictionary `number` is known.
+    pub fn knows_dictionary(&self, number: u64) -> bool {
+        self.numbered(number).is_some()
+    }
+
+    /// The bytes of which dictionary `number` was made, if it is known.
+    pub fn dictionary(&self, number: u64) -> Option<Vec<u8>> {
+        self.numbered(number)
+            .map(|dictionary| dictionary.bytes.clone())
     }
 
     /// The number of the dictionary that is used to compress, if there is one.

@@ -52,6 +52,7 @@ pub struct Record<'a> {
     ref_count: u64,
     refs: &'a [u8],
     payload: Payload<'a>,
+    stored: &'a [u8],
 }
 
 impl<'a> Record<'a> {
@@ -104,7 +105,13 @@ impl<'a> Record<'a> {
             ref_count,
             refs,
             payload,
+            stored: bytes,
         })
+    }
+
+    /// The record as it is stored, from which [`Record::parse`] makes it again.
+    pub fn stored(&self) -> &'a [u8] {
+        self.stored
     }
 
     /// The references, ascending, each once, without the object itself.

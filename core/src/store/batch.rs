@@ -29,12 +29,17 @@ pub struct Batch {
     pub(super) expects: Vec<(Oid, Tid)>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Write {
-    pub(super) oid: Oid,
-    pub(super) create: bool,
-    pub(super) data: Vec<u8>,
-    pub(super) refs: Vec<Oid>,
+/// A new object, or a new state of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The object.
+    pub oid: Oid,
+    /// Whether it is a new one.
+    pub create: bool,
+    /// Its state.
+    pub data: Vec<u8>,
+    /// What it refers to: ascending, each once, itself left out.
+    pub refs: Vec<Oid>,
 }
 
 impl Default for Batch {
@@ -101,6 +106,31 @@ impl Batch {
         self
     }
 
+    /// The session that it is of.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The identity that it was given.
+    pub fn identity(&self) -> Option<CommitId> {
+        self.identity
+    }
+
+    /// The codec that it was given in place of the store's.
+    pub fn codec(&self) -> Option<Codec> {
+        self.codec
+    }
+
+    /// What it writes.
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// The objects that it expects to be as certain commits wrote them.
+    pub fn expects(&self) -> &[(Oid, Tid)] {
+        &self.expects
+    }
+
     /// The number of objects that it writes.
     pub fn len(&self) -> usize {
         self.writes.len()
@@ -122,8 +152,11 @@ impl Batch {
         self
     }
 
-    /// Sorts the writes by OID and checks what can be checked without the store.
-    pub(super) fn normalize(&mut self) -> Result<()> {
+    /// Sorts the writes by OID and checks what can be checked without the store, as every commit does.
+    ///
+    /// # Errors
+    /// `Usage` for an object that is written twice, and for an OID from 2^63 on.
+    pub fn normalize(&mut self) -> Result<()> {
         self.writes.sort_by_key(|write| write.oid);
         let repeated = self.writes.windows(2).find_map(|pair| match pair {
             [first, second] if first.oid == second.oid => Some(first.oid),

@@ -6,6 +6,7 @@
 
 use super::batch::CommitId;
 use super::condemned::Condemned;
+use super::write_set::WriteSet;
 use crate::collect::rows::{condemned_oids, put_oids, take_oids};
 use crate::engine::{EngineSnapshot, Key, Table};
 use crate::error::{Error, ErrorKind, Result};
@@ -94,6 +95,27 @@ pub(super) fn recent_tid(value: &[u8]) -> Option<Tid> {
     value
         .last_chunk::<8>()
         .map(|tid| Tid(u64::from_be_bytes(*tid)))
+}
+
+/// The commit that a row of [`recent_row`] is about, where it is the one with this identity.
+pub(super) fn recent_of(identity: CommitId, value: &[u8]) -> Option<Tid> {
+    value
+        .starts_with(&identity)
+        .then(|| recent_tid(value))
+        .flatten()
+}
+
+/// The commit with this identity, if one is remembered.
+pub(super) fn remembered(rows: &WriteSet, identity: Option<CommitId>) -> Result<Option<Tid>> {
+    let Some(identity) = identity else {
+        return Ok(None);
+    };
+    let (key, _) = recent_row(identity, Tid::ZERO);
+    let mut tid = None;
+    rows.get(Table::Recent, key, &mut |value| {
+        tid = recent_of(identity, value);
+    })?;
+    Ok(tid)
 }
 
 /// Reads the changes of the commits after `since`, up to `until`: what [`visit`] shows, in order.

@@ -3,6 +3,8 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::local::{LocalStore, Shared};
 use super::session::{SessionKind, Sessions};
 use super::writer::Writer;
@@ -51,7 +53,7 @@ impl Collection {
 }
 
 /// What there is to collect, and what stands in the way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// Objects that have lost the referrer through which the root reached them, and wait to be looked at:
     /// garbage, or to be found alive by another way.
@@ -230,11 +232,7 @@ impl LocalStore {
         }
     }
 
-    /// What there is to collect at the moment.
-    ///
-    /// # Errors
-    /// Those of the engine's reading.
-    pub fn pending(&self) -> Result<Pending> {
+    pub(super) fn read_pending(&self) -> Result<Pending> {
         let mut oldest = None;
         {
             let view = self.shared.view()?;

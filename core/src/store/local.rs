@@ -1,11 +1,11 @@
 //! The store on an engine in this process.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::batch::{Batch, CommitId, Receipt};
 use super::changes::{self, Change, Changes};
-use super::collection::Collection;
+use super::collection::{Collection, Pending};
 use super::condemned::Condemned;
 use super::health::Health;
 use super::meta::State;
@@ -58,11 +58,15 @@ pub(super) struct Shared {
     /// Batches that were written.
     pub(super) writes: AtomicU64,
     pub(super) signal: Arc<Signal>,
+    pub(super) listener: OnceLock<Listener>,
     pub(super) dead: Arc<Dead>,
     /// Closed before the lock of the place is given back: fields are dropped in this order.
     pub(super) engine: Box<dyn Engine>,
     pub(super) place: Option<Place>,
 }
+
+/// Who is told of each commit.
+pub(super) struct Listener(pub(super) Box<dyn Fn(Tid) + Send + Sync>);
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -106,9 +110,7 @@ impl Shared {
         self.view()?
             .engine()?
             .get(Table::Recent, key, &mut |stored| {
-                if stored.starts_with(&identity) {
-                    tid = changes::recent_tid(stored);
-                }
+                tid = changes::recent_of(identity, stored);
             })?;
         Ok(tid)
     }
@@ -130,9 +132,17 @@ impl LocalStore {
         self.shared.codec
     }
 
-    /// The durability that the configuration names, for callers without one of their own.
-    pub fn durability(&self) -> Durability {
-        self.shared.durability
+    /// Whether the identities of all commits after `tid` are remembered: then one that
+    /// [`Store::outcome`] does not know was not committed since.
+    pub fn remembers_since(&self, tid: Tid) -> bool {
+        tid >= self.shared.published().changes_from
+    }
+
+    /// Has `tell` called with each commit that becomes visible, of the collector's too. It must be short and
+    /// not use the store. Only the first call does anything; false for the others.
+    pub fn tell_commits(&self, tell: impl Fn(Tid) + Send + Sync + 'static) -> bool {
+        let listener = Listener(Box::new(tell));
+        self.shared.listener.set(listener).is_ok()
     }
 
     /// Whether `session` may create the object: it was handed the OID out and has not used it. The root may
@@ -188,23 +198,6 @@ impl LocalStore {
             visit(Oid(key.first), value)?;
         }
         Ok(())
-    }
-
-    /// As [`Store::changes_since`], one change at a time: in no particular order, some perhaps twice, and
-    /// however many there are. Returns the last commit that is included. `show` must be short and must not
-    /// use the store: a snapshot of the engine is open meanwhile.
-    ///
-    /// # Errors
-    /// As [`Store::changes_since`], and those of `show`.
-    pub fn visit_changes_since(
-        &self,
-        tid: Tid,
-        show: &mut dyn FnMut(Change) -> Result<()>,
-    ) -> Result<Tid> {
-        self.with_changes(tid, |view, until, condemned| {
-            changes::visit(view, tid, until, condemned, show)?;
-            Ok(until)
-        })
     }
 
     /// Has the log of changes after `tid` read: with the last commit to be included, and what is
@@ -334,6 +327,25 @@ impl Store for LocalStore {
                 changes,
             })
         })
+    }
+
+    fn visit_changes_since(
+        &self,
+        tid: Tid,
+        show: &mut dyn FnMut(Change) -> Result<()>,
+    ) -> Result<Tid> {
+        self.with_changes(tid, |view, until, condemned| {
+            changes::visit(view, tid, until, condemned, show)?;
+            Ok(until)
+        })
+    }
+
+    fn durability(&self) -> Durability {
+        self.shared.durability
+    }
+
+    fn pending(&self) -> Result<Pending> {
+        self.read_pending()
     }
 
     fn collect(&self) -> Result<Collected> {

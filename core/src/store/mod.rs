@@ -40,7 +40,9 @@ mod writer;
 
 use std::fmt::Debug;
 
-pub use batch::{Batch, CommitId, Receipt};
+use serde::{Deserialize, Serialize};
+
+pub use batch::{Batch, CommitId, Receipt, Write};
 pub use catch_up::CatchUp;
 pub use changes::{Change, Changes};
 pub use collection::{Collection, Pending};
@@ -76,7 +78,8 @@ pub trait Store: Send + Sync + Debug {
     /// Those of the engine's reading.
     fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
 
-    /// Commits `batch` atomically and returns when it is as durable as asked.
+    /// Commits `batch` atomically and returns when it is as durable as asked. One with the identity of a
+    /// commit that is remembered is not applied again: the receipt is for that one.
     ///
     /// # Errors
     /// - `Conflict`: objects that the batch expects at certain tids have others; all are named. Read
@@ -120,6 +123,27 @@ pub trait Store: Send + Sync + Debug {
     /// `TooOld` where the log of changes no longer reaches back to `tid`.
     fn changes_since(&self, tid: Tid) -> Result<Changes>;
 
+    /// As [`Store::changes_since`], one change at a time: in no particular order, some perhaps twice, and
+    /// however many there are. Returns the last commit that is included. `show` must be short and must not
+    /// use the store: a snapshot of the engine may be open meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::changes_since`], and those of `show`.
+    fn visit_changes_since(
+        &self,
+        tid: Tid,
+        show: &mut dyn FnMut(Change) -> Result<()>,
+    ) -> Result<Tid>;
+
+    /// The durability that the configuration names, for callers without one of their own.
+    fn durability(&self) -> Durability;
+
+    /// What the collector has yet to look at and to delete.
+    ///
+    /// # Errors
+    /// Those of the engine's reading.
+    fn pending(&self) -> Result<Pending>;
+
     /// Deletes all garbage that there is: what neither the root nor a session's objects that are not
     /// linked yet can reach. Those of this process's own session, [`SessionId::EMBEDDED`], do not count.
     /// Commits go on meanwhile.
@@ -156,6 +180,24 @@ pub trait Snapshot: Send + Sync + Debug {
     /// # Errors
     /// `Damaged`, naming the object; `TooOld` where the store could not keep this state any longer.
     fn load_with(&self, oid: Oid, visit: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<bool>;
+
+    /// Calls `visit` for each of `oids`, in their order, with its record where there is one, as
+    /// [`Snapshot::load_with`] does. Through a server that is much cheaper than to load them one by one.
+    ///
+    /// # Errors
+    /// As [`Snapshot::load_with`], and those of `visit`.
+    fn load_many_with(
+        &self,
+        oids: &[Oid],
+        visit: &mut dyn FnMut(Oid, Option<Record<'_>>) -> Result<()>,
+    ) -> Result<()> {
+        for oid in oids {
+            if !self.load_with(*oid, &mut |record| visit(*oid, Some(record)))? {
+                visit(*oid, None)?;
+            }
+        }
+        Ok(())
+    }
 
     /// Walks over all objects from `from` on, in ascending order of their OIDs.
     ///
@@ -200,7 +242,13 @@ pub trait SnapshotExt: Snapshot {
     /// # Errors
     /// As [`Snapshot::load_with`].
     fn load_many(&self, oids: &[Oid]) -> Result<Vec<Option<Object>>> {
-        oids.iter().map(|oid| self.load(*oid)).collect()
+        let mut objects = Vec::with_capacity(oids.len());
+        self.load_many_with(oids, &mut |_, record| {
+            let object = record.map(|record| record.to_object(self.codecs()));
+            objects.push(object.transpose()?);
+            Ok(())
+        })?;
+        Ok(objects)
     }
 }
 
@@ -225,7 +273,7 @@ pub trait ScanStored {
 }
 
 /// What is in a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStats {
     /// Objects, garbage that has not been deleted yet included.
     pub objects: u64,

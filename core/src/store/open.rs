@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::collection::Collection;
 use super::condemned::Condemned;
@@ -153,6 +153,7 @@ impl LocalStore {
             condemned: Mutex::new(memory.condemned),
             writes: AtomicU64::new(0),
             signal: Arc::new(Signal::default()),
+            listener: OnceLock::new(),
             dead: Arc::new(Dead::default()),
             engine,
             place,
@@ -172,6 +173,28 @@ impl LocalStore {
             store.rebuild_links(REBUILD_BYTES)?;
         }
         Ok(store)
+    }
+
+    /// Closes and removes a store that has no objects.
+    ///
+    /// # Errors
+    /// `Exists` where it has objects, `InUse` where a snapshot of it is in use: then it is closed and stays.
+    pub fn remove_empty(self) -> Result<()> {
+        const DOING: &str = "remove the empty store";
+        let LocalStore { worker, shared } = self;
+        // It may be writing.
+        drop(worker);
+        let objects = shared.published().objects;
+        if objects > 0 {
+            let why = format!("it has {objects} objects");
+            return Err(Error::new(ErrorKind::Exists, DOING).because(why));
+        }
+        let shared = Arc::into_inner(shared).ok_or_else(|| {
+            Error::new(ErrorKind::InUse, DOING).because("a snapshot of it is in use")
+        })?;
+        let Shared { engine, place, .. } = shared;
+        drop(engine);
+        place.map_or(Ok(()), Place::remove)
     }
 
     /// Starts the background worker, where the options ask for one.
@@ -401,6 +424,15 @@ impl StagedStore {
     /// The path under which it will appear, if it is one that stays.
     pub fn target(&self) -> Option<&Path> {
         self.place.as_ref().map(StagedPlace::target)
+    }
+
+    /// Another handle of the store, to read from what has been filled. It has to be dropped before the store
+    /// is published.
+    pub fn reader(&self) -> LocalStore {
+        LocalStore {
+            worker: None,
+            shared: self.store.shared.clone(),
+        }
     }
 
     /// The store while it is being filled.

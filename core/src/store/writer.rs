@@ -188,7 +188,11 @@ impl Shared {
         let mut durability = Durability::Relaxed;
         let mut results = Vec::with_capacity(requests.len());
         for request in requests {
-            let result = self.stage(&mut graph, writer, &sessions, request)?;
+            let result = match changes::remembered(&graph.rows, request.batch.identity)? {
+                // What is written below makes it as durable.
+                Some(tid) => Ok((tid, Collected::default())),
+                None => self.stage(&mut graph, writer, &sessions, request)?,
+            };
             if result.is_ok() {
                 durability = durability.max(request.durability);
                 let new = request.batch.writes.iter().filter(|write| write.create);
@@ -396,6 +400,9 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = condemned;
         self.superseded.make_visible(state.tid);
+        if let Some(listener) = self.listener.get() {
+            (listener.0)(state.tid);
+        }
         let mut oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
         oids.set_limit(state.high_water);
         drop(oids);

@@ -6,7 +6,7 @@ use std::sync::mpsc::sync_channel;
 use durum_core::digest::Digest;
 use durum_core::external_sort::{PairSorter, SortedPairs};
 use durum_core::record::Codecs;
-use durum_core::store::{LocalStore, Snapshot, Store as _};
+use durum_core::store::{Snapshot, Store};
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use super::WRITE;
@@ -39,7 +39,7 @@ impl Backup {
     /// # Errors
     /// `TooOld` where the store's log of changes does not reach back to `since`, or its last commit is
     /// before that: only a full backup can be made then. `Full` where a temporary file does not fit.
-    pub fn begin(store: &LocalStore, since: Option<Tid>) -> Result<Backup> {
+    pub fn begin(store: &dyn Store, since: Option<Tid>) -> Result<Backup> {
         let snapshot = store.snapshot()?;
         let stats = store.stats()?;
         let header = Header {
@@ -137,7 +137,7 @@ fn outlived(error: Error) -> Error {
 }
 
 /// The OIDs of the objects that were changed after `since`, up to `until`.
-fn changed(store: &LocalStore, since: Tid, until: Tid) -> Result<PairSorter> {
+fn changed(store: &dyn Store, since: Tid, until: Tid) -> Result<PairSorter> {
     let mut sorter = PairSorter::new(None, SORT_BYTES);
     store
         .visit_changes_since(since, &mut |change| match change.tid <= until {

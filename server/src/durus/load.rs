@@ -1,7 +1,5 @@
 //! Loading objects.
 
-use std::time::{Duration, Instant};
-
 use durum_core::{Error, ErrorKind, Oid, Result};
 
 use super::session::Session;
@@ -12,10 +10,6 @@ use crate::wire::Wire;
 
 /// Objects that are loaded before others get a chance on this thread.
 const LOADS_AT_ONCE: usize = 64;
-/// What takes longer has waited for the disk.
-const SLOW: Duration = Duration::from_micros(500);
-/// After one that has waited for the disk, so many are loaded where others need not wait for them.
-const SUSPECT: u32 = 32;
 
 impl Session {
     /// `L`: one object.
@@ -37,17 +31,10 @@ impl Session {
 
     async fn load_all(&mut self, oids: &[Oid], wire: &mut Wire) -> Result<(), Hangup> {
         for some in oids.chunks(LOADS_AT_ONCE) {
-            let begin = Instant::now();
-            if self.slow_loads == 0 {
-                self.load_some(some, &mut wire.output)?;
-            } else {
-                // The disk may have to be waited for: other connections are served by another thread.
-                self.slow_loads -= 1;
-                tokio::task::block_in_place(|| self.load_some(some, &mut wire.output))?;
-            }
-            if begin.elapsed() > SLOW {
-                self.slow_loads = SUSPECT;
-            }
+            let mut suspicion = std::mem::take(&mut self.suspicion);
+            let loaded = suspicion.run(|| self.load_some(some, &mut wire.output));
+            self.suspicion = suspicion;
+            loaded?;
             self.hub.metrics.loaded.add(some.len() as u64);
             wire.relieve().await?;
         }
@@ -55,7 +42,7 @@ impl Session {
     }
 
     fn load_some(&self, oids: &[Oid], out: &mut Vec<u8>) -> Result<()> {
-        let mut reader = self.hub.reader()?;
+        let mut reader = self.served.reader()?;
         oids.iter()
             .try_for_each(|oid| self.load(&mut reader, *oid, out))
     }
@@ -89,10 +76,10 @@ impl Session {
                 .with_oid(oid));
         }
         if !found {
-            let deleted = self
-                .hub
-                .changes
-                .deleted_since(&self.hub.store, oid, self.synced)?;
+            let deleted =
+                self.served
+                    .changes
+                    .deleted_since(&self.served.store, oid, self.synced)?;
             out.push(if deleted { INVALID } else { MISSING });
         }
         Ok(())

@@ -7,7 +7,7 @@ mod load;
 mod session;
 mod transaction;
 
-pub(crate) use session::serve;
+pub(crate) use session::{refuse, serve};
 
 /// The protocol's number.
 const VERSION: u32 = 1;

@@ -3,20 +3,26 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use durum_core::config::Rights;
 use durum_core::store::{SessionKind, Store as _};
 use durum_core::{Oid, SessionId, Tid};
 
 use super::{OKAY, VERSION, put_u32, put_u64};
+use crate::filling::Vacant;
 use crate::hangup::Hangup;
-use crate::hub::Hub;
+use crate::hub::{Hub, Served};
 use crate::listener::Peer;
 use crate::metrics::Request;
+use crate::protocol;
+use crate::suspicion::Suspicion;
 use crate::wire::Wire;
 
 /// What is to be known of a client.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) hub: Arc<Hub>,
+    pub(super) served: Arc<Served>,
+    rights: Rights,
     /// The store's session, once it is needed.
     id: Option<SessionId>,
     /// The commit up to which the client was told what has become invalid.
@@ -25,32 +31,38 @@ pub(super) struct Session {
     pub(super) own: Vec<Tid>,
     /// Whether it has the root's OID to create it.
     has_root_oid: bool,
-    /// Loads for which the disk may have to be waited for.
-    pub(super) slow_loads: u32,
+    pub(super) suspicion: Suspicion,
 }
 
-/// Serves a client until its connection ends.
-pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>) -> Hangup {
-    let begun = hub.visible().map(|synced| Session {
+/// Serves a client, which knows what was committed up to `synced`, until its connection ends.
+pub(crate) async fn serve(
+    wire: &mut Wire,
+    hub: &Arc<Hub>,
+    served: Arc<Served>,
+    rights: Rights,
+    synced: Tid,
+) -> Hangup {
+    let mut session = Session {
         hub: hub.clone(),
+        served,
+        rights,
         id: None,
         synced,
         own: Vec::new(),
         has_root_oid: false,
-        slow_loads: 0,
-    });
-    let mut session = match begun {
-        Ok(session) => session,
-        Err(error) => return error.into(),
+        suspicion: Suspicion::default(),
     };
     let mut shutdown = hub.shutdown.subscribe();
+    let mut retired = session.served.retired.subscribe();
     // Once for all requests: waiting anew for each would cost each.
     let mut ends = pin!(shutdown.wait_for(|ends| *ends));
+    let mut retires = pin!(retired.wait_for(|retired| *retired));
     let end = loop {
         let command = tokio::select! {
             biased;
             command = wire.command() => command,
             _ = &mut ends => Err(Hangup::Shutdown),
+            _ = &mut retires => Err(Vacant::Filling.error().into()),
         };
         let done = match command {
             Ok(command) => {
@@ -71,6 +83,35 @@ pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>) -> Hangup {
     end
 }
 
+/// Serves a client while there is no store: all that it can do is to ask for another protocol.
+pub(crate) async fn refuse(wire: &mut Wire, hub: &Hub, why: durum_core::Error) -> Hangup {
+    let mut shutdown = hub.shutdown.subscribe();
+    let command = tokio::select! {
+        biased;
+        command = wire.command() => command,
+        _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
+    };
+    match command {
+        Ok(b'V') => match agree(wire).await {
+            Ok(()) => why.into(),
+            Err(end) => end,
+        },
+        Ok(_) => why.into(),
+        Err(end) => end,
+    }
+}
+
+/// `V`: agrees on a protocol.
+async fn agree(wire: &mut Wire) -> Result<(), Hangup> {
+    let theirs = wire.u32().await?;
+    put_u32(&mut wire.output, theirs.clamp(VERSION, protocol::VERSION));
+    match theirs {
+        0 => Err(Hangup::Refused("it speaks version 0".to_owned())),
+        VERSION => Ok(()),
+        _ => Err(Hangup::Upgrade),
+    }
+}
+
 impl Session {
     async fn execute(&mut self, command: u8, wire: &mut Wire) -> Result<(), Hangup> {
         match command {
@@ -84,15 +125,8 @@ impl Session {
                 self.new_oids(u32::from(count), wire)
             }
             b'P' => Box::pin(self.pack(wire)).await,
-            b'V' => {
-                let theirs = wire.u32().await?;
-                put_u32(&mut wire.output, VERSION);
-                match theirs == VERSION {
-                    true => Ok(()),
-                    false => Err(Hangup::Refused(format!("it speaks version {theirs}"))),
-                }
-            }
-            b'Q' if self.hub.settings.allow_quit => {
+            b'V' => agree(wire).await,
+            b'Q' if self.hub.settings.allow_quit && self.rights == Rights::ReadWrite => {
                 self.hub.shutdown.send_replace(true);
                 Err(Hangup::Done)
             }
@@ -102,13 +136,18 @@ impl Session {
         }
     }
 
+    /// Whether the server is read-only, or for this client.
+    pub(super) fn may_only_read(&self) -> bool {
+        self.hub.settings.read_only || self.rights == Rights::ReadOnly
+    }
+
     /// The store's session of this client.
     pub(super) fn begin(&mut self) -> Result<SessionId, Hangup> {
         if let Some(id) = self.id {
             return Ok(id);
         }
         // Once in a while the store writes down how many there were.
-        let store = &self.hub.store;
+        let store = &self.served.store;
         let id = tokio::task::block_in_place(|| store.session(SessionKind::DurusClient))?;
         self.id = Some(id);
         Ok(id)
@@ -119,7 +158,7 @@ impl Session {
             return;
         };
         // It may wait for a commit that is being written.
-        let ended = tokio::task::spawn_blocking(move || self.hub.store.end_session(id)).await;
+        let ended = tokio::task::spawn_blocking(move || self.served.store.end_session(id)).await;
         if let Ok(Err(error)) = ended {
             tracing::warn!(client = %peer, reason = error.to_string(), "a session could not be ended");
         }
@@ -142,14 +181,14 @@ impl Session {
 
     /// `N` and `M`: OIDs for new objects.
     fn new_oids(&mut self, count: u32, wire: &mut Wire) -> Result<(), Hangup> {
-        if self.hub.settings.read_only {
-            let why = "it asks a read-only server for OIDs";
+        if self.may_only_read() {
+            let why = "it asks for OIDs, and may only read";
             return Err(Hangup::Refused(why.into()));
         }
         let id = self.begin()?;
         let mut oids = Vec::with_capacity(count as usize);
         // While there is no root every client may create it: one that got the OID may never do so.
-        if count > 0 && !self.has_root_oid && !self.hub.has_root()? {
+        if count > 0 && !self.has_root_oid && !self.served.has_root()? {
             self.has_root_oid = true;
             oids.push(Oid::ROOT);
         }
@@ -158,7 +197,7 @@ impl Session {
             .filter(|left| *left > 0)
         {
             // Once in a while the store writes down how many there were.
-            let store = &self.hub.store;
+            let store = &self.served.store;
             let new = tokio::task::block_in_place(|| store.new_oids(id, left as u32))?;
             oids.extend(new.into_iter().filter(|oid| *oid != Oid::ROOT));
         }
@@ -173,10 +212,10 @@ impl Session {
         wire: &mut Wire,
     ) -> Result<(), Hangup> {
         let mut invalid = more;
-        let hub = &self.hub;
-        let until = hub
+        let served = &self.served;
+        let until = served
             .changes
-            .invalid(&hub.store, self.synced, &self.own, &mut invalid)?;
+            .invalid(&served.store, self.synced, &self.own, &mut invalid)?;
         self.synced = until;
         self.own.retain(|tid| *tid > until);
         put_u32(&mut wire.output, invalid.len() as u32);
@@ -190,7 +229,7 @@ impl Session {
     /// `P`: garbage goes by itself; what this client has not linked becomes garbage now.
     async fn pack(&mut self, wire: &mut Wire) -> Result<(), Hangup> {
         if let Some(id) = self.id {
-            let store = self.hub.store.clone();
+            let store = self.served.store.clone();
             // It may wait for a commit that is being written.
             let _ = tokio::task::spawn_blocking(move || store.release(id)).await;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use durum_core::store::{Batch, Receipt};
+use durum_core::store::{Batch, Receipt, Store as _};
 use durum_core::{ErrorKind, Oid, Result, SessionId};
 use tokio::time::timeout;
 
@@ -22,10 +22,13 @@ struct Object {
 impl Session {
     /// `C`: tells what is invalid, and takes the transaction that the client sends if it can do with that.
     pub(super) async fn commit(&mut self, wire: &mut Wire) -> Result<(), Hangup> {
-        let mut turn = self.hub.order.turn().await;
+        if self.may_only_read() {
+            return self.commit_nothing(wire).await;
+        }
+        let mut turn = self.served.order.turn().await;
         // In this order: what becomes visible in between is told twice, and never not at all.
         let mut invalid = Vec::new();
-        self.hub.order.pending_oids(&mut invalid);
+        self.served.order.pending_oids(&mut invalid);
         self.tell_invalid(invalid, wire).await?;
         let patience = self.hub.settings.limits.commit_patience;
         let transaction = {
@@ -43,9 +46,6 @@ impl Session {
             return Ok(());
         };
         let begin = Instant::now();
-        if self.hub.settings.read_only {
-            return Err(Hangup::Refused("it commits to a read-only server".into()));
-        }
         // What the client could not know of it cannot have taken into account.
         let answer = match turn.resume().await {
             true => self.write(turn, objects).await?,
@@ -58,6 +58,17 @@ impl Session {
         self.hub.metrics.writes.took(begin.elapsed());
         wire.output.push(answer);
         Ok(())
+    }
+
+    /// `C` of a client that may only read: it may ask what is invalid, and give up. Nobody waits for it.
+    async fn commit_nothing(&mut self, wire: &mut Wire) -> Result<(), Hangup> {
+        let mut invalid = Vec::new();
+        self.served.order.pending_oids(&mut invalid);
+        self.tell_invalid(invalid, wire).await?;
+        match wire.u32().await? {
+            0 => Ok(()),
+            _ => Err(Hangup::Refused("it commits, and may only read".into())),
+        }
     }
 
     /// The objects of a transaction; none where the client gives up.
@@ -88,8 +99,8 @@ impl Session {
     /// Commits and waits until that is durable; the answer.
     async fn write(&mut self, turn: Turn, objects: Vec<Object>) -> Result<u8, Hangup> {
         let session = self.begin()?;
-        let store = self.hub.store.clone();
-        let root_exists = self.hub.has_root()?;
+        let store = self.served.store.clone();
+        let root_exists = self.served.has_root()?;
         let mut batch = Batch::of(session);
         let mut oids = Vec::with_capacity(objects.len());
         for Object { oid, data, refs } in objects {
@@ -137,7 +148,7 @@ impl Session {
         match error.kind() {
             ErrorKind::Conflict => Ok(INVALID),
             ErrorKind::Gone => {
-                let store = &self.hub.store;
+                let store = &self.served.store;
                 let gone = error.oids().iter();
                 let stolen = |oid: &&Oid| {
                     written.contains(oid)

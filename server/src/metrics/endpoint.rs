@@ -137,12 +137,16 @@ impl Endpoint {
         if *self.hub.shutdown.borrow() {
             return Some("the server ends".to_owned());
         }
-        if let Some(reason) = self.hub.store.health().poisoned {
+        let served = match self.hub.served() {
+            Ok(served) => served,
+            Err(error) => return Some(error.to_string()),
+        };
+        if let Some(reason) = served.store.health().poisoned {
             return Some(format!(
                 "the store refuses writes until the server is started anew: {reason}"
             ));
         }
-        let unreadable = self.hub.store.snapshot().err();
+        let unreadable = served.store.snapshot().err();
         unreadable.map(|error| format!("the store cannot be read: {error}"))
     }
 }

@@ -52,7 +52,11 @@ impl Collector for Exposition {
         connections(&mut out, &hub.metrics)?;
         requests(&mut out, &hub.metrics)?;
         commits(&mut out, &hub.metrics)?;
-        let health = hub.store.health();
+        // While a migration fills the store there is none to tell of.
+        let Ok(served) = hub.served() else {
+            return Ok(());
+        };
+        let health = served.store.health();
         collector(&mut out, &health)?;
         out.gauge(
             "store_poisoned",
@@ -60,7 +64,7 @@ impl Collector for Exposition {
             f64::from(u8::from(health.poisoned.is_some())),
         )?;
         // Where the store cannot tell its figures there are none of them: the others are needed then.
-        match hub.store.stats() {
+        match served.store.stats() {
             Ok(stats) => store(&mut out, &stats),
             Err(_) => Ok(()),
         }

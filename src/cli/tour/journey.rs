@@ -134,7 +134,7 @@ fn copy(context: &Context, from: &Location, to: &Location, name: &str) -> Result
                 .disk_bytes
         }
         Location::DurusFile { path, .. } | Location::ZodbFile { path } => size(path)?,
-        Location::Server { .. } => 0,
+        Location::Server(_) => 0,
     };
     let digest = done.digest.unwrap_or_default();
     Ok(Leg {

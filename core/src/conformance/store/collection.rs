@@ -3,7 +3,7 @@
 use super::Fixture;
 use crate::error::ErrorKind;
 use crate::id::Oid;
-use crate::store::{Batch, Store as _};
+use crate::store::Batch;
 
 /// Cycles that the root does not reach go, cycles that it reaches stay.
 pub fn cyclic_garbage_is_deleted_and_nothing_else(fixture: &Fixture) {

@@ -3,7 +3,7 @@
 use super::Fixture;
 use crate::error::ErrorKind;
 use crate::id::{Oid, Tid};
-use crate::store::{Batch, SnapshotExt as _, Store as _};
+use crate::store::{Batch, SnapshotExt as _};
 
 /// One bad write keeps the good ones of its batch out.
 pub fn a_commit_is_all_or_nothing(fixture: &Fixture) {

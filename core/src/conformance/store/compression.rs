@@ -3,7 +3,7 @@
 use super::Fixture;
 use crate::id::Oid;
 use crate::record::Codec;
-use crate::store::{Batch, Store as _, StoreOptions};
+use crate::store::{Batch, StoreOptions};
 
 fn text(number: u64) -> Vec<u8> {
     format!("Package: sample-{number}\nMaintainer: Somebody <{number}@example.org>\nDepends: libc6, base\n")

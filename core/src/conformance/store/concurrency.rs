@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::Fixture;
 use crate::error::ErrorKind;
 use crate::id::{Oid, SessionId};
-use crate::store::{Batch, SnapshotExt as _, Store as _};
+use crate::store::{Batch, SnapshotExt as _};
 
 const THREADS: u64 = 4;
 

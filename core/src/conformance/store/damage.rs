@@ -5,11 +5,11 @@ use crate::check::{FindingKind, check};
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::ErrorKind;
 use crate::id::Oid;
-use crate::store::{LocalStore, SnapshotExt as _, Store as _, StoreOptions};
+use crate::store::{LocalStore, SnapshotExt as _, StoreOptions};
 
 fn stored(subject: &Subject<'_>, table: Table, key: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let view = subject.store().raw_engine().snapshot().unwrap();
+    let view = subject.local().raw_engine().snapshot().unwrap();
     assert!(
         view.get(table, Key::from(key), &mut |value| bytes = value.to_vec())
             .unwrap()
@@ -26,7 +26,7 @@ fn overwrite(fixture: &Fixture, subject: &Subject<'_>, table: Table, key: u64, v
     };
     let level = level.unwrap_or(Durability::Relaxed);
     subject
-        .store()
+        .local()
         .while_quiet(|engine| engine.apply(&[op], level))
         .unwrap();
 }
@@ -67,7 +67,7 @@ pub fn a_damaged_record_is_never_handed_out(fixture: &Fixture) {
         assert_eq!((lent, error.kind()), (1, ErrorKind::Damaged));
         assert_eq!(error.oids(), [oids[1]]);
     }
-    let report = check(subject.store(), false).unwrap();
+    let report = check(subject.local(), false).unwrap();
     let finding = &report.errors[0];
     assert_eq!(
         (finding.oid, finding.kind),
@@ -109,11 +109,11 @@ pub fn wrong_counters_are_found_and_mended(fixture: &Fixture) {
     if fixture.capabilities().persistent {
         overwrite(fixture, &subject, Table::Meta, 0, &early);
         subject.reopen();
-        let report = check(subject.store(), false).unwrap();
+        let report = check(subject.local(), false).unwrap();
         let kinds: Vec<_> = report.errors.iter().map(|finding| finding.kind).collect();
         assert!(kinds.contains(&FindingKind::Counters), "{kinds:?}");
         assert!(kinds.contains(&FindingKind::Tid), "{kinds:?}");
-        let repaired = check(subject.store(), true).unwrap();
+        let repaired = check(subject.local(), true).unwrap();
         assert_eq!(repaired.errors, []);
         assert!(!repaired.repaired.is_empty());
         assert!(!subject.model.contains_key(&subject.oids(1)[0]));

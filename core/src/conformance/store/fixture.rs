@@ -1,6 +1,8 @@
 //! What the cases run on: a store with a model beside it.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,10 +12,14 @@ use crate::engine::{Backend, Capabilities, Durability, Options};
 use crate::error::Result;
 use crate::id::{Oid, SessionId};
 use crate::store::{Batch, LocalStore, Receipt, Snapshot, SnapshotExt as _, StagedStore};
-use crate::store::{Collection, Store as _, StoreOptions};
+use crate::store::{Collection, Store, StoreOptions};
 
 /// The objects that a store should hold: references and data.
 pub type Model = BTreeMap<Oid, (Vec<Oid>, Vec<u8>)>;
+
+/// Puts something before a store, such as a server: what the cases work with in its place, and what is to be
+/// kept until they are done with it.
+pub type Front = fn(Arc<LocalStore>) -> (Box<dyn Store>, Box<dyn Any + Send + Sync>);
 
 /// A backend, its options and a directory for one case.
 #[derive(Debug)]
@@ -21,6 +27,7 @@ pub struct Fixture {
     backend: Arc<dyn Backend>,
     options: Options,
     place: tempfile::TempDir,
+    front: Option<Front>,
 }
 
 impl Fixture {
@@ -32,6 +39,16 @@ impl Fixture {
             options: options.expect("the backend takes these options"),
             backend: Arc::new(backend),
             place: tempfile::tempdir().expect("a temporary directory"),
+            front: None,
+        }
+    }
+
+    /// Has the cases reach the store by way of something else.
+    #[must_use]
+    pub fn through(self, front: Front) -> Fixture {
+        Fixture {
+            front: Some(front),
+            ..self
         }
     }
 
@@ -71,11 +88,10 @@ impl Fixture {
     /// A new store with these options.
     pub fn create_with(&self, options: StoreOptions) -> Subject<'_> {
         let store = LocalStore::create(self.backend(), &self.path(), &options);
-        let store = Some(store.expect("the store is created"));
         Subject {
             fixture: self,
             options,
-            store,
+            open: Some(Open::new(store.expect("the store is created"), self.front)),
             model: Model::new(),
         }
     }
@@ -92,15 +108,54 @@ impl Fixture {
 pub struct Subject<'a> {
     fixture: &'a Fixture,
     options: StoreOptions,
-    store: Option<LocalStore>,
+    open: Option<Open>,
     /// The objects that the store should hold.
     pub model: Model,
 }
 
+/// An open store, and how it is reached. Fields are dropped in this order.
+struct Open {
+    reached: Option<Box<dyn Store>>,
+    kept: Option<Box<dyn Any + Send + Sync>>,
+    local: Arc<LocalStore>,
+}
+
+impl Open {
+    fn new(store: LocalStore, front: Option<Front>) -> Open {
+        let local = Arc::new(store);
+        let (reached, kept) = front.map(|front| front(local.clone())).unzip();
+        Open {
+            reached,
+            kept,
+            local,
+        }
+    }
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Open")
+            .field("store", &self.local)
+            .field("through", &self.kept.as_ref().and(self.reached.as_ref()))
+            .finish()
+    }
+}
+
 impl Subject<'_> {
-    /// The store.
-    pub fn store(&self) -> &LocalStore {
-        self.store.as_ref().expect("the store is open")
+    /// The store, as the cases reach it.
+    pub fn store(&self) -> &dyn Store {
+        match self.open.as_ref().expect("the store is open") {
+            Open {
+                reached: Some(store),
+                ..
+            } => &**store,
+            open => &*open.local,
+        }
+    }
+
+    /// The store in this process.
+    pub fn local(&self) -> &LocalStore {
+        &self.open.as_ref().expect("the store is open").local
     }
 
     /// The durability that the store commits at.
@@ -146,7 +201,7 @@ impl Subject<'_> {
 
     /// Closes the store, until it is reopened.
     pub fn close(&mut self) {
-        self.store = None;
+        self.open = None;
     }
 
     /// Closes the store and opens it again, where it outlives that at all.
@@ -154,9 +209,12 @@ impl Subject<'_> {
         if !self.fixture.capabilities().persistent {
             return;
         }
-        self.store = None;
+        self.open = None;
         let store = LocalStore::open(self.fixture.backend(), &self.fixture.path(), &self.options);
-        self.store = Some(store.expect("the store opens"));
+        self.open = Some(Open::new(
+            store.expect("the store opens"),
+            self.fixture.front,
+        ));
     }
 
     /// As [`Subject::reopen`], with other options from then on.
@@ -169,7 +227,7 @@ impl Subject<'_> {
     pub fn finish(mut self) {
         for _ in 0..2 {
             self.compare();
-            let report = check(self.store(), false).expect("a check");
+            let report = check(self.local(), false).expect("a check");
             assert_eq!(
                 (report.errors, report.objects),
                 (vec![], self.model.len() as u64)

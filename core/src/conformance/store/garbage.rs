@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::engine::Durability;
 use crate::error::ErrorKind;
 use crate::id::{Oid, SessionId};
-use crate::store::{Batch, Collection, SessionKind, SnapshotExt as _, Store as _, StoreOptions};
+use crate::store::{Batch, Collection, SessionKind, SnapshotExt as _, StoreOptions};
 
 /// So long may a background collection take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -204,7 +204,7 @@ pub fn an_import_may_refer_to_what_comes_later(fixture: &Fixture) {
     // Children before and after their parents, and a cycle.
     for (oid, refs) in [(7, &[9, 8][..]), (5, &[7]), (8, &[5]), (0, &[5, 6])] {
         commit(&subject, oid, refs);
-        assert_eq!(check(subject.store(), false).unwrap().dangling, 0);
+        assert_eq!(check(subject.local(), false).unwrap().dangling, 0);
     }
     let error = subject.store().end_session(session).unwrap_err();
     assert_eq!(
@@ -271,7 +271,7 @@ pub fn a_large_cycle_is_gone_at_once_and_deleted_bit_by_bit(fixture: &Fixture) {
     let deleted = followed.changes.iter().filter(|change| change.deleted);
     assert_eq!(deleted.count(), COUNT as usize);
     super::assert_snapshot(&*before, &full);
-    assert_eq!(check(subject.store(), false).unwrap().errors, []);
+    assert_eq!(check(subject.local(), false).unwrap().errors, []);
     let since = before.tid();
     drop(before);
     if fixture.capabilities().persistent {
@@ -347,7 +347,7 @@ pub fn readers_and_committers_go_on_while_the_worker_collects(fixture: &Fixture)
 }
 
 /// Links rings to the root and cuts them off again, and tries to come back to what is gone.
-fn write_rings(store: &crate::store::LocalStore, number: u64) {
+fn write_rings(store: &dyn crate::store::Store, number: u64) {
     let session = store.session(SessionKind::Client).unwrap();
     let mut random = fastrand::Rng::with_seed(number);
     for _ in 0..25 {
@@ -383,7 +383,7 @@ fn write_rings(store: &crate::store::LocalStore, number: u64) {
 
 /// Adds a reference to the root and removes another, whatever others do to it meanwhile.
 fn link(
-    store: &crate::store::LocalStore,
+    store: &dyn crate::store::Store,
     session: SessionId,
     add: Option<Oid>,
     remove: Option<Oid>,
@@ -404,7 +404,7 @@ fn link(
 }
 
 /// Digests a snapshot twice, and finds everything that the root reaches in it.
-fn read_fixed(store: &crate::store::LocalStore, done: &AtomicBool) -> usize {
+fn read_fixed(store: &dyn crate::store::Store, done: &AtomicBool) -> usize {
     let mut rounds = 0;
     while !done.load(Ordering::Acquire) || rounds == 0 {
         let snapshot = store.snapshot().unwrap();

@@ -8,7 +8,7 @@ use crate::collect::Budget;
 use crate::engine::{Key, Table};
 use crate::error::ErrorKind;
 use crate::id::{Oid, Tid};
-use crate::store::{Batch, Collection, Snapshot, Store as _, StoreOptions};
+use crate::store::{Batch, Collection, Snapshot, StoreOptions};
 
 /// Steps of each history, unless [`STEPS_VARIABLE`] says otherwise.
 const STEPS: usize = 1200;
@@ -80,11 +80,11 @@ fn run(fixture: &Fixture, collection: impl Fn(&mut fastrand::Rng) -> Collection)
     for step in 0..steps {
         history.step(&mut subject, fixture.capabilities().persistent);
         if step % CHECKED_EVERY == 0 {
-            assert_eq!(check(subject.store(), false).unwrap().errors, []);
+            assert_eq!(check(subject.local(), false).unwrap().errors, []);
         }
     }
     history.collect(&mut subject);
-    assert_eq!(check(subject.store(), false).unwrap().errors, []);
+    assert_eq!(check(subject.local(), false).unwrap().errors, []);
     assert_eq!(subject.store().stats().unwrap().garbage_pending, 0);
     history.snapshots.clear();
     subject.finish();
@@ -293,7 +293,7 @@ fn reached(model: &Model, roots: &[Oid]) -> BTreeSet<Oid> {
 
 /// The objects that sessions keep alive.
 fn pinned(subject: &Subject<'_>) -> Vec<Oid> {
-    let view = subject.store().raw_engine().snapshot().unwrap();
+    let view = subject.local().raw_engine().snapshot().unwrap();
     let mut cursor = view.cursor(Table::Pins, Key::MIN).unwrap();
     let mut pinned = Vec::new();
     while let Some((key, _)) = cursor.next().unwrap() {

@@ -1,9 +1,10 @@
 //! The log of changes and the memory of commits.
 
 use super::Fixture;
+use crate::engine::Durability;
 use crate::error::ErrorKind;
 use crate::id::{Oid, Tid};
-use crate::store::{Batch, Change, Store as _};
+use crate::store::{Batch, Change};
 
 /// Each commit's objects, and what collections delete, in order.
 pub fn changes_are_logged_by_commit(fixture: &Fixture) {
@@ -62,6 +63,20 @@ pub fn the_outcome_of_a_commit_is_known(fixture: &Fixture) {
     subject.reopen();
     assert_eq!(subject.store().outcome(identity).unwrap(), Some(tid));
     assert_eq!(subject.store().outcome([8; 16]).unwrap(), None);
+    // It is not applied again, whatever became of its session: nor beside another one.
+    let mut again = Batch::new();
+    again
+        .create(Oid(0), b"again".as_slice(), [])
+        .identify(identity);
+    assert_eq!(
+        subject
+            .store()
+            .commit(again, Durability::Relaxed)
+            .unwrap()
+            .tid,
+        tid
+    );
+    assert_eq!(subject.store().stats().unwrap().tid, tid);
     // The key has only the first half of an identity.
     identity[15] = 0;
     assert_eq!(subject.store().outcome(identity).unwrap(), None);

@@ -23,7 +23,7 @@ pub mod sizes;
 pub mod snapshots;
 pub mod space;
 
-pub use fixture::{Fixture, Model, Subject, assert_snapshot};
+pub use fixture::{Fixture, Front, Model, Subject, assert_snapshot};
 
 /// Registers every store case as a test in a module `store`; takes what
 /// [`engine_conformance`](crate::engine_conformance) takes.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Fixture;
 use crate::error::ErrorKind;
 use crate::id::{Oid, SessionId};
-use crate::store::{Batch, SessionKind, Store as _};
+use crate::store::{Batch, SessionKind};
 
 /// An empty store hands out 0, 1, 2; and 0 again after it was closed without a root.
 pub fn the_first_oid_is_the_root(fixture: &Fixture) {

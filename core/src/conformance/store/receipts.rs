@@ -4,7 +4,7 @@ use super::Fixture;
 use crate::engine::Durability;
 use crate::error::ErrorKind;
 use crate::id::Oid;
-use crate::store::{Batch, LocalStore, Store as _, StoreOptions};
+use crate::store::{Batch, LocalStore, StoreOptions};
 
 /// A receipt names at least what was asked for, and tids ascend.
 pub fn every_declared_durability_is_given(fixture: &Fixture) {
@@ -61,7 +61,7 @@ pub fn commits_keep_the_order_of_the_queue(fixture: &Fixture) {
     let write = |data: &'static str| {
         let mut batch = Batch::new();
         batch.update(Oid(0), data, []);
-        subject.store().enqueue(batch, level).unwrap()
+        subject.local().enqueue(batch, level).unwrap()
     };
     let (first, second) = (write("first"), write("second"));
     let second = second.wait().unwrap();
@@ -73,7 +73,7 @@ pub fn commits_keep_the_order_of_the_queue(fixture: &Fixture) {
     subject.compare();
     let mut batch = Batch::new();
     batch.update(Oid(1), "of an object that is not there", []);
-    let refused = subject.store().enqueue(batch, level).unwrap().wait();
+    let refused = subject.local().enqueue(batch, level).unwrap().wait();
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Gone);
     subject.finish();
 }

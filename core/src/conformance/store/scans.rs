@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Fixture;
 use crate::id::Oid;
 use crate::record::Record;
-use crate::store::{Snapshot, SnapshotExt as _, Store as _};
+use crate::store::{Snapshot, SnapshotExt as _};
 
 /// Ascending, from any OID on, over chunks of all sizes.
 pub fn a_scan_ascends_and_starts_anywhere(fixture: &Fixture) {
@@ -131,7 +131,9 @@ pub fn a_slow_borrower_lets_others_work(fixture: &Fixture) {
             snapshot.scan_with(Oid::ROOT, visit).unwrap();
         });
         begins.recv().unwrap();
-        let seen = store.while_quiet(|_| Ok(visited.load(Ordering::Relaxed)));
+        let seen = subject
+            .local()
+            .while_quiet(|_| Ok(visited.load(Ordering::Relaxed)));
         let seen = seen.unwrap();
         assert!(seen < COUNT, "the walk was waited for");
         // So that the other end stays.

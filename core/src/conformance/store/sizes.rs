@@ -2,7 +2,7 @@
 
 use super::Fixture;
 use crate::id::Oid;
-use crate::store::{SnapshotExt as _, Store as _};
+use crate::store::SnapshotExt as _;
 
 /// Data of 0 to 70 bytes, which passes the thresholds of codecs and page layouts.
 pub fn objects_of_no_and_of_few_bytes(fixture: &Fixture) {

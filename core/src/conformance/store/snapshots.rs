@@ -3,7 +3,7 @@
 use super::{Fixture, assert_snapshot};
 use crate::error::ErrorKind;
 use crate::id::Oid;
-use crate::store::{SnapshotExt as _, Store as _, StoreOptions};
+use crate::store::{SnapshotExt as _, StoreOptions};
 
 /// Updates, creations and deletions after a snapshot was taken do not show in it.
 pub fn a_snapshot_stays_fixed_while_others_commit(fixture: &Fixture) {

@@ -7,7 +7,7 @@ use super::{Fixture, Subject, assert_snapshot};
 use crate::digest::Digest;
 use crate::error::ErrorKind;
 use crate::id::Oid;
-use crate::store::{Collection, SnapshotExt as _, Store as _, StoreOptions};
+use crate::store::{Collection, SnapshotExt as _, StoreOptions};
 
 const OBJECTS: u32 = 400;
 
@@ -59,7 +59,9 @@ pub fn snapshots_outlast_a_compaction(fixture: &Fixture) {
                 loads += 1;
             }
         });
-        let compacted = store.compact(&mut |done, total| last = (done, total));
+        let compacted = subject
+            .local()
+            .compact(&mut |done, total| last = (done, total));
         ended.store(true, Ordering::Release);
         reader.join().expect("a reader that found nothing wrong");
         match fixture.capabilities().compaction {
@@ -82,7 +84,7 @@ pub fn snapshots_outlast_reclaiming(fixture: &Fixture) {
     let before = subject.store().snapshot().unwrap();
     let model = subject.model.clone();
     for round in 0..200_u32 {
-        let step = subject.store().reclaim(64 << 10).unwrap();
+        let step = subject.local().reclaim(64 << 10).unwrap();
         assert!(fixture.capabilities().reclaim || step.bytes == 0);
         if round % 8 == 0 {
             subject.put(&[(oids[1], &round.to_le_bytes(), &[])]);
@@ -192,7 +194,7 @@ pub fn space_is_kept_where_the_worker_is_not_to_give_it_back(fixture: &Fixture) 
     assert!(!subject.store().pending().unwrap().reclaiming);
     if fixture.capabilities().reclaim {
         assert!(!is_small(&subject), "{:?}", subject.store().stats());
-        subject.store().reclaim_all(&mut |_| {}).unwrap();
+        subject.local().reclaim_all(&mut |_| {}).unwrap();
         assert!(is_small(&subject), "{:?}", subject.store().stats());
     }
     subject.finish();

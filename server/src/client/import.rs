@@ -1,0 +1,172 @@
+//! Filling the store of a server.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use durum_core::config::ServerLocation;
+use durum_core::record::{self, Codec, Payload};
+use durum_core::store::ImportSummary;
+use durum_core::{Oid, Result, Tid};
+
+use super::connection::{Connection, Ticket};
+use super::link::{Link, body_of, call, nonsense, open};
+use super::shared::{ClientOptions, Shared};
+use super::store::RemoteStore;
+use super::transport::Route;
+use crate::protocol::Kind;
+use crate::protocol::bytes::{Body, put_bytes, put_u64};
+use crate::protocol::import::{Begun, put_finish, put_object, take_summary};
+
+/// Parts that are on the way at once.
+const AHEAD: usize = 3;
+
+/// Fills the store of a server, which has to be empty, with objects that have OIDs and tids already: the
+/// other end of a [`StagedStore`](durum_core::store::StagedStore) that lies there. It appears, in the place of
+/// the empty one, with [`RemoteImport::publish`]. Until then clients are told that it is being filled.
+///
+/// Where the connection is lost before, the server keeps what it has, and it can be gone on with. It is not
+/// made anew by itself.
+#[derive(Debug)]
+pub struct RemoteImport {
+    route: Route,
+    connection: Arc<Connection>,
+    begun: Begun,
+    waiting: VecDeque<Ticket>,
+    part: Vec<u8>,
+}
+
+impl RemoteImport {
+    /// Connects to a server and begins to fill its store; `resumes`: goes on with one that was left, if there
+    /// is one.
+    ///
+    /// # Errors
+    /// `Exists` where the store is not empty; `InUse` where others use it, or fill it; `ReadOnly` where this
+    /// client may only read; as [`RemoteStore::connect`].
+    pub fn begin(location: &ServerLocation, resumes: bool) -> Result<RemoteImport> {
+        let (route, options) = (Route::new(location)?, ClientOptions::default());
+        let connection = open(&route, options.connect_time_max, options.silence)?;
+        let answer = call(&connection, Kind::Import, |out| out.push(u8::from(resumes)))?;
+        let begun = Begun::take(&mut Body::new(&answer)).ok_or_else(nonsense)?;
+        Ok(RemoteImport {
+            route,
+            connection,
+            begun,
+            waiting: VecDeque::new(),
+            part: Vec::new(),
+        })
+    }
+
+    /// How the store compresses. Objects may come compressed like that, or not at all; the server compresses
+    /// the latter.
+    pub fn codec(&self) -> Codec {
+        self.begun.codec
+    }
+
+    /// The last note of what was left, if that is gone on with.
+    pub fn note(&self) -> Option<&[u8]> {
+        self.begun.note.as_deref()
+    }
+
+    /// How many objects there are in what was left, where it is complete and only to be verified.
+    pub fn complete(&self) -> Option<u64> {
+        Some(self.begun.objects).filter(|objects| *objects > 0)
+    }
+
+    /// Begins to bring objects, with the first note; the server sorts references in about `memory_bytes`
+    /// bytes. Returns how many objects are there already, and the first OID that may come.
+    ///
+    /// # Errors
+    /// `Damaged` where what was left cannot be read.
+    pub fn fill(&mut self, note: &[u8], memory_bytes: usize) -> Result<(u64, Oid)> {
+        let answer = call(&self.connection, Kind::Fill, |out| {
+            put_u64(out, memory_bytes as u64);
+            put_bytes(out, note);
+        })?;
+        let mut body = Body::new(&answer);
+        body.u64().zip(body.u64().map(Oid)).ok_or_else(nonsense)
+    }
+
+    /// Adds an object to the next part, in ascending order of OIDs; `refs` are ascending, each once, without
+    /// `oid`. The payload must need no dictionary.
+    pub fn push(&mut self, oid: Oid, tid: Tid, refs: &[Oid], payload: Payload<'_>) {
+        put_object(&mut self.part, oid, |out| {
+            record::encode(oid, tid, None, refs, payload, out);
+        });
+    }
+
+    /// Ends a part, of which all or nothing is there when it is gone on with, and sends it; `note` is what is
+    /// known then. Does not wait for it, but for an earlier one where several are on the way. Whether
+    /// anything has been written that can be gone on with.
+    ///
+    /// # Errors
+    /// Those of the server's writing, also of earlier parts.
+    pub fn checkpoint(&mut self, note: &[u8]) -> Result<bool> {
+        let part = std::mem::take(&mut self.part);
+        let ticket = self.connection.ask(Kind::Push, |out| {
+            put_bytes(out, note);
+            out.extend_from_slice(&part);
+        })?;
+        self.part = part;
+        self.part.clear();
+        self.waiting.push_back(ticket);
+        self.take_answers(AHEAD)
+    }
+
+    /// Has all parts written that were sent. Whether anything has been written that can be gone on with.
+    ///
+    /// # Errors
+    /// As [`RemoteImport::checkpoint`].
+    pub fn settle(&mut self) -> Result<bool> {
+        self.take_answers(0)?;
+        let answer = call(&self.connection, Kind::Settle, |_| {})?;
+        Ok(Body::new(&answer).u8().ok_or_else(nonsense)? != 0)
+    }
+
+    /// Ends the bringing: no more objects come. `tid` and `oids_from` are the source's last commit and the OID
+    /// from which on none was handed out; `note` the last note, on both sides of the number of references that
+    /// lead nowhere.
+    ///
+    /// # Errors
+    /// As [`RemoteImport::checkpoint`].
+    pub fn finish(
+        &mut self,
+        tid: Tid,
+        oids_from: Oid,
+        note: (&[u8], &[u8]),
+    ) -> Result<ImportSummary> {
+        self.take_answers(0)?;
+        let answer = call(&self.connection, Kind::Finish, |out| {
+            put_finish(out, tid, oids_from, note);
+        })?;
+        take_summary(&mut Body::new(&answer)).ok_or_else(nonsense)
+    }
+
+    /// The store, to be read once it is complete, before it appears.
+    ///
+    /// # Errors
+    /// As [`RemoteStore::connect`].
+    pub fn store(&self) -> Result<RemoteStore> {
+        let link = Link::greet(self.connection.clone(), 0)?;
+        let shared = Shared::over(self.route.clone(), ClientOptions::default(), link)?;
+        Ok(RemoteStore::of(shared))
+    }
+
+    /// Has the complete store appear.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn publish(self) -> Result<()> {
+        call(&self.connection, Kind::Publish, |_| {}).map(drop)
+    }
+
+    fn take_answers(&mut self, left: usize) -> Result<bool> {
+        let mut written = false;
+        while self.waiting.len() > left
+            && let Some(ticket) = self.waiting.pop_front()
+        {
+            let answer = body_of(ticket.wait()?)?;
+            written = Body::new(&answer).u8().ok_or_else(nonsense)? != 0;
+        }
+        Ok(written)
+    }
+}

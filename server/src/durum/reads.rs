@@ -1,0 +1,275 @@
+//! Requests that only read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durum_core::store::{Snapshot, Store as _};
+use durum_core::{Error, ErrorKind, Oid, Result};
+use tokio::time::timeout;
+
+use super::session::{Request, SNAPSHOTS_MAX, Session, malformed};
+use crate::hangup::Hangup;
+use crate::hub::Served;
+use crate::protocol::bytes::{put_u32, put_u64};
+use crate::protocol::changes::{self, ChangesRequest};
+use crate::protocol::describe::{self, Stat, Welcome};
+use crate::protocol::records::{self, ScanRequest};
+use crate::protocol::{ANSWER_BYTES, Kind, NEWEST};
+use crate::wire::Wire;
+
+/// Objects that are loaded before another connection gets a chance on this thread.
+const LOADS_AT_ONCE: usize = 64;
+/// An answer waits no longer for something to happen.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+impl Session {
+    pub(super) fn describe(
+        &mut self,
+        served: &Arc<Served>,
+        kind: Kind,
+        mut request: Request<'_>,
+        wire: &mut Wire,
+    ) -> Result<(), Hangup> {
+        let (served, limits) = (served, &self.hub.settings.limits);
+        let store = &served.store;
+        match kind {
+            Kind::Dictionary => {
+                let number = request.body.u64().ok_or_else(|| malformed(kind))?;
+                self.reply(wire, request.number, |out| {
+                    let dictionary = store.codecs().dictionary(number);
+                    out.extend_from_slice(&dictionary.ok_or_else(no_dictionary)?);
+                    Ok(())
+                });
+            }
+            Kind::Stat => {
+                let stat = self.suspicion.run(|| {
+                    let (stats, pending) = (store.stats()?, store.pending()?);
+                    Ok::<_, Error>(Stat { stats, pending })
+                });
+                self.reply(wire, request.number, |out| describe::put(out, &stat?));
+            }
+            _ => {
+                let welcome = Welcome {
+                    store_id: store.id().to_string(),
+                    tid: *served.newest.borrow(),
+                    writes: self.writes,
+                    durability: store.durability(),
+                    engine: store.engine().into(),
+                    request_bytes_max: limits.request_bytes_max,
+                    request_objects_max: limits.request_objects_max,
+                    snapshots_max: SNAPSHOTS_MAX as u32,
+                };
+                self.reply(wire, request.number, |out| describe::put(out, &welcome));
+            }
+        }
+        Ok(())
+    }
+
+    /// `Snapshot` and `Release`.
+    pub(super) fn keep(
+        &mut self,
+        served: &Arc<Served>,
+        kind: Kind,
+        mut request: Request<'_>,
+        wire: &mut Wire,
+    ) -> Result<(), Hangup> {
+        let number = request.body.u32().filter(|number| *number != NEWEST);
+        let number = number.ok_or_else(|| malformed(kind))?;
+        if kind == Kind::Release {
+            self.snapshots.remove(&number);
+            return Ok(());
+        }
+        let answer = self.take_snapshot(served, number);
+        self.reply(wire, request.number, |out| {
+            put_u64(out, answer?.tid().0);
+            Ok(())
+        });
+        Ok(())
+    }
+
+    fn take_snapshot(&mut self, served: &Served, number: u32) -> Result<Arc<dyn Snapshot>> {
+        let refuse = |why: &str| Err(Error::new(ErrorKind::Usage, "take a snapshot").because(why));
+        if self.snapshots.contains_key(&number) {
+            return refuse("the connection has one of this number");
+        }
+        if self.snapshots.len() >= SNAPSHOTS_MAX {
+            return refuse("the connection has as many as it may have");
+        }
+        let snapshot: Arc<dyn Snapshot> = served.store.snapshot()?.into();
+        self.snapshots.insert(number, snapshot.clone());
+        Ok(snapshot)
+    }
+
+    /// The snapshot of this number; [`NEWEST`] is taken for this once.
+    pub(super) fn snapshot(&self, served: &Served, number: u32) -> Result<Arc<dyn Snapshot>> {
+        if number == NEWEST {
+            return Ok(served.store.snapshot()?.into());
+        }
+        self.snapshots.get(&number).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Usage, "read from a snapshot")
+                .because("the connection has none of this number")
+        })
+    }
+
+    /// `Load`.
+    pub(super) fn load(
+        &mut self,
+        served: &Arc<Served>,
+        mut request: Request<'_>,
+        wire: &mut Wire,
+    ) -> Result<(), Hangup> {
+        let body = &mut request.body;
+        let number = body.u32().ok_or_else(|| malformed(Kind::Load))?;
+        let mut oids = Vec::new();
+        while !body.is_empty() {
+            oids.push(body.oid().ok_or_else(|| malformed(Kind::Load))?);
+        }
+        let snapshot = self.snapshot(served, number);
+        let mut suspicion = std::mem::take(&mut self.suspicion);
+        self.reply(wire, request.number, |out| {
+            let (snapshot, begin) = (snapshot?, out.len());
+            for some in oids.chunks(LOADS_AT_ONCE) {
+                suspicion.run(|| load_some(&*snapshot, some, begin + ANSWER_BYTES, out));
+                if out.len() - begin >= ANSWER_BYTES {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        self.suspicion = suspicion;
+        Ok(())
+    }
+
+    /// `Scan`.
+    pub(super) fn scan(
+        &mut self,
+        served: &Arc<Served>,
+        mut request: Request<'_>,
+        wire: &mut Wire,
+    ) -> Result<(), Hangup> {
+        let scan = ScanRequest::take(&mut request.body).ok_or_else(|| malformed(Kind::Scan))?;
+        let snapshot = self.snapshot(served, scan.snapshot);
+        let mut suspicion = std::mem::take(&mut self.suspicion);
+        self.reply(wire, request.number, |out| {
+            let snapshot = snapshot?;
+            suspicion.run(|| scan_some(&*snapshot, scan, out))
+        });
+        self.suspicion = suspicion;
+        Ok(())
+    }
+
+    /// `Changes`.
+    pub(super) fn changes(
+        &mut self,
+        served: &Arc<Served>,
+        mut request: Request<'_>,
+        wire: &mut Wire,
+    ) -> Result<(), Hangup> {
+        let asked = ChangesRequest::take(&mut request.body);
+        let asked = asked.ok_or_else(|| malformed(Kind::Changes))?;
+        let served = served.clone();
+        let mut newest = served.newest.subscribe();
+        if *newest.borrow() > asked.since || asked.wait.is_zero() {
+            let changes = self.suspicion.run(|| read_changes(&served, asked));
+            self.reply(wire, request.number, |out| {
+                out.extend_from_slice(&changes?);
+                Ok(())
+            });
+            return Ok(());
+        }
+        self.beside(request.number, async move {
+            let wait = asked.wait.min(WAIT_MAX);
+            // That nothing has come is an answer, too.
+            let _ = timeout(wait, newest.wait_for(|tid| *tid > asked.since)).await;
+            read_changes(&served, asked)
+        });
+        Ok(())
+    }
+
+    /// `Outcome`.
+    pub(super) fn outcome(
+        &mut self,
+        served: &Arc<Served>,
+        mut request: Request<'_>,
+        wire: &mut Wire,
+    ) -> Result<(), Hangup> {
+        let identity = request
+            .body
+            .array()
+            .ok_or_else(|| malformed(Kind::Outcome))?;
+        let served = served.clone();
+        // It may wait for a commit that is being written.
+        let outcome = tokio::task::block_in_place(|| served.store.outcome(identity));
+        self.reply(wire, request.number, |out| {
+            put_u64(out, outcome?.unwrap_or_default().0);
+            Ok(())
+        });
+        Ok(())
+    }
+}
+
+/// Appends the objects, until there are `end` bytes.
+fn load_some(snapshot: &dyn Snapshot, oids: &[Oid], end: usize, out: &mut Vec<u8>) {
+    for oid in oids {
+        let begin = out.len();
+        let found = snapshot.load_with(*oid, &mut |record| {
+            records::put_stored(out, record.stored());
+            Ok(())
+        });
+        match found {
+            Ok(true) => {}
+            Ok(false) => records::put_missing(out),
+            Err(error) => {
+                out.truncate(begin);
+                records::put_failed(out, &error);
+            }
+        }
+        if out.len() >= end {
+            break;
+        }
+    }
+}
+
+fn scan_some(snapshot: &dyn Snapshot, asked: ScanRequest, out: &mut Vec<u8>) -> Result<()> {
+    let limit = (asked.bytes as usize).min(ANSWER_BYTES);
+    let begin = records::begin_scan(out);
+    let mut next = asked.from;
+    // Whoever asked verifies what arrives.
+    let mut scan = snapshot.scan_stored(asked.from)?;
+    loop {
+        match scan.next() {
+            Ok(Some((oid, stored))) => {
+                records::put_scanned(out, oid, stored);
+                next = oid.next();
+            }
+            Ok(None) => return Ok(()),
+            // What was read before it is told first; the error comes again.
+            Err(_) if next > asked.from => break,
+            Err(error) => return Err(error),
+        }
+        if out.len() - begin >= limit {
+            break;
+        }
+    }
+    if next.is_valid() {
+        records::end_scan(out, begin, next);
+    }
+    Ok(())
+}
+
+fn read_changes(served: &Served, asked: ChangesRequest) -> Result<Vec<u8>> {
+    let changes = served.changes.since(&served.store, asked.since)?;
+    let mut out = Vec::new();
+    changes::put(&mut out, &changes, asked.count);
+    Ok(out)
+}
+
+fn no_dictionary() -> Error {
+    Error::new(ErrorKind::NotFound, "get a dictionary").because("there is none of this number")
+}
+
+/// Appends OIDs.
+pub(super) fn put_oids(out: &mut Vec<u8>, oids: &[Oid]) {
+    put_u32(out, oids.len() as u32);
+    oids.iter().for_each(|oid| put_u64(out, oid.0));
+}

@@ -1,0 +1,301 @@
+//! A client's connection: its requests, and what is done for it meanwhile.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use durum_core::store::{Snapshot, Store as _};
+use durum_core::{Error, ErrorKind, Result, SessionId};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::filling::{Filling, Vacant};
+use crate::hangup::Hangup;
+use crate::hub::{Hub, Served};
+use crate::protocol::bytes::Body;
+use crate::protocol::{Kind, Status, begin_frame, end_frame, failure};
+use crate::suspicion::Suspicion;
+use crate::tls::Rights;
+use crate::wire::Wire;
+
+/// Requests of a connection that are done beside it at once; it is not read on before one of them is done.
+const BESIDE_MAX: usize = 256;
+/// Snapshots that a connection may have.
+pub(super) const SNAPSHOTS_MAX: usize = 1024;
+
+/// What is to be known of a client.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) hub: Arc<Hub>,
+    /// What is served, as long as this client may use it.
+    served: Option<Arc<Served>>,
+    /// Says that it is to be let go of.
+    retired: Option<watch::Receiver<bool>>,
+    /// What it fills.
+    pub(super) filling: Option<Filling>,
+    pub(super) writes: bool,
+    pub(super) snapshots: HashMap<u32, Arc<dyn Snapshot>>,
+    /// The one for commits that name none, once it is needed.
+    pub(super) own: Option<SessionId>,
+    pub(super) sessions: Vec<SessionId>,
+    pub(super) suspicion: Suspicion,
+    /// Answers to come, which have to be waited for.
+    commits: JoinSet<Vec<u8>>,
+    /// Bytes of the requests that `commits` are about, together.
+    commit_bytes: u64,
+    /// Answers to come that nobody needs when the connection has ended.
+    others: JoinSet<Vec<u8>>,
+}
+
+/// A request that is being answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) number: u32,
+    pub(super) body: Body<'a>,
+}
+
+/// Serves a client until its connection ends.
+pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights) -> Hangup {
+    let served = hub.served().ok();
+    let mut session = Session {
+        retired: served.as_ref().map(|served| served.retired.subscribe()),
+        served,
+        filling: None,
+        hub: hub.clone(),
+        writes: rights == Rights::ReadWrite && !hub.settings.read_only,
+        snapshots: HashMap::new(),
+        own: None,
+        sessions: Vec::new(),
+        suspicion: Suspicion::default(),
+        commits: JoinSet::new(),
+        commit_bytes: 0,
+        others: JoinSet::new(),
+    };
+    let end = session.converse(wire).await;
+    session.end(wire).await;
+    end
+}
+
+impl Session {
+    async fn converse(&mut self, wire: &mut Wire) -> Hangup {
+        let hub = self.hub.clone();
+        let mut shutdown = hub.shutdown.subscribe();
+        let limit = hub.settings.limits.request_bytes_max;
+        loop {
+            if let Err(end) = wire.settle().await {
+                return end;
+            }
+            let beside = self.commits.len() + self.others.len();
+            let reads_on = beside < BESIDE_MAX && self.commit_bytes <= limit;
+            let command = tokio::select! {
+                biased;
+                Some(done) = self.commits.join_next() => {
+                    self.tell(done, wire);
+                    continue;
+                }
+                Some(done) = self.others.join_next() => {
+                    self.tell(done, wire);
+                    continue;
+                }
+                command = wire.command(), if reads_on => command,
+                _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
+                () = wait_for_retirement(&mut self.retired) => Err(Vacant::Filling.error().into()),
+            };
+            let answered = match command {
+                Ok(first) => match wire.frame(first, limit).await {
+                    Ok(frame) => self.answer(&frame, wire).await,
+                    Err(end) => Err(end),
+                },
+                Err(end) => Err(end),
+            };
+            if let Err(end) = answered {
+                return end;
+            }
+        }
+    }
+
+    fn tell(&mut self, done: Result<Vec<u8>, tokio::task::JoinError>, wire: &mut Wire) {
+        if self.commits.is_empty() {
+            self.commit_bytes = 0;
+        }
+        if let Ok(answer) = done {
+            wire.output.extend_from_slice(&answer);
+        }
+    }
+
+    /// Answers a request, or has it answered later.
+    async fn answer(&mut self, frame: &Bytes, wire: &mut Wire) -> Result<(), Hangup> {
+        let mut body = Body::new(frame);
+        let (number, kind) = (body.u32(), body.u8().and_then(Kind::from_byte));
+        let (Some(number), Some(kind)) = (number, kind) else {
+            return Err(Hangup::Refused("it sends what is no request".to_owned()));
+        };
+        let request = Request { number, body };
+        if !kind.reads() && !self.writes {
+            self.reply(wire, number, |_| Err(read_only()));
+            return Ok(());
+        }
+        if kind.fills() {
+            self.fill(kind, request, wire).await?;
+            return wire.relieve().await;
+        }
+        let served = match self.served() {
+            Ok(served) => served,
+            Err(error) => {
+                self.reply(wire, number, |_| Err(error));
+                return Ok(());
+            }
+        };
+        let served = &served;
+        match kind {
+            Kind::Hello | Kind::Stat | Kind::Dictionary => {
+                self.describe(served, kind, request, wire)?;
+            }
+            Kind::Snapshot | Kind::Release => self.keep(served, kind, request, wire)?,
+            Kind::Load => self.load(served, request, wire)?,
+            Kind::Scan => self.scan(served, request, wire)?,
+            Kind::Changes => self.changes(served, request, wire)?,
+            Kind::Outcome => self.outcome(served, request, wire)?,
+            Kind::Commit => self.commit(served, request)?,
+            Kind::NewOids | Kind::Begin | Kind::End => self.sessions(served, kind, request)?,
+            Kind::Sync => self.sync(served, request)?,
+            _ => self.upkeep(served, kind, request)?,
+        }
+        wire.relieve().await
+    }
+
+    /// What this client can use now: while it fills a store, that, once it is complete.
+    fn served(&mut self) -> Result<Arc<Served>> {
+        if let Some(served) = &self.served {
+            return Ok(served.clone());
+        }
+        let served = match self.filling.as_ref().and_then(Filling::reader) {
+            Some(filled) => return Ok(filled),
+            None => self.hub.served()?,
+        };
+        self.retired = Some(served.retired.subscribe());
+        self.served = Some(served.clone());
+        Ok(served)
+    }
+
+    /// Lets go of the store, and of everything that is of it.
+    pub(super) async fn let_go(&mut self) {
+        self.snapshots.clear();
+        self.others.abort_all();
+        while self.commits.join_next().await.is_some() {}
+        self.end_sessions().await;
+        (self.served, self.retired) = (None, None);
+    }
+
+    /// Appends an answer.
+    pub(super) fn reply(
+        &mut self,
+        wire: &mut Wire,
+        number: u32,
+        answer: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+    ) {
+        put_answer(&mut wire.output, number, answer);
+    }
+
+    /// Has a request of `bytes` bytes answered later, and in any case.
+    pub(super) fn commit_beside<F>(&mut self, number: u32, bytes: usize, answer: F)
+    where
+        F: Future<Output = Result<Vec<u8>>> + Send + 'static,
+    {
+        self.commit_bytes += bytes as u64;
+        self.commits.spawn(framed(number, answer));
+    }
+
+    /// Has a request answered later, if the connection lasts so long.
+    pub(super) fn beside<F>(&mut self, number: u32, answer: F)
+    where
+        F: Future<Output = Result<Vec<u8>>> + Send + 'static,
+    {
+        self.others.spawn(framed(number, answer));
+    }
+
+    /// Finishes commits that have begun, and sends what can still be sent.
+    async fn end(mut self, wire: &mut Wire) {
+        self.others.abort_all();
+        while let Some(done) = self.commits.join_next().await {
+            self.tell(done, wire);
+        }
+        let _ = wire.flush().await;
+        self.end_sessions().await;
+    }
+
+    async fn end_sessions(&mut self) {
+        let sessions = std::mem::take(&mut self.sessions);
+        let ended: Vec<SessionId> = self.own.take().into_iter().chain(sessions).collect();
+        let Some(served) = self.served.clone().filter(|_| !ended.is_empty()) else {
+            return;
+        };
+        // It may wait for a commit that is being written.
+        let ending = tokio::task::spawn_blocking(move || {
+            for session in ended {
+                if let Err(error) = served.store.end_session(session) {
+                    tracing::warn!(reason = error.to_string(), "a session could not be ended");
+                }
+            }
+        });
+        let _ = ending.await;
+    }
+}
+
+/// Waits until the store is to be let go of.
+async fn wait_for_retirement(retired: &mut Option<watch::Receiver<bool>>) {
+    if let Some(retired) = retired
+        && retired.wait_for(|retired| *retired).await.is_ok()
+    {
+        return;
+    }
+    // Where there is none, there is nobody to tell.
+    std::future::pending().await
+}
+
+/// A request that cannot be taken apart: what follows cannot be either.
+pub(super) fn malformed(kind: Kind) -> Hangup {
+    Hangup::Refused(format!("its request `{kind:?}` is malformed"))
+}
+
+/// Appends a whole answer.
+fn put_answer(out: &mut Vec<u8>, number: u32, answer: impl FnOnce(&mut Vec<u8>) -> Result<()>) {
+    let begin = begin_frame(out, number, Status::Done as u8);
+    if let Err(error) = answer(out) {
+        out.truncate(begin);
+        begin_frame(out, number, Status::Failed as u8);
+        failure::put(out, &error);
+    }
+    end_frame(out, begin);
+}
+
+async fn framed<F>(number: u32, answer: F) -> Vec<u8>
+where
+    F: Future<Output = Result<Vec<u8>>>,
+{
+    let answer = answer.await;
+    let mut out = Vec::new();
+    put_answer(&mut out, number, |out| {
+        out.extend_from_slice(&answer?);
+        Ok(())
+    });
+    out
+}
+
+/// Runs what blocks where it holds nobody up.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(ErrorKind::Other, "answer a request")
+            .because("the server failed in it; its log says more")),
+    }
+}
+
+fn read_only() -> Error {
+    Error::new(ErrorKind::ReadOnly, "do that on the server")
+        .because("this client may only read")
+        .hint("Ask who runs the server for the right to write.")
+}
