@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use durum_core::record::Record;
 use durum_core::store::{LocalStore, Snapshot, Store as _};
@@ -109,6 +110,15 @@ impl Hub {
         let _ = self.put(Err(why));
     }
 
+    /// Waits until a store that was being filled is left, for a limited time.
+    pub(crate) fn wait_for_filling(&self, patience: Duration) {
+        const PAUSE: Duration = Duration::from_millis(2);
+        let begin = Instant::now();
+        while self.filling.try_lock().is_err() && begin.elapsed() < patience {
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// Opens the store, or creates it where there is none, and serves it.
     pub(crate) fn open_anew(&self, home: &Home) {
         let opened = match home.registry.open(&home.settings) {
@@ -207,7 +217,7 @@ impl Served {
     /// Loads objects, one after the other, soon.
     pub(crate) fn reader(&self) -> Result<Reader<'_>> {
         Ok(Reader {
-            store: &self.store,
+            served: self,
             snapshot: self.store.snapshot()?,
             unpacked: Vec::new(),
         })
@@ -217,7 +227,7 @@ impl Served {
 /// Loads objects as they are when it begins, or later: a snapshot costs as much as a load.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    store: &'a LocalStore,
+    served: &'a Served,
     snapshot: Box<dyn Snapshot>,
     unpacked: Vec<u8>,
 }
@@ -232,7 +242,7 @@ impl Reader<'_> {
         match self.try_load(oid, show) {
             // Others have written so much meanwhile that what was is no longer kept.
             Err(error) if error.kind() == ErrorKind::TooOld => {
-                self.snapshot = self.store.snapshot()?;
+                self.snapshot = self.served.store.snapshot()?;
                 self.try_load(oid, show)
             }
             loaded => loaded,

@@ -219,3 +219,67 @@ impl Wire {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use rustls::{ClientConnection, StreamOwned};
+    use socket2::SockRef;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::records::Records;
+    use crate::settings::Settings;
+    use crate::tls::tests::{directory, identity};
+    use crate::tls::{ServerTls, TlsSettings, client_config, server_name};
+
+    /// The kernel holds less than what encrypts does: what it holds in the end is sent, too.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_answer_is_sent_to_its_last_byte() {
+        let dir = directory();
+        let tls = ServerTls::load(&TlsSettings {
+            identity: identity(dir.path(), "server"),
+            client_ca: None,
+            clients: None,
+            required: true,
+        })
+        .unwrap();
+        let config = client_config(&dir.path().join("ca.pem"), None).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        SockRef::from(&listener)
+            .set_recv_buffer_size(16384)
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer: Vec<u8> = (0..150_000u32).map(|at| (at % 251) as u8).collect();
+        let length = answer.len();
+        let client = std::thread::spawn(move || {
+            let name = server_name("localhost").unwrap();
+            let connection = ClientConnection::new(config, name).unwrap();
+            let socket = std::net::TcpStream::connect(address).unwrap();
+            let limit = Some(Duration::from_secs(60));
+            socket.set_read_timeout(limit).unwrap();
+            SockRef::from(&socket).set_recv_buffer_size(16384).unwrap();
+            let mut stream = StreamOwned::new(connection, socket);
+            stream.write_all(b"?").unwrap();
+            // It reads when the server has written all that it can.
+            std::thread::sleep(Duration::from_millis(100));
+            let mut read = vec![0; length];
+            stream.read_exact(&mut read).unwrap();
+            stream.write_all(b".").unwrap();
+            read
+        });
+        let (socket, _) = listener.accept().await.unwrap();
+        SockRef::from(&socket).set_send_buffer_size(4096).unwrap();
+        let accepted = TlsAcceptor::from(tls.config()).accept(Records::new(socket));
+        let stream = Stream::Tls(Box::new(accepted.await.unwrap()));
+        let hub = Hub::new(None, None, Settings::default()).unwrap();
+        let mut wire = Wire::new(stream, Peer::Tcp(address), Arc::new(hub));
+        assert_eq!(wire.command().await.unwrap(), b'?');
+        wire.output.clone_from(&answer);
+        // What waits for the next command sends what there is.
+        assert_eq!(wire.command().await.unwrap(), b'.');
+        assert!(client.join().unwrap() == answer);
+    }
+}

@@ -53,16 +53,16 @@ pub(crate) async fn serve(
         suspicion: Suspicion::default(),
     };
     let mut shutdown = hub.shutdown.subscribe();
-    let mut retired = session.served.retired.subscribe();
     // Once for all requests: waiting anew for each would cost each.
     let mut ends = pin!(shutdown.wait_for(|ends| *ends));
-    let mut retires = pin!(retired.wait_for(|retired| *retired));
+    let mut retirement = session.served.retired.subscribe();
+    let mut retired = pin!(retirement.wait_for(|retired| *retired));
     let end = loop {
         let command = tokio::select! {
             biased;
             command = wire.command() => command,
             _ = &mut ends => Err(Hangup::Shutdown),
-            _ = &mut retires => Err(Vacant::Filling.error().into()),
+            _ = &mut retired => Err(Vacant::Filling.error().into()),
         };
         let done = match command {
             Ok(command) => {

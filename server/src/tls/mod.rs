@@ -27,7 +27,7 @@ mod files;
 mod names;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use client::{client_config, server_name};
 pub use durum_core::config::Rights;

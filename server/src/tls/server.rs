@@ -14,8 +14,8 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, ServerConfig,
-    ServerConnection, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible,
+    ServerConfig, ServerConnection, SignatureScheme,
 };
 use tracing::warn;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -203,6 +203,10 @@ impl ClientCertVerifier for Listed {
 pub(crate) fn explain(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     let why = match inner {
+        Some(rustls::Error::PeerIncompatible(
+            PeerIncompatible::SupportedVersionsExtensionRequired
+            | PeerIncompatible::ServerDoesNotSupportTls12Or13,
+        )) => "it does not speak TLS 1.3".to_owned(),
         Some(rustls::Error::NoCertificatesPresented) => "it has no certificate".to_owned(),
         Some(rustls::Error::InvalidCertificate(error)) => match error {
             CertificateError::UnknownIssuer => {

@@ -16,7 +16,7 @@ use super::server::ServerTls;
 use super::{Identity, TlsSettings, client_config, server_name};
 
 /// A directory with an authority, `server` and `alice`.
-fn directory() -> tempfile::TempDir {
+pub(crate) fn directory() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, certificate: String, key: &KeyPair| {
         fs::write(dir.path().join(format!("{name}.pem")), certificate).unwrap();
@@ -40,7 +40,7 @@ fn directory() -> tempfile::TempDir {
     dir
 }
 
-fn identity(dir: &Path, name: &str) -> Identity {
+pub(crate) fn identity(dir: &Path, name: &str) -> Identity {
     let file = |end| dir.join(format!("{name}.{end}"));
     Identity::new(file("pem"), file("key"))
 }
