@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use durum_core::store::{Snapshot, Store as _};
@@ -13,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::filling::{Filling, Vacant};
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Served};
+use crate::metrics;
 use crate::protocol::bytes::Body;
 use crate::protocol::{Kind, Status, begin_frame, end_frame, failure};
 use crate::suspicion::Suspicion;
@@ -46,6 +48,8 @@ pub(super) struct Session {
     commit_bytes: u64,
     /// Answers to come that nobody needs when the connection has ended.
     others: JoinSet<Vec<u8>>,
+    /// The request that was read last.
+    asked: Asked,
 }
 
 /// A request that is being answered.
@@ -53,6 +57,13 @@ pub(super) struct Session {
 pub(super) struct Request<'a> {
     pub(super) number: u32,
     pub(super) body: Body<'a>,
+}
+
+/// What is counted of a request.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    request: metrics::Request,
+    begin: Instant,
 }
 
 /// Serves a client until its connection ends.
@@ -71,6 +82,10 @@ pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights) -> Ha
         commits: JoinSet::new(),
         commit_bytes: 0,
         others: JoinSet::new(),
+        asked: Asked {
+            request: metrics::Request::Other,
+            begin: Instant::now(),
+        },
     };
     let end = session.converse(wire).await;
     session.end(wire).await;
@@ -86,8 +101,7 @@ impl Session {
             if let Err(end) = wire.settle().await {
                 return end;
             }
-            let beside = self.commits.len() + self.others.len();
-            let reads_on = beside < BESIDE_MAX && self.commit_bytes <= limit;
+            let reads_on = self.beside_count() < BESIDE_MAX && self.commit_bytes <= limit;
             let command = tokio::select! {
                 biased;
                 Some(done) = self.commits.join_next() => {
@@ -115,6 +129,11 @@ impl Session {
         }
     }
 
+    /// Requests that are being answered beside the connection.
+    fn beside_count(&self) -> usize {
+        self.commits.len() + self.others.len()
+    }
+
     fn tell(&mut self, done: Result<Vec<u8>, tokio::task::JoinError>, wire: &mut Wire) {
         if self.commits.is_empty() {
             self.commit_bytes = 0;
@@ -131,7 +150,27 @@ impl Session {
         let (Some(number), Some(kind)) = (number, kind) else {
             return Err(Hangup::Refused("it sends what is no request".to_owned()));
         };
-        let request = Request { number, body };
+        self.asked = Asked {
+            request: metrics::Request::of_durum(kind),
+            begin: Instant::now(),
+        };
+        let beside = self.beside_count();
+        let answered = self
+            .begin_answer(kind, Request { number, body }, wire)
+            .await;
+        if self.beside_count() <= beside {
+            self.asked.answered(&self.hub);
+        }
+        answered
+    }
+
+    async fn begin_answer(
+        &mut self,
+        kind: Kind,
+        request: Request<'_>,
+        wire: &mut Wire,
+    ) -> Result<(), Hangup> {
+        let number = request.number;
         if !kind.reads() && !self.writes {
             self.reply(wire, number, |_| Err(read_only()));
             return Ok(());
@@ -204,7 +243,8 @@ impl Session {
         F: Future<Output = Result<Vec<u8>>> + Send + 'static,
     {
         self.commit_bytes += bytes as u64;
-        self.commits.spawn(framed(number, answer));
+        let (asked, hub) = (self.asked, self.hub.clone());
+        self.commits.spawn(framed(number, answer, asked, hub));
     }
 
     /// Has a request answered later, if the connection lasts so long.
@@ -212,7 +252,8 @@ impl Session {
     where
         F: Future<Output = Result<Vec<u8>>> + Send + 'static,
     {
-        self.others.spawn(framed(number, answer));
+        let (asked, hub) = (self.asked, self.hub.clone());
+        self.others.spawn(framed(number, answer, asked, hub));
     }
 
     /// Finishes commits that have begun, and sends what can still be sent.
@@ -243,6 +284,12 @@ impl Session {
     }
 }
 
+impl Asked {
+    fn answered(self, hub: &Hub) {
+        hub.metrics.took(self.request, self.begin.elapsed());
+    }
+}
+
 /// Waits until the store is to be let go of.
 async fn wait_for_retirement(retired: &mut Option<watch::Receiver<bool>>) {
     if let Some(retired) = retired
@@ -270,11 +317,12 @@ fn put_answer(out: &mut Vec<u8>, number: u32, answer: impl FnOnce(&mut Vec<u8>) 
     end_frame(out, begin);
 }
 
-async fn framed<F>(number: u32, answer: F) -> Vec<u8>
+async fn framed<F>(number: u32, answer: F, asked: Asked, hub: Arc<Hub>) -> Vec<u8>
 where
     F: Future<Output = Result<Vec<u8>>>,
 {
     let answer = answer.await;
+    asked.answered(&hub);
     let mut out = Vec::new();
     put_answer(&mut out, number, |out| {
         out.extend_from_slice(&answer?);

@@ -1,6 +1,7 @@
 //! Requests that write.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use durum_core::store::{LocalStore, Receipt, SessionKind, Store as _};
 use durum_core::{Error, ErrorKind, Result, SessionId, Tid};
@@ -27,9 +28,12 @@ impl Session {
             Some(session) => self.owned(session),
             None => self.own_session(served),
         };
-        let served = served.clone();
+        let (served, hub) = (served.clone(), self.hub.clone());
         self.commit_beside(request.number, bytes, async move {
-            let receipt = perform(served, commit, session?).await?;
+            let begin = Instant::now();
+            let receipt = perform(served, commit, session?).await;
+            hub.metrics.wrote(begin.elapsed(), &receipt);
+            let receipt = receipt?;
             let mut out = Vec::new();
             put_receipt(&mut out, &receipt);
             Ok(out)

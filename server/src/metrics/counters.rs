@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use durum_core::{ErrorKind, Result};
+
 use crate::hangup::Hangup;
+use crate::protocol::Kind;
 
 /// A number that many threads add to.
 #[derive(Debug, Default)]
@@ -70,14 +73,25 @@ pub(crate) enum Request {
     Invalid,
     NewOids,
     Pack,
+    /// Which protocol is spoken, and what is served.
     Version,
+    /// Of objects in their order.
+    Scan,
+    /// To keep a snapshot, or to give it up.
+    Snapshot,
+    /// To begin or end a session.
+    Session,
+    /// To make everything durable.
+    Sync,
+    /// What goes through the whole store, or fills it.
+    Upkeep,
     /// To end, or none that there is.
     Other,
 }
 
 impl Request {
     /// All, each at the place of its number.
-    const ALL: [Request; 8] = [
+    const ALL: [Request; 13] = [
         Request::Load,
         Request::LoadMany,
         Request::Commit,
@@ -85,6 +99,11 @@ impl Request {
         Request::NewOids,
         Request::Pack,
         Request::Version,
+        Request::Scan,
+        Request::Snapshot,
+        Request::Session,
+        Request::Sync,
+        Request::Upkeep,
         Request::Other,
     ];
 
@@ -102,6 +121,23 @@ impl Request {
         }
     }
 
+    /// That of a request of the server's own protocol.
+    pub(crate) fn of_durum(kind: Kind) -> Request {
+        match kind {
+            Kind::Load => Request::Load,
+            Kind::Commit => Request::Commit,
+            Kind::Changes => Request::Invalid,
+            Kind::NewOids => Request::NewOids,
+            Kind::Hello | Kind::Stat | Kind::Dictionary => Request::Version,
+            Kind::Scan => Request::Scan,
+            Kind::Snapshot | Kind::Release => Request::Snapshot,
+            Kind::Begin | Kind::End => Request::Session,
+            Kind::Sync => Request::Sync,
+            Kind::Outcome => Request::Other,
+            _ => Request::Upkeep,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Request::Load => "load",
@@ -111,6 +147,11 @@ impl Request {
             Request::NewOids => "new_oids",
             Request::Pack => "pack",
             Request::Version => "version",
+            Request::Scan => "scan",
+            Request::Snapshot => "snapshot",
+            Request::Session => "session",
+            Request::Sync => "sync",
+            Request::Upkeep => "upkeep",
             Request::Other => "other",
         }
     }
@@ -167,6 +208,18 @@ impl Metrics {
         if let Some(latencies) = self.requests.get(request as usize) {
             latencies.took(time);
         }
+    }
+
+    /// A commit was written, or was not.
+    pub(crate) fn wrote<T>(&self, time: Duration, result: &Result<T>) {
+        match result {
+            Ok(_) => self.committed.add(1),
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Gone) => {
+                self.conflicts.add(1);
+            }
+            Err(_) => return,
+        }
+        self.writes.took(time);
     }
 
     /// A connection has ended.
