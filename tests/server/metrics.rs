@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use durum::core::engine::Durability;
+use durum::core::store::{Batch, SessionKind, Store as _};
+use durum::{ErrorKind, Tid};
 use rustix::process::Signal;
 
 use crate::client::object;
@@ -122,6 +125,42 @@ fn what_clients_do_is_counted() {
     wait_until("a connection that was cut off", || {
         metrics(&server)["durum_connections_cut_off_total"] == 1.0
     });
+}
+
+/// The same of the server's own protocol.
+#[test]
+fn what_the_rust_client_does_is_counted() {
+    let server = Server::start("file", &WITH_METRICS);
+    let store = durum::connect(&format!("durus+tcp://{}", server.address)).unwrap();
+    let session = store.session(SessionKind::Client).unwrap();
+    let oids = store.new_oids(session, 2).unwrap();
+    let mut batch = Batch::of(session);
+    batch.create(oids[0], b"root".to_vec(), vec![oids[1]]);
+    batch.create(oids[1], b"other".to_vec(), vec![]);
+    let tid = store.commit(batch, Durability::Power).unwrap().tid;
+    let mut batch = Batch::of(session);
+    batch.update(oids[1], b"again".to_vec(), vec![]);
+    batch.expect(oids[0], Tid(tid.0 + 1));
+    let conflict = store.commit(batch, Durability::Power).unwrap_err();
+    assert_eq!(conflict.kind(), ErrorKind::Conflict);
+    let snapshot = store.snapshot().unwrap();
+    for oid in &oids {
+        assert!(snapshot.load_with(*oid, &mut |_| Ok(())).unwrap());
+    }
+    let after = metrics(&server);
+    for (name, value) in [
+        ("durum_request_seconds_count{kind=\"new_oids\"}", 1.0),
+        ("durum_request_seconds_count{kind=\"session\"}", 1.0),
+        ("durum_request_seconds_count{kind=\"commit\"}", 2.0),
+        ("durum_commits_total{result=\"committed\"}", 1.0),
+        ("durum_commits_total{result=\"conflict\"}", 1.0),
+        ("durum_write_seconds_count", 2.0),
+        ("durum_loaded_objects_total", 2.0),
+    ] {
+        assert_eq!(after.get(name), Some(&value), "{name} in {after:#?}");
+    }
+    assert!(after["durum_request_seconds_count{kind=\"load\"}"] >= 1.0);
+    assert!(after["durum_connections"] >= 1.0);
 }
 
 #[test]

@@ -126,16 +126,19 @@ impl Session {
         }
         let snapshot = self.snapshot(served, number);
         let mut suspicion = std::mem::take(&mut self.suspicion);
+        let mut loaded = 0;
         self.reply(wire, request.number, |out| {
             let (snapshot, begin) = (snapshot?, out.len());
             for some in oids.chunks(LOADS_AT_ONCE) {
-                suspicion.run(|| load_some(&*snapshot, some, begin + ANSWER_BYTES, out));
+                let load = || load_some(&*snapshot, some, begin + ANSWER_BYTES, out);
+                loaded += suspicion.run(load);
                 if out.len() - begin >= ANSWER_BYTES {
                     break;
                 }
             }
             Ok(())
         });
+        self.hub.metrics.loaded.add(loaded);
         self.suspicion = suspicion;
         Ok(())
     }
@@ -208,8 +211,9 @@ impl Session {
     }
 }
 
-/// Appends the objects, until there are `end` bytes.
-fn load_some(snapshot: &dyn Snapshot, oids: &[Oid], end: usize, out: &mut Vec<u8>) {
+/// Appends the objects, until there are `end` bytes; how many.
+fn load_some(snapshot: &dyn Snapshot, oids: &[Oid], end: usize, out: &mut Vec<u8>) -> u64 {
+    let mut count = 0;
     for oid in oids {
         let begin = out.len();
         let found = snapshot.load_with(*oid, &mut |record| {
@@ -224,10 +228,12 @@ fn load_some(snapshot: &dyn Snapshot, oids: &[Oid], end: usize, out: &mut Vec<u8
                 records::put_failed(out, &error);
             }
         }
+        count += 1;
         if out.len() >= end {
             break;
         }
     }
+    count
 }
 
 fn scan_some(snapshot: &dyn Snapshot, asked: ScanRequest, out: &mut Vec<u8>) -> Result<()> {

@@ -306,11 +306,7 @@ where
     hub.metrics
         .took(metrics::Request::of_durum(mark.kind), time);
     if mark.kind == Kind::Commit {
-        hub.metrics.writes.took(time);
-        match &answer {
-            Ok(_) => hub.metrics.committed.add(1),
-            Err(_) => hub.metrics.conflicts.add(1),
-        }
+        hub.metrics.wrote(time, &answer);
     }
     let mut out = Vec::new();
     put_answer(&mut out, mark.number, |out| {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use durum_core::{ErrorKind, Result};
+
 use crate::hangup::Hangup;
 use crate::protocol::Kind;
 
@@ -71,23 +73,25 @@ pub(crate) enum Request {
     Invalid,
     NewOids,
     Pack,
+    /// Which protocol is spoken, and what is served.
     Version,
+    /// Of objects in their order.
     Scan,
-    Changes,
+    /// To keep a snapshot, or to give it up.
     Snapshot,
-    /// What a session is, and what became of a commit.
+    /// To begin or end a session.
     Session,
-    /// What goes through the whole store.
+    /// To make everything durable.
+    Sync,
+    /// What goes through the whole store, or fills it.
     Upkeep,
-    /// Filling a store.
-    Fill,
     /// To end, or none that there is.
     Other,
 }
 
 impl Request {
     /// All, each at the place of its number.
-    const ALL: [Request; 14] = [
+    const ALL: [Request; 13] = [
         Request::Load,
         Request::LoadMany,
         Request::Commit,
@@ -96,11 +100,10 @@ impl Request {
         Request::Pack,
         Request::Version,
         Request::Scan,
-        Request::Changes,
         Request::Snapshot,
         Request::Session,
+        Request::Sync,
         Request::Upkeep,
-        Request::Fill,
         Request::Other,
     ];
 
@@ -118,21 +121,20 @@ impl Request {
         }
     }
 
-    /// That of a request of Durum's own protocol.
+    /// That of a request of the server's own protocol.
     pub(crate) fn of_durum(kind: Kind) -> Request {
         match kind {
             Kind::Load => Request::Load,
             Kind::Commit => Request::Commit,
+            Kind::Changes => Request::Invalid,
             Kind::NewOids => Request::NewOids,
+            Kind::Hello | Kind::Stat | Kind::Dictionary => Request::Version,
             Kind::Scan => Request::Scan,
-            Kind::Changes => Request::Changes,
             Kind::Snapshot | Kind::Release => Request::Snapshot,
-            Kind::Begin | Kind::End | Kind::Outcome => Request::Session,
-            Kind::Sync | Kind::Collect | Kind::GiveBack | Kind::Digest | Kind::Check => {
-                Request::Upkeep
-            }
-            Kind::Hello | Kind::Stat | Kind::Dictionary => Request::Other,
-            _ => Request::Fill,
+            Kind::Begin | Kind::End => Request::Session,
+            Kind::Sync => Request::Sync,
+            Kind::Outcome => Request::Other,
+            _ => Request::Upkeep,
         }
     }
 
@@ -146,11 +148,10 @@ impl Request {
             Request::Pack => "pack",
             Request::Version => "version",
             Request::Scan => "scan",
-            Request::Changes => "changes",
             Request::Snapshot => "snapshot",
             Request::Session => "session",
+            Request::Sync => "sync",
             Request::Upkeep => "upkeep",
-            Request::Fill => "fill",
             Request::Other => "other",
         }
     }
@@ -207,6 +208,18 @@ impl Metrics {
         if let Some(latencies) = self.requests.get(request as usize) {
             latencies.took(time);
         }
+    }
+
+    /// A commit was written, or was not.
+    pub(crate) fn wrote<T>(&self, time: Duration, result: &Result<T>) {
+        match result {
+            Ok(_) => self.committed.add(1),
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Gone) => {
+                self.conflicts.add(1);
+            }
+            Err(_) => return,
+        }
+        self.writes.took(time);
     }
 
     /// A connection has ended.
