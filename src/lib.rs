@@ -17,7 +17,8 @@
 //! ```
 //!
 //! The pieces are crates of their own: [`core`] has the store and the interface for engines, [`migrate`]
-//! copies between engines and foreign formats. The `durum` program does what its name says from the
+//! copies between engines and foreign formats, [`server`] shares a store among many clients and has the one
+//! for Rust. The `durum` program does what its name says from the
 //! command line.
 
 #![forbid(unsafe_code)]
@@ -35,6 +36,8 @@ pub use durum_core::store::{
 };
 pub use durum_core::{Error, ErrorKind, Oid, Result, SessionId, StoreId, Tid};
 pub use durum_migrate as migrate;
+pub use durum_server as server;
+pub use durum_server::client::{ClientOptions, RemoteStore};
 
 pub use durum_backends::registry;
 
@@ -45,6 +48,22 @@ pub use durum_backends::registry;
 pub fn open(url: &str) -> Result<LocalStore> {
     let registry = registry();
     registry.open(&registry.parse_store(url)?)
+}
+
+/// Connects to the storage server that a URL names, `durus+tcp://HOST:PORT`, `durus+unix:PATH` or
+/// `durus+tls://HOST:PORT?ca=FILE`: its store is used like any other.
+///
+/// # Errors
+/// `Usage` for a bad URL, and as [`RemoteStore::connect`].
+pub fn connect(url: &str) -> Result<RemoteStore> {
+    match registry().parse(url)? {
+        Location::Server(server) => RemoteStore::connect(&server),
+        _ => Err(Error::new(ErrorKind::Usage, "connect to the server")
+            .because(format!("{url} does not name one"))
+            .hint(
+                "Write durus+tcp://HOST:PORT, durus+unix:PATH or durus+tls://HOST:PORT?ca=FILE.",
+            )),
+    }
 }
 
 /// Creates the store that a URL names, crash-atomically, and opens it.

@@ -195,6 +195,10 @@ impl Filler<'_> {
             objects: staged.store().stats()?.objects,
             note,
         };
+        // One that is complete is only to be looked at, and to appear.
+        if begun.objects > 0 {
+            self.let_read(&staged)?;
+        }
         Ok((staged, begun))
     }
 
@@ -275,12 +279,14 @@ impl Filler<'_> {
     /// Lets the complete store be read, and says that it is complete.
     fn show(&self, staged: &StagedStore, finished: Finished) {
         let Finished { summary, reply } = finished;
-        let shown = summary.and_then(|summary| {
-            let served = self.hub.serve_of(staged.reader())?;
-            *lock(&self.reader) = Some(Arc::new(served));
-            Ok(summary)
-        });
+        let shown = summary.and_then(|summary| self.let_read(staged).map(|()| summary));
         let _ = reply.send(shown);
+    }
+
+    fn let_read(&self, staged: &StagedStore) -> Result<()> {
+        let served = self.hub.serve_of(staged.reader())?;
+        *lock(&self.reader) = Some(Arc::new(served));
+        Ok(())
     }
 
     fn publish(&self, staged: StagedStore) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use durum_core::record::Record;
-use durum_core::store::{LocalStore, Store as _};
+use durum_core::store::{LocalStore, Snapshot, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 use tokio::sync::{Semaphore, watch};
 
@@ -109,6 +110,15 @@ impl Hub {
         let _ = self.put(Err(why));
     }
 
+    /// Waits until a store that was being filled is left, for a limited time.
+    pub(crate) fn wait_for_filling(&self, patience: Duration) {
+        const PAUSE: Duration = Duration::from_millis(2);
+        let begin = Instant::now();
+        while self.filling.try_lock().is_err() && begin.elapsed() < patience {
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// Opens the store, or creates it where there is none, and serves it.
     pub(crate) fn open_anew(&self, home: &Home) {
         let opened = match home.registry.open(&home.settings) {
@@ -204,20 +214,55 @@ impl Served {
         Ok(exists)
     }
 
-    /// Shows the newest state of an object, with its data; false where there is none.
+    /// Loads objects, one after the other, soon.
+    pub(crate) fn reader(&self) -> Result<Reader<'_>> {
+        Ok(Reader {
+            served: self,
+            snapshot: self.store.snapshot()?,
+            unpacked: Vec::new(),
+        })
+    }
+}
+
+/// Loads objects as they are when it begins, or later: a snapshot costs as much as a load.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    served: &'a Served,
+    snapshot: Box<dyn Snapshot>,
+    unpacked: Vec<u8>,
+}
+
+impl Reader<'_> {
+    /// Shows the state of an object, with its data; false where there is none.
     pub(crate) fn load(
-        &self,
+        &mut self,
         oid: Oid,
         show: &mut dyn FnMut(Record<'_>, &[u8]) -> Result<()>,
     ) -> Result<bool> {
-        let snapshot = self.store.snapshot()?;
-        let mut unpacked = Vec::new();
+        match self.try_load(oid, show) {
+            // Others have written so much meanwhile that what was is no longer kept.
+            Err(error) if error.kind() == ErrorKind::TooOld => {
+                self.snapshot = self.served.store.snapshot()?;
+                self.try_load(oid, show)
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn try_load(
+        &mut self,
+        oid: Oid,
+        show: &mut dyn FnMut(Record<'_>, &[u8]) -> Result<()>,
+    ) -> Result<bool> {
+        let Reader {
+            snapshot, unpacked, ..
+        } = self;
         snapshot.load_with(oid, &mut |record| {
             if let Some(data) = record.payload().as_plain() {
                 return show(record, data);
             }
-            record.read_data(snapshot.codecs(), &mut unpacked)?;
-            show(record, &unpacked)
+            record.read_data(snapshot.codecs(), unpacked)?;
+            show(record, unpacked)
         })
     }
 }

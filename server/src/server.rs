@@ -199,7 +199,9 @@ impl Server {
         }
         runtime.block_on(serve(listeners, supervisor.as_deref(), &hub));
         // What is being written is finished.
-        runtime.shutdown_timeout(hub.settings.limits.shutdown_time_max);
+        let patience = hub.settings.limits.shutdown_time_max;
+        runtime.shutdown_timeout(patience);
+        hub.wait_for_filling(patience);
         match hub.served() {
             Ok(served) if !hub.settings.read_only && !served.store.is_poisoned() => {
                 served.store.sync().map(drop)

@@ -221,3 +221,84 @@ fn the_table_of_migrations_names_what_was_measured() {
     refused(&["--engines", "memory"], "keeps nothing");
     refused(&["--objects", "3"], "16");
 }
+
+/// What every row of a server has.
+const SERVER_KEYS: [&str; 11] = [
+    "server",
+    "protocol",
+    "workload",
+    "clients",
+    "idle",
+    "per_second",
+    "unit",
+    "spread",
+    "processor_us",
+    "conflicts",
+    "rates",
+];
+
+#[test]
+fn the_server_is_measured_beside_durus() {
+    let home = Home::new();
+    let mut arguments = vec!["bench", "server", "--quick", "--engines", "file,memory"];
+    arguments.extend(["--seconds", "0.02", "--rounds", "2", "--idle", "20"]);
+    let python = durum_testkit::durus_python();
+    if let Some(python) = &python {
+        arguments.extend(["--durus", python.to_str().unwrap()]);
+    }
+    let report = home.json(&arguments);
+    let keys = ["rows", "figures", "objects", "size", "sync_per_second"];
+    has_keys(&report, &[&keys[..], &["seed", "machine"]].concat());
+    let mut found = BTreeSet::new();
+    for row in report["rows"].as_array().unwrap() {
+        has_keys(row, &SERVER_KEYS);
+        assert!(row["per_second"].as_f64().unwrap() > 0.0, "{row}");
+        assert_eq!(row["rates"].as_array().unwrap().len(), 2, "{row}");
+        let key = ["server", "workload"].map(|key| row[key].as_str().unwrap().to_owned());
+        let numbers = ["clients", "idle"].map(|key| row[key].as_u64().unwrap());
+        assert!(found.insert((key, numbers)), "{row} twice");
+    }
+    let servers = ["file", "memory"]
+        .into_iter()
+        .chain(python.iter().map(|_| "durus"));
+    for server in servers {
+        for (workload, clients, idle) in [
+            ("load", 1, 0),
+            ("load-many", 1, 0),
+            ("load-many", 2, 0),
+            ("commit", 1, 0),
+            ("commit", 16, 0),
+            ("beside-idle", 1, 0),
+            ("beside-idle", 1, 20),
+        ] {
+            let key = [server, workload].map(str::to_owned);
+            let is_there = found.contains(&(key, [clients, idle]));
+            assert_eq!(
+                is_there,
+                (server, workload) != ("durus", "beside-idle"),
+                "{server} {workload}"
+            );
+        }
+    }
+    let round_trip = ["none", "round-trip"].map(str::to_owned);
+    assert!(found.contains(&(round_trip, [1, 0])));
+    let figures = report["figures"].as_array().unwrap();
+    for figure in figures {
+        has_keys(
+            figure,
+            &[
+                "server", "figure", "value", "at_least", "at_most", "reached",
+            ],
+        );
+        assert!(figure["value"].as_f64().unwrap() > 0.0, "{figure}");
+    }
+    assert_eq!(figures.len(), if python.is_some() { 14 } else { 8 });
+    // Nothing is left, and only what there is can be asked for.
+    assert_eq!(durum_testkit::names(&home.path(".")), Vec::<String>::new());
+    let refused = |arguments: &[&str], hint: &str| {
+        home.refused(&[&["bench", "server"], arguments].concat(), 2, &[hint]);
+    };
+    refused(&["--engines", "lmdp"], "lmdb");
+    refused(&["--workloads", "loads"], "Did you mean `load`?");
+    refused(&["--seconds", "0"], "between");
+}

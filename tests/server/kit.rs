@@ -176,6 +176,22 @@ impl Server {
         checked
     }
 
+    /// Runs a command that fails; its code, and what it says.
+    pub(crate) fn fails(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = durum(self.home.path(), arguments);
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{arguments:?}");
+        (output.status.code().unwrap_or(-1), stderr)
+    }
+
+    /// Has it serve a new store.
+    pub(crate) fn empty(&mut self) {
+        self.stop();
+        std::fs::remove_dir_all(self.home.path().join("data")).unwrap();
+        self.restart();
+    }
+
     /// Runs a command that succeeds, with `--json`.
     pub(crate) fn run(&self, arguments: &[&str]) -> Value {
         let mut command = durum(self.home.path(), &[arguments, &["--json"]].concat());

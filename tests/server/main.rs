@@ -17,6 +17,7 @@ mod link;
 mod metrics;
 mod operation;
 mod reload;
+mod remote;
 mod rules;
 mod security;
 mod supervision;

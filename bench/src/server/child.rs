@@ -105,6 +105,21 @@ impl Served {
         seconds.map(Duration::from_secs_f64)
     }
 
+    /// Waits until it has nothing to do any more, such as to accept connections or to end them.
+    pub(super) fn settle(&self) {
+        const LOOK: Duration = Duration::from_millis(100);
+        let begin = Instant::now();
+        let mut before = self.processor();
+        while begin.elapsed() < START_TIME_MAX {
+            std::thread::sleep(LOOK);
+            let after = self.processor();
+            if after == before {
+                return;
+            }
+            before = after;
+        }
+    }
+
     /// Bytes of memory that it has.
     pub(super) fn memory(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));

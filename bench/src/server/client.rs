@@ -15,6 +15,32 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// Bytes of a record before its data.
 const RECORD_HEAD_BYTES: usize = 12;
 
+/// What is spoken with a server: another protocol is another one of these, for the same server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Protocol {
+    /// Its name and version.
+    pub(super) name: &'static str,
+    pub(super) connect: fn(SocketAddr) -> Result<Box<dyn Speaker>>,
+}
+
+/// Durus's, which all servers speak.
+pub(super) const DURUS: Protocol = Protocol {
+    name: "durus 1",
+    connect: |address| Ok(Box::new(Client::connect(address)?)),
+};
+
+/// A connection, for what is measured.
+pub(super) trait Speaker {
+    /// Loads an object.
+    fn load(&mut self, oid: u64) -> Result<()>;
+
+    /// Loads objects with one request.
+    fn load_many(&mut self, oids: &[u64]) -> Result<()>;
+
+    /// Commits objects; false for a conflict.
+    fn commit(&mut self, objects: &[Object]) -> Result<bool>;
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -66,53 +92,6 @@ impl Client {
         Ok(oids)
     }
 
-    /// Loads an object.
-    pub(super) fn load(&mut self, oid: u64) -> Result<()> {
-        self.request.push(b'L');
-        self.request.extend(oid.to_be_bytes());
-        self.send()?;
-        self.loaded(oid)
-    }
-
-    /// Loads objects with one request.
-    pub(super) fn load_many(&mut self, oids: &[u64]) -> Result<()> {
-        self.request.push(b'B');
-        self.request.extend((oids.len() as u32).to_be_bytes());
-        let oids_bytes = oids.iter().flat_map(|oid| oid.to_be_bytes());
-        self.request.extend(oids_bytes);
-        self.send()?;
-        oids.iter().try_for_each(|oid| self.loaded(*oid))
-    }
-
-    /// Commits objects; false for a conflict.
-    pub(super) fn commit(&mut self, objects: &[Object]) -> Result<bool> {
-        self.request.push(b'C');
-        self.send()?;
-        let invalid = u32::from_be_bytes(self.array()?);
-        self.skip(invalid as usize * 8)?;
-        let record =
-            |object: &Object| RECORD_HEAD_BYTES + object.data.len() + object.refs.len() * 8;
-        let total: usize = objects.iter().map(|object| 12 + record(object)).sum();
-        self.request.extend((total as u32).to_be_bytes());
-        for object in objects {
-            let oid = object.oid.to_be_bytes();
-            self.request
-                .extend((8 + record(object) as u32).to_be_bytes());
-            self.request.extend([oid, oid].as_flattened());
-            self.request
-                .extend((object.data.len() as u32).to_be_bytes());
-            self.request.extend(&object.data);
-            let refs = object.refs.iter().flat_map(|oid| oid.to_be_bytes());
-            self.request.extend(refs);
-        }
-        self.send()?;
-        match self.array()? {
-            [b'O'] => Ok(true),
-            [b'I'] => Ok(false),
-            [other] => Err(unexpected(&format!("{other:#04x} to a commit"))),
-        }
-    }
-
     fn loaded(&mut self, oid: u64) -> Result<()> {
         let [status] = self.array()?;
         if status != b'O' {
@@ -150,6 +129,52 @@ impl Client {
             length -= taken;
         }
         Ok(())
+    }
+}
+
+impl Speaker for Client {
+    fn load(&mut self, oid: u64) -> Result<()> {
+        self.request.push(b'L');
+        self.request.extend(oid.to_be_bytes());
+        self.send()?;
+        self.loaded(oid)
+    }
+
+    fn load_many(&mut self, oids: &[u64]) -> Result<()> {
+        self.request.push(b'B');
+        self.request.extend((oids.len() as u32).to_be_bytes());
+        let oids_bytes = oids.iter().flat_map(|oid| oid.to_be_bytes());
+        self.request.extend(oids_bytes);
+        self.send()?;
+        oids.iter().try_for_each(|oid| self.loaded(*oid))
+    }
+
+    fn commit(&mut self, objects: &[Object]) -> Result<bool> {
+        self.request.push(b'C');
+        self.send()?;
+        let invalid = u32::from_be_bytes(self.array()?);
+        self.skip(invalid as usize * 8)?;
+        let record =
+            |object: &Object| RECORD_HEAD_BYTES + object.data.len() + object.refs.len() * 8;
+        let total: usize = objects.iter().map(|object| 12 + record(object)).sum();
+        self.request.extend((total as u32).to_be_bytes());
+        for object in objects {
+            let oid = object.oid.to_be_bytes();
+            self.request
+                .extend((8 + record(object) as u32).to_be_bytes());
+            self.request.extend([oid, oid].as_flattened());
+            self.request
+                .extend((object.data.len() as u32).to_be_bytes());
+            self.request.extend(&object.data);
+            let refs = object.refs.iter().flat_map(|oid| oid.to_be_bytes());
+            self.request.extend(refs);
+        }
+        self.send()?;
+        match self.array()? {
+            [b'O'] => Ok(true),
+            [b'I'] => Ok(false),
+            [other] => Err(unexpected(&format!("{other:#04x} to a commit"))),
+        }
     }
 }
 

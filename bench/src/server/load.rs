@@ -1,8 +1,8 @@
 //! What clients do to a server, and how fast.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use durum_core::Result;
@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
 use super::child::Served;
-use super::client::{Client, Object, connect, failed};
+use super::client::{Client, DURUS, Object, Protocol, Speaker, connect, failed};
 
 /// Objects of a bulk load.
 pub(super) const BULK: usize = 100;
@@ -76,12 +76,28 @@ pub(super) struct Done {
     pub(super) processor: Option<Duration>,
 }
 
-/// A server, and the objects that it has.
-#[derive(Debug)]
+impl Done {
+    /// Adds what was done later; meanwhile the server had nothing to do.
+    pub(super) fn add(&mut self, later: Done) {
+        let first = self.seconds == 0.0;
+        let both = self.processor.zip(later.processor);
+        self.processor = match first {
+            true => later.processor,
+            false => both.map(|(one, other)| one + other),
+        };
+        self.count += later.count;
+        self.conflicts += later.conflicts;
+        self.seconds += later.seconds;
+    }
+}
+
+/// A server, the objects that it has, and what is spoken with it.
+#[derive(Clone, Debug)]
 pub(super) struct Subject {
-    pub(super) served: Served,
-    pub(super) leaves: Vec<u64>,
-    pub(super) size: usize,
+    pub(super) served: Arc<Served>,
+    pub(super) protocol: Protocol,
+    leaves: Arc<[u64]>,
+    size: usize,
 }
 
 impl Subject {
@@ -116,8 +132,9 @@ impl Subject {
         });
         client.commit(&root.collect::<Vec<_>>())?;
         Ok(Subject {
-            served,
-            leaves,
+            served: Arc::new(served),
+            protocol: DURUS,
+            leaves: leaves.into(),
             size,
         })
     }
@@ -130,16 +147,16 @@ impl Subject {
         time: Duration,
         draw: &mut Rng,
     ) -> Result<Done> {
-        let address = self.served.address;
+        let (address, connect) = (self.served.address, self.protocol.connect);
         let (barrier, ends) = (Barrier::new(clients + 1), AtomicBool::new(false));
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..clients)
                 .map(|number| {
                     let (mut draw, barrier, ends) = (draw.fork(), &barrier, &ends);
                     scope.spawn(move || {
-                        let client = Client::connect(address);
+                        let client = connect(address);
                         barrier.wait();
-                        self.work(workload, &mut client?, number, &mut draw, ends)
+                        self.work(workload, &mut *client?, number, &mut draw, ends)
                     })
                 })
                 .collect();
@@ -167,7 +184,7 @@ impl Subject {
     fn work(
         &self,
         workload: ServerWorkload,
-        client: &mut Client,
+        client: &mut dyn Speaker,
         number: usize,
         draw: &mut Rng,
         ends: &AtomicBool,
@@ -199,7 +216,7 @@ impl Subject {
     }
 
     fn leaf(&self, draw: &mut Rng) -> u64 {
-        draw.choice(&self.leaves).copied().unwrap_or_default()
+        draw.choice(&*self.leaves).copied().unwrap_or_default()
     }
 }
 

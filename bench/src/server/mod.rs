@@ -38,6 +38,8 @@ const REQUEST_BYTES: usize = 9;
 const ANSWER_HEAD_BYTES: usize = 17;
 /// Clients that commit at once, beside one that does so alone.
 const COMMITTERS: usize = 16;
+/// Parts of a measurement.
+const SLICES: u32 = 10;
 
 /// What is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,26 +137,26 @@ pub fn run(
     })
 }
 
-/// By server, workload and number of clients, in the order in which they came first.
+/// By workload, number of clients, server and protocol.
 fn rows(measured: &[Measured]) -> Vec<ServerRow> {
-    type Key<'a> = (&'a str, ServerWorkload, usize, usize);
-    let key = |one: &Measured| (one.workload, one.clients, one.idle);
+    type Key<'a> = (ServerWorkload, usize, usize, &'a str, &'static str);
+    fn key(one: &Measured) -> Key<'_> {
+        let server = one.server.as_str();
+        (one.workload, one.clients, one.idle, server, one.protocol)
+    }
     let mut keys: Vec<Key<'_>> = Vec::new();
     for one in measured {
-        let (workload, clients, idle) = key(one);
-        let key = (one.server.as_str(), workload, clients, idle);
-        if !keys.contains(&key) {
-            keys.push(key);
+        if !keys.contains(&key(one)) {
+            keys.push(key(one));
         }
     }
-    keys.sort_by_key(|(_, workload, clients, idle)| {
+    // Servers and protocols stay in the order in which they came first.
+    keys.sort_by_key(|(workload, clients, idle, ..)| {
         let place = ServerWorkload::ALL.iter().position(|it| it == workload);
         (place, *clients, *idle)
     });
-    let row = |(server, workload, clients, idle): Key<'_>| {
-        let same = measured
-            .iter()
-            .filter(|one| one.server == server && key(one) == (workload, clients, idle));
+    let row = |wanted: Key<'_>| {
+        let same = measured.iter().filter(|one| key(one) == wanted);
         ServerRow::of(&same.collect::<Vec<_>>())
     };
     keys.into_iter().filter_map(row).collect()
@@ -202,6 +204,8 @@ impl<'a> Suite<'a> {
         Ok(())
     }
 
+    /// All workloads once. A measurement is made of slices, of each server in turn: how long a machine takes
+    /// to wake a thread changes by a factor of four from second to second.
     fn round(&mut self, measured: &mut Vec<Measured>) -> Result<()> {
         let Suite {
             settings,
@@ -209,11 +213,7 @@ impl<'a> Suite<'a> {
             echo,
             draw,
         } = self;
-        if let Some(served) = echo {
-            let bytes = ANSWER_HEAD_BYTES + settings.size;
-            let done = load::round_trips(served, bytes, settings.time)?;
-            measured.push(of("none", ServerWorkload::RoundTrip, 1, done));
-        }
+        let slice = settings.time / SLICES;
         for (workload, clients) in [
             (ServerWorkload::Load, 1),
             (ServerWorkload::LoadMany, 1),
@@ -221,13 +221,31 @@ impl<'a> Suite<'a> {
             (ServerWorkload::Commit, 1),
             (ServerWorkload::Commit, COMMITTERS),
         ] {
-            if !settings.wants(workload) {
-                continue;
+            let servers = match settings.wants(workload) {
+                true => subjects.as_slice(),
+                false => &[],
+            };
+            // What single loads are compared with is measured among them.
+            let echo = echo.as_ref().filter(|_| workload == ServerWorkload::Load);
+            let mut bare = Done::default();
+            let mut all = vec![Done::default(); servers.len()];
+            for _ in 0..SLICES {
+                if let Some(served) = echo {
+                    let bytes = ANSWER_HEAD_BYTES + settings.size;
+                    bare.add(load::round_trips(served, bytes, slice)?);
+                }
+                for (done, (_, subject)) in all.iter_mut().zip(servers) {
+                    done.add(subject.measure(workload, clients, slice, draw)?);
+                }
             }
-            for (name, subject) in &*subjects {
-                let done = subject.measure(workload, clients, settings.time, draw)?;
-                measured.push(of(name, workload, clients, done));
+            if echo.is_some() {
+                let workload = ServerWorkload::RoundTrip;
+                measured.push(of(("none", "none"), workload, 1, bare));
             }
+            let named = all.into_iter().zip(servers);
+            measured.extend(named.map(|(done, (name, subject))| {
+                of((name, subject.protocol.name), workload, clients, done)
+            }));
         }
         if settings.wants(ServerWorkload::BesideIdle) {
             for (name, subject) in &*subjects {
@@ -241,7 +259,7 @@ impl<'a> Suite<'a> {
     }
 }
 
-/// A busy client alone, and then beside others that do nothing.
+/// A busy client beside others that do nothing, and alone before and after that.
 fn beside_idle(
     settings: &ServerSettings,
     name: &str,
@@ -250,27 +268,38 @@ fn beside_idle(
     measured: &mut Vec<Measured>,
 ) -> Result<()> {
     let workload = ServerWorkload::BesideIdle;
-    let alone = subject.measure(workload, 1, settings.time, draw)?;
-    measured.push(of(name, workload, 1, alone));
+    let half = settings.time / 2;
+    let mut alone = subject.measure(workload, 1, half, draw)?;
     let before = subject.served.memory();
     let idle = load::idle(subject.served.address, settings.idle)?;
+    subject.served.settle();
     let beside = subject.measure(workload, 1, settings.time, draw)?;
     let after = subject.served.memory();
     drop(idle);
+    subject.served.settle();
+    alone.add(subject.measure(workload, 1, half, draw)?);
+    let spoken = (name, subject.protocol.name);
+    measured.push(of(spoken, workload, 1, alone));
     let each = |(after, before): (u64, u64)| {
         after.saturating_sub(before) as f64 / settings.idle.max(1) as f64
     };
     measured.push(Measured {
         idle: settings.idle,
         idle_bytes: after.zip(before).map(each),
-        ..of(name, workload, 1, beside)
+        ..of(spoken, workload, 1, beside)
     });
     Ok(())
 }
 
-fn of(server: &str, workload: ServerWorkload, clients: usize, done: Done) -> Measured {
+fn of(
+    (server, protocol): (&str, &'static str),
+    workload: ServerWorkload,
+    clients: usize,
+    done: Done,
+) -> Measured {
     Measured {
         server: server.to_owned(),
+        protocol,
         workload,
         clients,
         idle: 0,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::client::DURUS;
 use super::load::{Done, ServerWorkload};
 use crate::row::{median, range};
 
@@ -29,6 +30,11 @@ pub struct ServerRow {
     pub processor_us: Option<f64>,
     /// Commits that were refused for a conflict, in all rounds.
     pub conflicts: u64,
+    /// How many a second in each round.
+    pub rates: Vec<f64>,
+    /// As `processor_us`, in each round; none where the system does not tell.
+    #[serde(skip)]
+    processors: Vec<f64>,
     /// Bytes of the server's memory for each idle connection, the median of the rounds.
     pub idle_bytes: Option<f64>,
 }
@@ -37,6 +43,7 @@ pub struct ServerRow {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measured {
     pub(super) server: String,
+    pub(super) protocol: &'static str,
     pub(super) workload: ServerWorkload,
     pub(super) clients: usize,
     pub(super) idle: usize,
@@ -74,27 +81,29 @@ impl ServerRow {
             Some(seconds * 1e6 / (done.count as f64).max(1.0))
         };
         let processors = rounds.iter().map(|round| processor(&round.done));
+        let processors: Option<Vec<f64>> = processors.collect();
         let idle = rounds.iter().map(|round| round.idle_bytes);
         let per_second = median(&rates);
         Some(ServerRow {
             server: first.server.clone(),
-            protocol: "durus 1",
+            protocol: first.protocol,
             workload: first.workload,
             clients: first.clients,
             idle: first.idle,
             per_second,
             unit: first.workload.unit(),
             spread: range(&rates) / per_second.max(f64::MIN_POSITIVE),
-            processor_us: processors
-                .collect::<Option<Vec<f64>>>()
-                .map(|all| median(&all)),
+            processor_us: processors.as_deref().map(median),
+            processors: processors.unwrap_or_default(),
+            rates,
             conflicts: rounds.iter().map(|round| round.done.conflicts).sum(),
             idle_bytes: idle.collect::<Option<Vec<f64>>>().map(|all| median(&all)),
         })
     }
 }
 
-/// The figures that are asked of each of Durum's engines, as far as there are rows for them.
+/// The figures that are asked of each of Durum's engines, as far as there are rows for them. Each is the median
+/// of what it is in the rounds: what else the machine does meets both sides of a round.
 pub(super) fn figures(
     engines: &[String],
     rows: &[ServerRow],
@@ -110,72 +119,105 @@ pub(super) fn figures(
             rows.iter().find(|row| {
                 (row.server.as_str(), row.workload, row.clients) == (server, workload, clients)
                     && (row.idle > 0) == is_idle
+                    && [DURUS.name, "none"].contains(&row.protocol)
             })
         };
         let ours = |workload, clients| row(engine, workload, clients, false);
-        let mut add = |figure, (value, by): (Option<f64>, Option<f64>), at_least, at_most| {
-            if let (Some(value), Some(by)) = (value, by) {
-                found.push(ServerFigure::new(
-                    engine,
-                    figure,
-                    value / by,
-                    at_least,
-                    at_most,
-                ));
-            }
+        let durus = |workload| row("durus", workload, 1, false);
+        let mut add = |figure, value: Option<f64>, wanted: Wanted| {
+            let figure = value.map(|value| ServerFigure::new(engine, figure, value, wanted));
+            found.extend(figure);
         };
-        let rate = |row: Option<&ServerRow>| row.map(|row| row.per_second);
-        let processor = |row: Option<&ServerRow>| row.and_then(|row| row.processor_us);
-        let (one, durus) = (ours(LoadMany, 1), row("durus", LoadMany, 1, false));
+        let one = ours(LoadMany, 1);
+        let figure = "bulk loads, over Durus's";
         add(
-            "bulk loads, over Durus's",
-            (rate(one), rate(durus)),
-            Some(3.0),
-            None,
+            figure,
+            ratio(one, durus(LoadMany), rates),
+            Wanted::AtLeast(3.0),
         );
         let figure = "processor time of bulk loads, over Durus's";
-        add(figure, (processor(one), processor(durus)), None, Some(0.1));
-        let bare = row("none", RoundTrip, 1, false);
+        let processor = ratio(one, durus(LoadMany), processors);
+        add(figure, processor, Wanted::AtMost(0.1));
         let figure = "time of a load, over that of a bare round trip";
-        add(figure, (rate(bare), rate(ours(Load, 1))), None, Some(1.2));
+        let bare = row("none", RoundTrip, 1, false);
+        add(
+            figure,
+            ratio(bare, ours(Load, 1), rates),
+            Wanted::AtMost(1.2),
+        );
         let figure = "loads, over Durus's";
         add(
             figure,
-            (rate(ours(Load, 1)), rate(row("durus", Load, 1, false))),
-            None,
-            None,
+            ratio(ours(Load, 1), durus(Load), rates),
+            Wanted::Nothing,
         );
         let figure = "bulk loads of two clients, over those of one";
-        add(figure, (rate(ours(LoadMany, 2)), rate(one)), None, None);
-        let slow = syncs_per_second <= SLOW_SYNCS_PER_SECOND;
+        add(
+            figure,
+            ratio(ours(LoadMany, 2), one, rates),
+            Wanted::Nothing,
+        );
         let figure = "commits of 16 clients, over those of one";
-        let commits = (rate(ours(Commit, 16)), rate(ours(Commit, 1)));
-        add(figure, commits, slow.then_some(5.0), None);
-        let beside = rate(row(engine, BesideIdle, 1, true));
-        let alone = rate(row(engine, BesideIdle, 1, false));
+        let wanted = match syncs_per_second <= SLOW_SYNCS_PER_SECOND {
+            true => Wanted::AtLeast(5.0),
+            false => Wanted::Nothing,
+        };
+        add(
+            figure,
+            ratio(ours(Commit, 16), ours(Commit, 1), rates),
+            wanted,
+        );
         let figure = "loads beside idle connections, over those without";
-        add(figure, (beside, alone), Some(0.9), None);
+        let beside = row(engine, BesideIdle, 1, true);
+        let alone = row(engine, BesideIdle, 1, false);
+        add(figure, ratio(beside, alone, rates), Wanted::AtLeast(0.9));
     }
     found
 }
 
+fn rates(row: &ServerRow) -> &[f64] {
+    &row.rates
+}
+
+fn processors(row: &ServerRow) -> &[f64] {
+    &row.processors
+}
+
+/// The median of the ratios of the rounds.
+fn ratio(
+    value: Option<&ServerRow>,
+    by: Option<&ServerRow>,
+    of: impl Fn(&ServerRow) -> &[f64],
+) -> Option<f64> {
+    let rounds = of(value?).iter().zip(of(by?));
+    let ratios: Vec<f64> = rounds
+        .map(|(value, by)| value / by.max(f64::MIN_POSITIVE))
+        .collect();
+    (!ratios.is_empty()).then(|| median(&ratios))
+}
+
+/// What a figure is to be.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    AtLeast(f64),
+    AtMost(f64),
+    Nothing,
+}
+
 impl ServerFigure {
-    fn new(
-        server: &str,
-        figure: &'static str,
-        value: f64,
-        at_least: Option<f64>,
-        at_most: Option<f64>,
-    ) -> ServerFigure {
-        let enough = at_least.map(|bound| value >= bound);
-        let little = at_most.map(|bound| value <= bound);
+    fn new(server: &str, figure: &'static str, value: f64, wanted: Wanted) -> ServerFigure {
+        let (at_least, at_most, reached) = match wanted {
+            Wanted::AtLeast(bound) => (Some(bound), None, Some(value >= bound)),
+            Wanted::AtMost(bound) => (None, Some(bound), Some(value <= bound)),
+            Wanted::Nothing => (None, None, None),
+        };
         ServerFigure {
             server: server.to_owned(),
             figure,
             value,
             at_least,
             at_most,
-            reached: enough.or(little),
+            reached,
         }
     }
 }
@@ -189,6 +231,7 @@ mod tests {
     fn measured(server: &str, clients: usize, count: u64) -> Measured {
         Measured {
             server: server.to_owned(),
+            protocol: DURUS.name,
             workload: ServerWorkload::LoadMany,
             clients,
             idle: 0,
@@ -212,12 +255,15 @@ mod tests {
             ours.processor_us
                 .is_some_and(|us| (us - 1e6 / 600.0).abs() < 1e-9)
         );
-        let durus = ServerRow::of(&[&measured("durus", 1, 60)]).unwrap();
-        let two = ServerRow::of(&[&measured("lmdb", 2, 900)]).unwrap();
+        // As fast in the first round, and thrice as fast in the second, and twice in the third.
+        let slow = [400, 266, 300].map(|count| measured("durus", 1, count));
+        let durus = ServerRow::of(&slow.iter().collect::<Vec<_>>()).unwrap();
+        let two = ServerRow::of(&[&measured("lmdb", 2, 600)]).unwrap();
         let found = figures(&["lmdb".to_owned()], &[ours, durus, two], 100.0);
         let values: Vec<(f64, Option<bool>)> =
             found.iter().map(|it| (it.value, it.reached)).collect();
-        assert_eq!(values, [(10.0, Some(true)), (0.1, Some(true)), (1.5, None)]);
+        let expected = [(2.0, Some(false)), (0.5, Some(false)), (1.5, None)];
+        assert_eq!(values, expected);
         assert!(ServerRow::of(&[]).is_none());
     }
 }

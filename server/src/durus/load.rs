@@ -3,8 +3,9 @@
 use durum_core::{Error, ErrorKind, Oid, Result};
 
 use super::session::Session;
-use super::{INVALID, MISSING, OKAY, RECORD_HEAD_BYTES, put_u32, put_u64};
+use super::{ANSWER_HEAD_BYTES, INVALID, MISSING, OKAY, RECORD_HEAD_BYTES, put_u32, put_u64};
 use crate::hangup::Hangup;
+use crate::hub::Reader;
 use crate::wire::Wire;
 
 /// Objects that are loaded before others get a chance on this thread.
@@ -41,22 +42,25 @@ impl Session {
     }
 
     fn load_some(&self, oids: &[Oid], out: &mut Vec<u8>) -> Result<()> {
-        oids.iter().try_for_each(|oid| self.load(*oid, out))
+        let mut reader = self.served.reader()?;
+        oids.iter()
+            .try_for_each(|oid| self.load(&mut reader, *oid, out))
     }
 
     /// Appends the answer: what others have written since this client asked for what is invalid it must not
     /// see before it asks again.
-    fn load(&self, oid: Oid, out: &mut Vec<u8>) -> Result<()> {
+    fn load(&self, reader: &mut Reader<'_>, oid: Oid, out: &mut Vec<u8>) -> Result<()> {
         let begin = out.len();
         let mut fits = true;
-        let found = self.served.load(oid, &mut |record, data| {
+        let found = reader.load(oid, &mut |record, data| {
             if !self.knows(record.tid) {
                 out.push(INVALID);
                 return Ok(());
             }
             let refs = record.refs();
-            out.push(OKAY);
             let length = RECORD_HEAD_BYTES + data.len() + refs.len() * 8;
+            out.reserve(ANSWER_HEAD_BYTES + length);
+            out.push(OKAY);
             fits = u32::try_from(length).is_ok();
             put_u32(out, length as u32);
             put_u64(out, oid.0);

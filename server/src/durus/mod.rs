@@ -16,6 +16,8 @@ const MISSING: u8 = b'K';
 const INVALID: u8 = b'I';
 /// Bytes of a record before its data: its OID and the length of the data.
 const RECORD_HEAD_BYTES: usize = 12;
+/// Bytes of the answer to a load before the record: a status and the record's length.
+const ANSWER_HEAD_BYTES: usize = 5;
 
 fn put_u32(out: &mut Vec<u8>, number: u32) {
     out.extend_from_slice(&number.to_be_bytes());

@@ -1,5 +1,6 @@
 //! A client's connection: what it knows, and its commands.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use durum_core::config::Rights;
@@ -52,13 +53,16 @@ pub(crate) async fn serve(
         suspicion: Suspicion::default(),
     };
     let mut shutdown = hub.shutdown.subscribe();
-    let mut retired = session.served.retired.subscribe();
+    // Once for all requests: waiting anew for each would cost each.
+    let mut ends = pin!(shutdown.wait_for(|ends| *ends));
+    let mut retirement = session.served.retired.subscribe();
+    let mut retired = pin!(retirement.wait_for(|retired| *retired));
     let end = loop {
         let command = tokio::select! {
             biased;
             command = wire.command() => command,
-            _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
-            _ = retired.wait_for(|retired| *retired) => Err(Vacant::Filling.error().into()),
+            _ = &mut ends => Err(Hangup::Shutdown),
+            _ = &mut retired => Err(Vacant::Filling.error().into()),
         };
         let done = match command {
             Ok(command) => {

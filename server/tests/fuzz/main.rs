@@ -32,8 +32,8 @@ const STALLED_MAX: usize = 12;
 /// Memory that all may take: a request is far smaller, and so are the stores.
 const MEMORY_BYTES_MAX: u64 = 256 << 20;
 
-/// What is spoken; another protocol is another one of these.
-trait Protocol {
+/// What is spoken; another protocol is another one of these, and another test.
+trait Protocol: Default {
     /// Begins a session soundly, as far as is needed for the next function; what is known then.
     fn begin(&mut self, stream: &mut UnixStream, draw: &mut Rng);
 
@@ -48,7 +48,11 @@ trait Protocol {
 }
 
 #[test]
-fn no_bytes_do_harm() {
+fn no_bytes_do_harm_by_the_protocol_of_durus() {
+    no_bytes_do_harm::<Durus>();
+}
+
+fn no_bytes_do_harm<P: Protocol>() {
     let sessions = std::env::var("DURUM_FUZZ").map_or(SESSIONS, |text| text.parse().unwrap());
     let mut draw = Rng::with_seed(durum_testkit::seed());
     let panics = watch_for_panics();
@@ -58,7 +62,7 @@ fn no_bytes_do_harm() {
     let mut left = sessions;
     while left > 0 {
         let some = left.min(SESSIONS_EACH);
-        written += with_one_server(some, &mut draw);
+        written += with_one_server::<P>(some, &mut draw);
         left -= some;
         let taken = peak_bytes() - before;
         assert!(taken < MEMORY_BYTES_MAX, "{taken} bytes of memory");
@@ -69,11 +73,11 @@ fn no_bytes_do_harm() {
 }
 
 /// Commits that the sessions have made.
-fn with_one_server(sessions: u64, draw: &mut Rng) -> u64 {
+fn with_one_server<P: Protocol>(sessions: u64, draw: &mut Rng) -> u64 {
     let subject = Subject::start();
     let mut good = Good::new(&subject);
     let mut stalled = VecDeque::new();
-    let mut protocol = Durus::default();
+    let mut protocol = P::default();
     for _ in 0..sessions {
         let mut stream = subject.connect();
         let sent = session(&mut protocol, &mut stream, draw);

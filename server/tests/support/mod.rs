@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use durum_core::config::ServerLocation;
 use durum_core::store::LocalStore;
-use durum_server::{Server, Settings, Stopper};
+use durum_server::{Home, Passed, Server, Settings, Stopper};
 
 /// A server in this process, which ends when this is dropped.
 pub(crate) struct Running {
@@ -21,7 +21,15 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(store: Arc<LocalStore>, settings: Settings) -> Running {
-        let server = Server::bind(store, settings).unwrap();
+        Running::of(Server::bind(store, settings).unwrap())
+    }
+
+    /// A server whose store can be filled.
+    pub(crate) fn at_home(home: Home, settings: Settings) -> Running {
+        Running::of(Server::bind_home(home, settings, Passed::default()).unwrap())
+    }
+
+    fn of(server: Server) -> Running {
         Running {
             location: at(server.addresses()[0].to_string()),
             stop: server.stopper(),
