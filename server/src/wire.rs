@@ -38,6 +38,8 @@ pub(crate) struct Wire {
     input: BytesMut,
     /// What is to be sent; answers are appended to it.
     pub(crate) output: Vec<u8>,
+    /// How much of `output` was sent: what sends may be given up in between.
+    sent: usize,
     time_max: Duration,
     /// When the request began, and by when it has to be there.
     begin: Instant,
@@ -54,6 +56,7 @@ impl Wire {
             hub,
             input: BytesMut::new(),
             output: Vec::new(),
+            sent: 0,
             begin: Instant::now(),
             deadline: Instant::now(),
         }
@@ -143,13 +146,18 @@ impl Wire {
         }
     }
 
-    /// Sends what there is.
+    /// Sends what there is. Where that is given up it goes on the next time.
     pub(crate) async fn flush(&mut self) -> Result<(), Hangup> {
         if self.output.is_empty() {
             return Ok(());
         }
         let mut sending = pin!(async {
-            self.stream.write_all(&self.output).await?;
+            while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {
+                match self.stream.write(rest).await? {
+                    0 => return Err(io::Error::from(io::ErrorKind::WriteZero)),
+                    written => self.sent += written,
+                }
+            }
             self.stream.flush().await
         });
         // Mostly it goes at once, and no clock is needed.
@@ -161,6 +169,7 @@ impl Wire {
                 Err(_) => return Err(Hangup::Late("taking an answer")),
             },
         }
+        self.sent = 0;
         self.hub.metrics.bytes_out.add(self.output.len() as u64);
         self.output.clear();
         Ok(())
@@ -222,11 +231,12 @@ impl Wire {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::{Read, Write};
+    use std::thread::JoinHandle;
 
     use rustls::{ClientConnection, StreamOwned};
     use socket2::SockRef;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
@@ -235,51 +245,86 @@ mod tests {
     use crate::tls::tests::{directory, identity};
     use crate::tls::{ServerTls, TlsSettings, client_config, server_name};
 
-    /// The kernel holds less than what encrypts does: what it holds in the end is sent, too.
+    const MINUTE: Duration = Duration::from_secs(60);
+    /// More than the kernel and what encrypts hold together.
+    const BYTES: u32 = 150_000;
+
+    fn answer() -> Vec<u8> {
+        (0..BYTES).map(|at| (at % 251) as u8).collect()
+    }
+
+    /// A client that sends a question, reads an answer later and then sends something else; what it has read.
+    fn client(mut stream: impl Read + Write + Send + 'static) -> JoinHandle<Vec<u8>> {
+        std::thread::spawn(move || {
+            stream.write_all(b"?").unwrap();
+            // By then the server has written all that it can.
+            std::thread::sleep(Duration::from_millis(200));
+            let mut read = vec![0; answer().len()];
+            stream.read_exact(&mut read).unwrap();
+            stream.write_all(b".").unwrap();
+            read
+        })
+    }
+
+    /// The client's socket and the server's, between which the kernel holds little.
+    async fn sockets() -> (std::net::TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        SockRef::from(&listener)
+            .set_recv_buffer_size(16_384)
+            .unwrap();
+        let theirs = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        theirs.set_read_timeout(Some(MINUTE)).unwrap();
+        let set = SockRef::from(&theirs).set_recv_buffer_size(16_384);
+        set.unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        SockRef::from(&ours).set_send_buffer_size(4096).unwrap();
+        (theirs, ours)
+    }
+
+    /// Answers a question, which may be given up in the middle, and waits for what comes then.
+    async fn converse(stream: Stream, gives_up: bool) {
+        let hub = Hub::new(None, None, Settings::default()).unwrap();
+        let mut wire = Wire::new(stream, Peer::Unix(None), Arc::new(hub));
+        assert_eq!(wire.command().await.unwrap(), b'?');
+        wire.output = answer();
+        if gives_up {
+            let given_up = timeout(Duration::from_millis(50), wire.command()).await;
+            assert!(given_up.is_err());
+        }
+        // What waits for the next command sends what there is.
+        assert_eq!(wire.command().await.unwrap(), b'.');
+    }
+
     #[tokio::test(flavor = "multi_thread")]
-    async fn an_answer_is_sent_to_its_last_byte() {
+    async fn an_answer_is_sent_once_and_to_its_last_byte() {
+        for gives_up in [false, true] {
+            let (theirs, ours) = sockets().await;
+            let client = client(theirs);
+            converse(Stream::Tcp(ours), gives_up).await;
+            assert!(client.join().unwrap() == answer(), "{gives_up}");
+        }
+    }
+
+    /// The kernel holds less than what encrypts does: what that holds in the end is sent, too.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn with_tls_too() {
         let dir = directory();
         let tls = ServerTls::load(&TlsSettings {
             identity: identity(dir.path(), "server"),
             client_ca: None,
             clients: None,
             required: true,
-        })
-        .unwrap();
-        let config = client_config(&dir.path().join("ca.pem"), None).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        SockRef::from(&listener)
-            .set_recv_buffer_size(16384)
-            .unwrap();
-        let address = listener.local_addr().unwrap();
-        let answer: Vec<u8> = (0..150_000u32).map(|at| (at % 251) as u8).collect();
-        let length = answer.len();
-        let client = std::thread::spawn(move || {
-            let name = server_name("localhost").unwrap();
-            let connection = ClientConnection::new(config, name).unwrap();
-            let socket = std::net::TcpStream::connect(address).unwrap();
-            let limit = Some(Duration::from_secs(60));
-            socket.set_read_timeout(limit).unwrap();
-            SockRef::from(&socket).set_recv_buffer_size(16384).unwrap();
-            let mut stream = StreamOwned::new(connection, socket);
-            stream.write_all(b"?").unwrap();
-            // It reads when the server has written all that it can.
-            std::thread::sleep(Duration::from_millis(100));
-            let mut read = vec![0; length];
-            stream.read_exact(&mut read).unwrap();
-            stream.write_all(b".").unwrap();
-            read
         });
-        let (socket, _) = listener.accept().await.unwrap();
-        SockRef::from(&socket).set_send_buffer_size(4096).unwrap();
-        let accepted = TlsAcceptor::from(tls.config()).accept(Records::new(socket));
-        let stream = Stream::Tls(Box::new(accepted.await.unwrap()));
-        let hub = Hub::new(None, None, Settings::default()).unwrap();
-        let mut wire = Wire::new(stream, Peer::Tcp(address), Arc::new(hub));
-        assert_eq!(wire.command().await.unwrap(), b'?');
-        wire.output.clone_from(&answer);
-        // What waits for the next command sends what there is.
-        assert_eq!(wire.command().await.unwrap(), b'.');
-        assert!(client.join().unwrap() == answer);
+        let acceptor = TlsAcceptor::from(tls.unwrap().config());
+        let config = client_config(&dir.path().join("ca.pem"), None).unwrap();
+        for gives_up in [false, true] {
+            let name = server_name("localhost").unwrap();
+            let connection = ClientConnection::new(config.clone(), name).unwrap();
+            let (theirs, ours) = sockets().await;
+            let client = client(StreamOwned::new(connection, theirs));
+            let accepted = acceptor.accept(Records::new(ours)).await.unwrap();
+            converse(Stream::Tls(Box::new(accepted)), gives_up).await;
+            assert!(client.join().unwrap() == answer(), "{gives_up}");
+        }
     }
 }
