@@ -14,7 +14,7 @@ use durum_core::store::LocalStore;
 use durum_core::{Error, ErrorKind, Oid, Result};
 
 use crate::channel::Channel;
-use crate::destination::{Destination, Writer};
+use crate::destination::{Destination, Remote, Writer};
 use crate::ending::{End, Filled, nothing_copied, stopped, tell_of_room};
 use crate::follow::{self, Followed};
 use crate::note::Note;
@@ -327,31 +327,39 @@ impl Copy<'_> {
                 let writer = Writer::Durus(writer, seen, &none);
                 self.pump(writer, preparer, Oid::ROOT, note)
             }
-            Destination::Server(remote) => {
-                if note.objects > 0 {
-                    self.progress.begin("resume", Some(note.objects));
-                }
-                let filled = remote
-                    .import
-                    .fill(&note.encode(), self.options.sort_bytes());
-                let (objects, first) = match filled {
-                    Err(error) if error.kind() == ErrorKind::Damaged => {
-                        return Ok(Copied::Unusable);
-                    }
-                    filled => filled?,
-                };
-                if objects != note.objects || first > note.next {
-                    return Ok(Copied::Unusable);
-                }
-                // A dictionary is its store's own: there it is compressed.
-                let codec = match preparer.codec {
-                    Codec::ZstdDict => Codec::None,
-                    codec => codec,
-                };
-                let preparer = Preparer { codec, ..preparer };
-                self.pump(Writer::Server(remote), preparer, note.next, note)
-            }
+            Destination::Server(remote) => self.run_remote(remote, preparer, note),
         }
+    }
+
+    /// As [`Copy::run`], into the store of a server.
+    fn run_remote(
+        &self,
+        remote: &mut Remote,
+        preparer: Preparer<'_>,
+        note: &mut Note,
+    ) -> Result<Copied> {
+        if note.objects > 0 {
+            self.progress.begin("resume", Some(note.objects));
+        }
+        let filled = remote
+            .import
+            .fill(&note.encode(), self.options.sort_bytes());
+        let (objects, first) = match filled {
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                return Ok(Copied::Unusable);
+            }
+            filled => filled?,
+        };
+        if objects != note.objects || first > note.next {
+            return Ok(Copied::Unusable);
+        }
+        // A dictionary is its store's own: there it is compressed.
+        let codec = match preparer.codec {
+            Codec::ZstdDict => Codec::None,
+            codec => codec,
+        };
+        let preparer = Preparer { codec, ..preparer };
+        self.pump(Writer::Server(remote), preparer, note.next, note)
     }
 
     /// Moves everything from `from` on.

@@ -1,6 +1,6 @@
 //! What works on a store in this process works on one behind a server: the same cases.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod support;
 

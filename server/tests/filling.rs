@@ -1,6 +1,6 @@
 //! Filling the store of a server, step by step.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod support;
 

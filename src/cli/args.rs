@@ -481,7 +481,7 @@ pub(crate) struct BenchServerArgs {
         default_value = "lmdb"
     )]
     pub(crate) engines: Vec<String>,
-    /// Only these workloads: round-trip, load, load-many, commit, beside-idle [default: all]
+    /// Only these workloads: round-trip, load, load-many, pipelined, commit, beside-idle [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) workloads: Vec<String>,
     /// Measure Durus's own server beside it: a Python in which `import durus` works

@@ -254,7 +254,8 @@ fn the_server_is_measured_beside_durus() {
         has_keys(row, &SERVER_KEYS);
         assert!(row["per_second"].as_f64().unwrap() > 0.0, "{row}");
         assert_eq!(row["rates"].as_array().unwrap().len(), 2, "{row}");
-        let key = ["server", "workload"].map(|key| row[key].as_str().unwrap().to_owned());
+        let key = ["server", "protocol", "workload"];
+        let key = key.map(|key| row[key].as_str().unwrap().to_owned());
         let numbers = ["clients", "idle"].map(|key| row[key].as_u64().unwrap());
         assert!(found.insert((key, numbers)), "{row} twice");
     }
@@ -266,21 +267,25 @@ fn the_server_is_measured_beside_durus() {
             ("load", 1, 0),
             ("load-many", 1, 0),
             ("load-many", 2, 0),
+            ("pipelined", 1, 0),
             ("commit", 1, 0),
             ("commit", 16, 0),
             ("beside-idle", 1, 0),
             ("beside-idle", 1, 20),
         ] {
-            let key = [server, workload].map(str::to_owned);
-            let is_there = found.contains(&(key, [clients, idle]));
-            assert_eq!(
-                is_there,
-                (server, workload) != ("durus", "beside-idle"),
-                "{server} {workload}"
-            );
+            for protocol in ["durus 1", "durum 2"] {
+                let key = [server, protocol, workload].map(str::to_owned);
+                let is_there = found.contains(&(key, [clients, idle]));
+                let expected = match (protocol, workload) {
+                    ("durus 1", "beside-idle") => server != "durus",
+                    ("durus 1", _) => workload != "pipelined",
+                    _ => server != "durus" && workload != "beside-idle",
+                };
+                assert_eq!(is_there, expected, "{server} {protocol} {workload}");
+            }
         }
     }
-    let round_trip = ["none", "round-trip"].map(str::to_owned);
+    let round_trip = ["none", "none", "round-trip"].map(str::to_owned);
     assert!(found.contains(&(round_trip, [1, 0])));
     let figures = report["figures"].as_array().unwrap();
     for figure in figures {
@@ -292,7 +297,7 @@ fn the_server_is_measured_beside_durus() {
         );
         assert!(figure["value"].as_f64().unwrap() > 0.0, "{figure}");
     }
-    assert_eq!(figures.len(), if python.is_some() { 14 } else { 8 });
+    assert_eq!(figures.len(), if python.is_some() { 16 } else { 8 });
     // Nothing is left, and only what there is can be asked for.
     assert_eq!(durum_testkit::names(&home.path(".")), Vec::<String>::new());
     let refused = |arguments: &[&str], hint: &str| {

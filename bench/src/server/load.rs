@@ -12,9 +12,12 @@ use serde::Serialize;
 
 use super::child::Served;
 use super::client::{Client, DURUS, Object, Protocol, Speaker, connect, failed};
+use super::remote::DURUM;
 
 /// Objects of a bulk load.
 pub(super) const BULK: usize = 100;
+/// Objects of a load of several requests.
+const PIPELINED: usize = 2048;
 /// Objects of a transaction by which a server is filled, and references of one object.
 const FILL: usize = 200;
 
@@ -28,6 +31,8 @@ pub enum ServerWorkload {
     Load,
     /// Loads of a hundred objects with one request.
     LoadMany,
+    /// Loads of a few thousand objects by the Rust client, which has several requests on the way.
+    Pipelined,
     /// Changes of one object, each client its own.
     Commit,
     /// As `load`, by one client beside others that do nothing.
@@ -36,10 +41,11 @@ pub enum ServerWorkload {
 
 impl ServerWorkload {
     /// All, in the order of measuring.
-    pub const ALL: [ServerWorkload; 5] = [
+    pub const ALL: [ServerWorkload; 6] = [
         ServerWorkload::RoundTrip,
         ServerWorkload::Load,
         ServerWorkload::LoadMany,
+        ServerWorkload::Pipelined,
         ServerWorkload::Commit,
         ServerWorkload::BesideIdle,
     ];
@@ -50,6 +56,7 @@ impl ServerWorkload {
             ServerWorkload::RoundTrip => "round-trip",
             ServerWorkload::Load => "load",
             ServerWorkload::LoadMany => "load-many",
+            ServerWorkload::Pipelined => "pipelined",
             ServerWorkload::Commit => "commit",
             ServerWorkload::BesideIdle => "beside-idle",
         }
@@ -60,7 +67,7 @@ impl ServerWorkload {
         match self {
             ServerWorkload::RoundTrip => "round trips",
             ServerWorkload::Load | ServerWorkload::LoadMany => "objects",
-            ServerWorkload::BesideIdle => "objects",
+            ServerWorkload::Pipelined | ServerWorkload::BesideIdle => "objects",
             ServerWorkload::Commit => "commits",
         }
     }
@@ -139,6 +146,24 @@ impl Subject {
         })
     }
 
+    /// The same, where another protocol is spoken.
+    pub(super) fn speaking(&self, protocol: Protocol) -> Subject {
+        Subject {
+            protocol,
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is asked to do this.
+    pub(super) fn does(&self, workload: ServerWorkload) -> bool {
+        let ours = self.protocol.name == DURUM.name;
+        match workload {
+            ServerWorkload::Pipelined => ours,
+            ServerWorkload::BesideIdle => !ours,
+            _ => true,
+        }
+    }
+
     /// Has so many clients do it for so long.
     pub(super) fn measure(
         &self,
@@ -191,13 +216,18 @@ impl Subject {
     ) -> Result<Done> {
         let mut done = Done::default();
         let own = self.leaves.get(number).copied().unwrap_or_default();
-        let mut oids = vec![0; BULK];
-        while !ends.load(Ordering::Relaxed) {
+        let count = match workload {
+            ServerWorkload::Pipelined => PIPELINED,
+            _ => BULK,
+        };
+        let mut oids = vec![0; count];
+        // Once in any case: a rate of nothing would say nothing.
+        loop {
             match workload {
-                ServerWorkload::LoadMany => {
+                ServerWorkload::LoadMany | ServerWorkload::Pipelined => {
                     oids.fill_with(|| self.leaf(draw));
                     client.load_many(&oids)?;
-                    done.count += BULK as u64;
+                    done.count += count as u64;
                 }
                 ServerWorkload::Commit => {
                     let changed = object(own, self.size, draw);
@@ -211,8 +241,10 @@ impl Subject {
                     done.count += 1;
                 }
             }
+            if ends.load(Ordering::Relaxed) {
+                return Ok(done);
+            }
         }
-        Ok(done)
     }
 
     fn leaf(&self, draw: &mut Rng) -> u64 {

@@ -9,6 +9,7 @@
 mod child;
 mod client;
 mod load;
+mod remote;
 mod row;
 
 use std::io::{Read as _, Write as _};
@@ -200,7 +201,11 @@ impl<'a> Suite<'a> {
     fn add(&mut self, name: &str, served: Served) -> Result<()> {
         let ServerSettings { objects, size, .. } = *self.settings;
         let subject = Subject::fill(served, objects, size, &mut self.draw)?;
-        self.subjects.push((name.to_owned(), subject));
+        // Durus's speaks only its own.
+        let ours = (name != "durus").then(|| subject.speaking(remote::DURUM));
+        let subjects = [Some(subject), ours].into_iter().flatten();
+        self.subjects
+            .extend(subjects.map(|subject| (name.to_owned(), subject)));
         Ok(())
     }
 
@@ -218,13 +223,12 @@ impl<'a> Suite<'a> {
             (ServerWorkload::Load, 1),
             (ServerWorkload::LoadMany, 1),
             (ServerWorkload::LoadMany, 2),
+            (ServerWorkload::Pipelined, 1),
             (ServerWorkload::Commit, 1),
             (ServerWorkload::Commit, COMMITTERS),
         ] {
-            let servers = match settings.wants(workload) {
-                true => subjects.as_slice(),
-                false => &[],
-            };
+            let does = |subject: &Subject| settings.wants(workload) && subject.does(workload);
+            let servers: Vec<_> = subjects.iter().filter(|(_, it)| does(it)).collect();
             // What single loads are compared with is measured among them.
             let echo = echo.as_ref().filter(|_| workload == ServerWorkload::Load);
             let mut bare = Done::default();
@@ -234,7 +238,7 @@ impl<'a> Suite<'a> {
                     let bytes = ANSWER_HEAD_BYTES + settings.size;
                     bare.add(load::round_trips(served, bytes, slice)?);
                 }
-                for (done, (_, subject)) in all.iter_mut().zip(servers) {
+                for (done, (_, subject)) in all.iter_mut().zip(&servers) {
                     done.add(subject.measure(workload, clients, slice, draw)?);
                 }
             }
@@ -250,7 +254,7 @@ impl<'a> Suite<'a> {
         if settings.wants(ServerWorkload::BesideIdle) {
             for (name, subject) in &*subjects {
                 // More than some thousand connections end Durus's server.
-                if name != "durus" {
+                if name != "durus" && subject.does(ServerWorkload::BesideIdle) {
                     beside_idle(settings, name, subject, draw, measured)?;
                 }
             }

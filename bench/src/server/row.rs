@@ -111,7 +111,7 @@ pub(super) fn figures(
 ) -> Vec<ServerFigure> {
     /// Where a sync takes longer, commits of many clients are to gain by being written together.
     const SLOW_SYNCS_PER_SECOND: f64 = 1000.0;
-    use ServerWorkload::{BesideIdle, Commit, Load, LoadMany, RoundTrip};
+    use ServerWorkload::{BesideIdle, Commit, Load, LoadMany, Pipelined, RoundTrip};
 
     let mut found = Vec::new();
     for engine in engines {
@@ -150,6 +150,15 @@ pub(super) fn figures(
             figure,
             ratio(ours(Load, 1), durus(Load), rates),
             Wanted::Nothing,
+        );
+        let figure = "pipelined loads of the Rust client, over Durus's loads";
+        let pipelined = rows
+            .iter()
+            .find(|row| row.server == *engine && row.workload == Pipelined);
+        add(
+            figure,
+            ratio(pipelined, durus(Load), rates),
+            Wanted::AtLeast(20.0),
         );
         let figure = "bulk loads of two clients, over those of one";
         add(

@@ -1,6 +1,6 @@
 //! Servers in this process, and a proxy that can cut connections.
 
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code)]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
