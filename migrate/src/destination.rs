@@ -148,6 +148,16 @@ impl Destination {
         }
     }
 
+    /// Removes what is there.
+    pub(crate) fn discard(self) {
+        // Elsewhere it goes when it is dropped.
+        if let Destination::Server(remote) = self
+            && let Err(error) = remote.import.discard()
+        {
+            tracing::warn!(reason = %error, "the server keeps what was copied");
+        }
+    }
+
     /// Leaves what is there for a migration that goes on with it; false where that is not possible, and
     /// nothing is left.
     ///

@@ -141,7 +141,13 @@ pub(crate) fn stopped(
         ErrorKind::Damaged => !destination_read,
         _ => true,
     };
-    let destination = destination.filter(|_| worth_keeping);
+    let destination = match worth_keeping {
+        true => destination,
+        false => {
+            destination.map(Destination::discard);
+            None
+        }
+    };
     match destination.is_some_and(|destination| destination.leave(options.digests())) {
         true => error.hint_also(KEPT),
         false => error,

@@ -74,20 +74,21 @@ impl ChangeLog {
         Ok(until)
     }
 
-    /// What was changed by the commits after `since`, by ascending commits.
+    /// What was changed by the commits after `since`, by ascending commits: whole ones, as many as have about
+    /// `count` changes; and the last commit that there is. `None` where that is not in memory.
     ///
     /// # Errors
-    /// As [`ChangeLog::invalid`]; also where there is too much to be held in memory.
-    pub(crate) fn since(&self, store: &LocalStore, since: Tid) -> Result<Changes> {
-        let mut changes = Vec::new();
-        let known = self.with_tail(store, |tail| {
-            tail.visit(since, &mut |change| changes.push(change))
-                .filter(|until| *until >= since)
-        })?;
-        match known {
-            Some(tid) => Ok(Changes { tid, changes }),
-            None => store.changes_since(since),
-        }
+    /// Those of reading the store.
+    pub(crate) fn since(
+        &self,
+        store: &LocalStore,
+        since: Tid,
+        count: u32,
+    ) -> Result<Option<(Changes, Tid)>> {
+        self.with_tail(store, |tail| {
+            let known = (tail.from..=tail.until).contains(&since);
+            known.then(|| (tail.some(since, count), tail.until))
+        })
     }
 
     /// Whether the object was deleted by a commit after `since`.
@@ -137,6 +138,26 @@ impl Tail {
         let start = self.changes.partition_point(|change| change.tid <= since);
         self.changes.range(start..).copied().for_each(show);
         Some(self.until)
+    }
+
+    /// The first changes after `since`, which is known.
+    fn some(&self, since: Tid, count: u32) -> Changes {
+        let start = self.changes.partition_point(|change| change.tid <= since);
+        let mut some = Changes {
+            tid: self.until,
+            changes: Vec::new(),
+        };
+        for change in self.changes.range(start..) {
+            let last = some.changes.last().map(|last| last.tid);
+            if let Some(last) = last.filter(|last| *last != change.tid)
+                && some.changes.len() >= count as usize
+            {
+                some.tid = last;
+                break;
+            }
+            some.changes.push(*change);
+        }
+        some
     }
 
     fn append(&mut self, changes: Vec<Change>, until: Tid) {

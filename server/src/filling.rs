@@ -64,6 +64,19 @@ pub(crate) enum Step {
     Finish(Finish, oneshot::Sender<Result<ImportSummary>>),
     /// Has the store appear.
     Publish(oneshot::Sender<Result<()>>),
+    /// Has it removed.
+    Discard(oneshot::Sender<Result<()>>),
+}
+
+impl Step {
+    fn refuse(self) {
+        match self {
+            Step::Fill(_, _, reply) => drop(reply.send(Err(out_of_turn()))),
+            Step::Push(_, _, reply) | Step::Settle(reply) => drop(reply.send(Err(out_of_turn()))),
+            Step::Finish(_, reply) => drop(reply.send(Err(out_of_turn()))),
+            Step::Publish(reply) | Step::Discard(reply) => drop(reply.send(Err(out_of_turn()))),
+        }
+    }
 }
 
 /// What is known at the end.
@@ -99,6 +112,7 @@ impl Filling {
         let (begun, begins) = oneshot::channel();
         let reader = Reader::default();
         let shared = reader.clone();
+        let back = (hub.clone(), home.clone());
         let fill = move || {
             let filler = Filler {
                 hub: &hub,
@@ -109,9 +123,10 @@ impl Filling {
             drop(alone);
         };
         let thread = std::thread::Builder::new().name("durum-filling".to_owned());
-        thread
-            .spawn(fill)
-            .map_err(|error| Error::io(error, "fill the store"))?;
+        if let Err(error) = thread.spawn(fill) {
+            open_anew(&back.0, &back.1).await;
+            return Err(Error::io(error, "fill the store"));
+        }
         let begun = begins.await.map_err(|_| failed())??;
         Ok((Filling { steps, reader }, begun))
     }
@@ -129,7 +144,9 @@ impl Filling {
 
     /// Gives the store up for reading.
     pub(crate) fn close_reader(&self) {
-        lock(&self.reader).take();
+        if let Some(reader) = lock(&self.reader).take() {
+            reader.retired.send_replace(true);
+        }
     }
 }
 
@@ -157,20 +174,13 @@ impl Filler<'_> {
                 None
             }
         };
-        let Some(staged) = left else {
-            if self.hub.served().is_err() {
-                self.hub.open_anew(self.home);
-            }
-            return;
-        };
         lock(&self.reader).take();
         // After a failed write nobody knows what there is, unless it is read back: and that it is.
-        match staged.leave() {
-            Some(path) => {
-                tracing::info!(path = %path.display(), "an unfinished store is left, to be gone on with");
-                self.hub.vacate(Vacant::Left);
-            }
-            None => self.hub.open_anew(self.home),
+        if let Some(path) = left.and_then(StagedStore::leave) {
+            tracing::info!(path = %path.display(), "an unfinished store is left, to be gone on with");
+        }
+        if self.hub.served().is_err() {
+            self.hub.open_anew(self.home);
         }
     }
 
@@ -190,39 +200,62 @@ impl Filler<'_> {
             Some((staged, note)) => (staged, Some(note)),
             None => (registry.stage(settings)?, None),
         };
-        let begun = Begun {
-            codec: staged.store().codec(),
-            objects: staged.store().stats()?.objects,
-            note,
-        };
-        // One that is complete is only to be looked at, and to appear.
-        if begun.objects > 0 {
-            self.let_read(&staged)?;
+        match self.look_at(&staged, note) {
+            Ok(begun) => Ok((staged, begun)),
+            Err(error) => {
+                staged.leave();
+                Err(error)
+            }
         }
-        Ok((staged, begun))
     }
 
-    /// Does what it is told; the store, unless it has appeared.
+    fn look_at(&self, staged: &StagedStore, note: Option<Vec<u8>>) -> Result<Begun> {
+        let objects = staged.store().stats()?.objects;
+        // One that is complete is only to be looked at, and to appear.
+        if objects > 0 {
+            self.let_read(staged)?;
+        }
+        Ok(Begun {
+            codec: staged.store().codec(),
+            objects,
+            part_bytes_max: self.hub.settings.limits.request_bytes_max,
+            note,
+        })
+    }
+
+    /// Does what it is told; the store, where it is to be left.
     fn work(&self, staged: StagedStore, steps: &mut mpsc::Receiver<Step>) -> Option<StagedStore> {
+        // Only one that is complete may appear.
+        let mut complete = lock(&self.reader).is_some();
         while let Some(step) = steps.blocking_recv() {
             match step {
-                Step::Fill(note, memory, reply) => {
-                    match self.fill(&staged, (note, memory), reply, steps) {
-                        Some(reply) => self.show(&staged, reply),
-                        None => return Some(staged),
+                Step::Fill(note, memory, reply) if !complete => {
+                    let finished = self.fill(&staged, (note, memory), reply, steps);
+                    let Some(Finished { summary, reply }) = finished else {
+                        return Some(staged);
+                    };
+                    let shown = summary.and_then(|summary| {
+                        self.let_read(&staged)?;
+                        Ok(summary)
+                    });
+                    complete = shown.is_ok();
+                    let _ = reply.send(shown);
+                    if !complete {
+                        return Some(staged);
                     }
                 }
-                Step::Publish(reply) => {
+                Step::Publish(reply) if complete => {
                     let appeared = self.publish(staged);
                     let _ = reply.send(appeared);
                     return None;
                 }
-                Step::Push(_, _, reply) | Step::Settle(reply) => {
-                    let _ = reply.send(Err(out_of_turn()));
+                Step::Discard(reply) => {
+                    lock(&self.reader).take();
+                    drop(staged);
+                    let _ = reply.send(Ok(()));
+                    return None;
                 }
-                Step::Finish(_, reply) => {
-                    let _ = reply.send(Err(out_of_turn()));
-                }
+                other => other.refuse(),
             }
         }
         Some(staged)
@@ -250,6 +283,7 @@ impl Filler<'_> {
             importer,
             staged,
             none: Codecs::default(),
+            failed: None,
         };
         while let Some(step) = steps.blocking_recv() {
             match step {
@@ -263,12 +297,7 @@ impl Filler<'_> {
                     let summary = taking.finish(&finish);
                     return Some(Finished { summary, reply });
                 }
-                Step::Fill(_, _, reply) => {
-                    let _ = reply.send(Err(out_of_turn()));
-                }
-                Step::Publish(reply) => {
-                    let _ = reply.send(Err(out_of_turn()));
-                }
+                other => other.refuse(),
             }
         }
         // Nobody goes on with it now.
@@ -276,13 +305,7 @@ impl Filler<'_> {
         None
     }
 
-    /// Lets the complete store be read, and says that it is complete.
-    fn show(&self, staged: &StagedStore, finished: Finished) {
-        let Finished { summary, reply } = finished;
-        let shown = summary.and_then(|summary| self.let_read(staged).map(|()| summary));
-        let _ = reply.send(shown);
-    }
-
+    /// Lets the complete store be read.
     fn let_read(&self, staged: &StagedStore) -> Result<()> {
         let served = self.hub.serve_of(staged.reader())?;
         *lock(&self.reader) = Some(Arc::new(served));
@@ -307,10 +330,26 @@ struct Taking<'a> {
     staged: &'a StagedStore,
     kept: bool,
     none: Codecs,
+    /// Why nothing more is taken: parts that come after one that failed must not be written.
+    failed: Option<Error>,
 }
 
 impl Taking<'_> {
     fn push(&mut self, note: Vec<u8>, records: &[u8]) -> Result<bool> {
+        self.check()?;
+        let taken = self.take(note, records);
+        self.failed = taken.as_ref().err().map(Error::duplicate);
+        taken
+    }
+
+    fn check(&self) -> Result<()> {
+        self.failed
+            .as_ref()
+            .map_or(Ok(()), |error| Err(error.duplicate()))
+    }
+
+    fn take(&mut self, note: Vec<u8>, records: &[u8]) -> Result<bool> {
+        let length_max = self.staged.store().engine().value_bytes_max;
         let mut body = Body::new(records);
         while !body.is_empty() {
             let (oid, stored) = take_object(&mut body).ok_or_else(malformed)?;
@@ -321,6 +360,15 @@ impl Taking<'_> {
             if payload.codec() == Codec::ZstdDict {
                 return Err(malformed());
             }
+            // What it says may be far more than it has.
+            if payload.data_length() > length_max {
+                return Err(Error::new(ErrorKind::TooLarge, "fill the store")
+                    .with_oid(oid)
+                    .because(format!(
+                        "it takes {} bytes, the engine {length_max}",
+                        payload.data_length()
+                    )));
+            }
             self.importer
                 .push(oid, record.tid, &refs, payload, &self.none)?;
         }
@@ -329,6 +377,7 @@ impl Taking<'_> {
     }
 
     fn settle(&mut self) -> Result<bool> {
+        self.check()?;
         let written = self.importer.settle()?;
         self.keep(written)
     }
@@ -344,6 +393,7 @@ impl Taking<'_> {
     }
 
     fn finish(self, finish: &Finish) -> Result<ImportSummary> {
+        self.check()?;
         let note = |summary: &ImportSummary| {
             let dangling = summary.dangling.to_string();
             let (head, tail) = &finish.note;
@@ -381,6 +431,11 @@ impl Vacant {
                 .hint("The server's log says why."),
         }
     }
+}
+
+async fn open_anew(hub: &Arc<Hub>, home: &Home) {
+    let (hub, home) = (hub.clone(), home.clone());
+    let _ = tokio::task::spawn_blocking(move || hub.open_anew(&home)).await;
 }
 
 fn lock(reader: &Reader) -> std::sync::MutexGuard<'_, Option<Arc<Served>>> {
@@ -428,8 +483,20 @@ pub(crate) async fn clear(hub: &Arc<Hub>, home: &Home) -> Result<()> {
         match Arc::try_unwrap(now) {
             Ok(now) => {
                 let removed = tokio::task::spawn_blocking(move || now.remove_empty()).await;
-                let removed = removed.map_err(|_| failed()).and_then(|removed| removed);
-                return removed.inspect_err(|_| hub.open_anew(home));
+                return match removed {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err((error, back))) => {
+                        match back {
+                            Some(store) => hub.serve(store)?,
+                            None => open_anew(hub, home).await,
+                        }
+                        Err(error)
+                    }
+                    Err(_) => {
+                        open_anew(hub, home).await;
+                        Err(failed())
+                    }
+                };
             }
             Err(shared) => store = Some(shared),
         }

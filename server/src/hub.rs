@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use durum_core::record::Record;
 use durum_core::store::{LocalStore, Snapshot, Store as _};
-use durum_core::{Error, ErrorKind, Oid, Result, Tid};
+use durum_core::{Error, ErrorKind, Oid, Result, StoreId, Tid};
 use tokio::sync::{Semaphore, watch};
 
 use crate::changes::ChangeLog;
@@ -45,6 +45,9 @@ pub(crate) struct Served {
     pub(crate) order: Order,
     /// The last commit, for those who wait for the next one.
     pub(crate) newest: watch::Sender<Tid>,
+    /// Another one each time that a store is opened: commits that were not durable may be lost in between, and
+    /// their numbers come again.
+    pub(crate) incarnation: u64,
     /// Says that it is to be let go of.
     pub(crate) retired: watch::Sender<bool>,
     root_exists: AtomicBool,
@@ -119,15 +122,29 @@ impl Hub {
         }
     }
 
-    /// Opens the store, or creates it where there is none, and serves it.
+    /// Opens the store, or creates it where there is none, and serves it; none where one is left that is to be
+    /// filled.
     pub(crate) fn open_anew(&self, home: &Home) {
-        let opened = match home.registry.open(&home.settings) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                home.registry.create(&home.settings)
+        const PATIENCE: Duration = Duration::from_secs(10);
+        const PAUSE: Duration = Duration::from_millis(20);
+        let begin = Instant::now();
+        let opened = loop {
+            match home.open(false) {
+                // Whoever had it until now may still be closing it.
+                Err(error) if error.kind() == ErrorKind::InUse && begin.elapsed() < PATIENCE => {
+                    std::thread::sleep(PAUSE);
+                }
+                opened => break opened,
             }
-            opened => opened,
         };
-        if let Err(error) = opened.and_then(|store| self.serve(store)) {
+        let served = opened.and_then(|store| match store {
+            Some(store) => self.serve(store),
+            None => {
+                self.vacate(Vacant::Left);
+                Ok(())
+            }
+        });
+        if let Err(error) = served {
             tracing::error!(
                 reason = error.to_string(),
                 "the store cannot be served any more"
@@ -179,6 +196,13 @@ impl Hub {
     }
 }
 
+fn incarnation() -> Result<u64> {
+    let StoreId(random) = StoreId::random()?;
+    Ok(random
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte)))
+}
+
 impl Served {
     fn new(store: Arc<LocalStore>, changes_max: usize) -> Result<Served> {
         let tid = store.snapshot()?.tid();
@@ -191,6 +215,7 @@ impl Served {
             changes: ChangeLog::new(tid, changes_max),
             order: Order::default(),
             newest,
+            incarnation: incarnation()?,
             retired: watch::Sender::new(false),
             root_exists: AtomicBool::new(false),
             store,

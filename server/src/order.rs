@@ -11,9 +11,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use durum_core::engine::Durability;
-use durum_core::store::{Batch, Enqueued, LocalStore};
-use durum_core::{Oid, Result};
+use durum_core::Oid;
+use durum_core::store::{Enqueued, LocalStore, Prepared};
 use tokio::sync::OwnedMutexGuard;
 
 /// Who may enqueue a commit.
@@ -86,14 +85,8 @@ impl Turn {
         self.order.pending().count == self.count
     }
 
-    /// Gives the batch its place. `oids` are what it writes.
-    pub(crate) fn place(
-        self,
-        store: &LocalStore,
-        batch: Batch,
-        oids: Vec<Oid>,
-        durability: Durability,
-    ) -> Result<Placed> {
+    /// Gives a commit its place. `oids` are what it writes.
+    pub(crate) fn place(self, store: &LocalStore, prepared: Prepared, oids: Vec<Oid>) -> Placed {
         let number = {
             let mut pending = self.order.pending();
             pending.count += 1;
@@ -107,8 +100,8 @@ impl Turn {
             number,
             commit: None,
         };
-        placed.commit = Some(store.enqueue(batch, durability)?);
-        Ok(placed)
+        placed.commit = Some(store.enqueue_prepared(prepared));
+        placed
     }
 }
 

@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::address::Address;
-use crate::filling::Home;
+use crate::filling::{Home, Vacant};
 use crate::handshake::{warn_of_strangers, welcome};
 use crate::hangup::Hangup;
-use crate::hub::{Hub, Served};
+use crate::hub::Hub;
 use crate::listener::{Listener, Peer};
 use crate::passed::Passed;
 use crate::settings::Settings;
@@ -299,12 +299,12 @@ async fn accept(listener: Listener, hub: Arc<Hub>, places: Arc<Semaphore>) -> Jo
 
 async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
     debug!(client = %peer, "connected");
-    // What is committed from now on it does not know.
-    let served = hub.served().and_then(|served| {
+    // What is committed from now on it does not know. Of the store it keeps nothing until it says something.
+    let known = hub.served().and_then(|served| {
         let synced = served.visible()?;
-        Ok((served, synced))
+        Ok((served.incarnation, synced))
     });
-    let end = attend(stream, peer, hub, served).await;
+    let end = attend(stream, peer, hub, known).await;
     hub.metrics.closed(&end);
     let reason = end.to_string();
     match end {
@@ -317,20 +317,25 @@ async fn converse(stream: Stream, peer: Peer, hub: &Arc<Hub>) {
 }
 
 /// Serves a client that knows what was committed up to some commit.
-async fn attend(
-    stream: Stream,
-    peer: Peer,
-    hub: &Arc<Hub>,
-    served: Result<(Arc<Served>, Tid)>,
-) -> Hangup {
+async fn attend(stream: Stream, peer: Peer, hub: &Arc<Hub>, known: Result<(u64, Tid)>) -> Hangup {
     let (stream, rights) = match welcome(stream, &peer, hub).await {
         Ok(welcomed) => welcomed,
         Err(end) => return end,
     };
     let mut wire = Wire::new(stream, peer, hub.clone());
-    let durus = match served {
-        Ok((served, synced)) => durus::serve(&mut wire, hub, served, rights, synced).await,
-        Err(why) => durus::refuse(&mut wire, hub, why).await,
+    if let Err(end) = wire.ready(hub).await {
+        return end;
+    }
+    let durus = match (known, hub.served()) {
+        (Ok((incarnation, synced)), Ok(served)) if served.incarnation == incarnation => {
+            durus::serve(&mut wire, hub, served, rights, synced).await
+        }
+        // Another store was put in the place of that which was served when the client came.
+        (known, served) => {
+            let why = known.map(drop).and(served.map(drop)).err();
+            let why = why.unwrap_or_else(|| Vacant::Filling.error());
+            durus::refuse(&mut wire, hub, why).await
+        }
     };
     let end = match durus {
         Hangup::Upgrade => Box::pin(durum::serve(&mut wire, hub, rights)).await,

@@ -78,6 +78,19 @@ impl Wire {
         Ok(self.input.get_u8())
     }
 
+    /// Waits until there is something to be read, or the other side has closed.
+    pub(crate) async fn ready(&mut self, hub: &Hub) -> Result<(), Hangup> {
+        let mut shutdown = hub.shutdown.subscribe();
+        if !self.input.is_empty() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            ready = self.stream.readable() => Ok(ready?),
+            _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
+        }
+    }
+
     /// How long ago the request's first byte was taken.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begin.elapsed()

@@ -106,10 +106,7 @@ pub(super) fn recent_of(identity: CommitId, value: &[u8]) -> Option<Tid> {
 }
 
 /// The commit with this identity, if one is remembered.
-pub(super) fn remembered(rows: &WriteSet, identity: Option<CommitId>) -> Result<Option<Tid>> {
-    let Some(identity) = identity else {
-        return Ok(None);
-    };
+pub(super) fn remembered(rows: &WriteSet, identity: CommitId) -> Result<Option<Tid>> {
     let (key, _) = recent_row(identity, Tid::ZERO);
     let mut tid = None;
     rows.get(Table::Recent, key, &mut |value| {

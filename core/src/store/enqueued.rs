@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::batch::{Batch, Receipt};
 use super::local::{LocalStore, Shared};
 use super::queue::Slot;
+use super::request::Prepared;
 use crate::engine::Durability;
 use crate::error::Result;
 
@@ -54,11 +55,15 @@ impl LocalStore {
     /// # Errors
     /// What is wrong with the batch whatever the store holds: `Usage`, `TooLarge`, `Unsupported`.
     pub fn enqueue(&self, batch: Batch, durability: Durability) -> Result<Enqueued> {
-        let request = self.shared.prepare(batch, durability)?;
-        Ok(Enqueued {
-            slot: self.shared.queue.enter(request),
+        Ok(self.enqueue_prepared(self.prepare(batch, durability)?))
+    }
+
+    /// As [`LocalStore::enqueue`], of what was prepared before.
+    pub fn enqueue_prepared(&self, prepared: Prepared) -> Enqueued {
+        Enqueued {
+            slot: self.shared.queue.enter(prepared.0),
             shared: self.shared.clone(),
             waited: false,
-        })
+        }
     }
 }

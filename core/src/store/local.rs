@@ -1,7 +1,7 @@
 //! The store on an engine in this process.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::batch::{Batch, CommitId, Receipt};
 use super::changes::{self, Change, Changes};
@@ -12,12 +12,13 @@ use super::meta::State;
 use super::oids::OidAllocator;
 use super::queue::Queue;
 use super::reclaim::Dead;
+use super::request::Request;
 use super::session::{SessionKind, Sessions};
 use super::snapshot::LocalSnapshot;
 use super::superseded::Superseded;
 use super::views::{Gate, View};
 use super::worker::{Signal, Worker};
-use super::writer::{Request, Writer};
+use super::writer::Writer;
 use super::{Snapshot, Store, StoreStats};
 use crate::collect::Collected;
 use crate::engine::{Capabilities, Durability, Engine, EngineSnapshot, Key, Table};
@@ -58,7 +59,7 @@ pub(super) struct Shared {
     /// Batches that were written.
     pub(super) writes: AtomicU64,
     pub(super) signal: Arc<Signal>,
-    pub(super) listener: OnceLock<Listener>,
+    pub(super) listener: RwLock<Option<Listener>>,
     pub(super) dead: Arc<Dead>,
     /// Closed before the lock of the place is given back: fields are dropped in this order.
     pub(super) engine: Box<dyn Engine>,
@@ -132,17 +133,15 @@ impl LocalStore {
         self.shared.codec
     }
 
-    /// Whether the identities of all commits after `tid` are remembered: then one that
-    /// [`Store::outcome`] does not know was not committed since.
-    pub fn remembers_since(&self, tid: Tid) -> bool {
-        tid >= self.shared.published().changes_from
-    }
-
     /// Has `tell` called with each commit that becomes visible, of the collector's too. It must be short and
-    /// not use the store. Only the first call does anything; false for the others.
-    pub fn tell_commits(&self, tell: impl Fn(Tid) + Send + Sync + 'static) -> bool {
-        let listener = Listener(Box::new(tell));
-        self.shared.listener.set(listener).is_ok()
+    /// not use the store. It takes the place of the one before.
+    pub fn tell_commits(&self, tell: impl Fn(Tid) + Send + Sync + 'static) {
+        let mut listener = self
+            .shared
+            .listener
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *listener = Some(Listener(Box::new(tell)));
     }
 
     /// Whether `session` may create the object: it was handed the OID out and has not used it. The root may

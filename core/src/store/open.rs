@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::collection::Collection;
 use super::condemned::Condemned;
 use super::dictionary;
+use super::identities::Identities;
 use super::import::{Importer, MEMORY_BYTES};
 use super::local::{LocalStore, Shared};
 use super::meta::{State, check_store_id, rebuilding_row, store_id_key};
@@ -141,6 +142,7 @@ impl LocalStore {
                 collector: Collector::new(memory.job, memory.pinning),
                 collection_failed: None,
                 reclaim_failed: None,
+                identities: Identities::default(),
                 poisoned: None,
             }),
             published: Mutex::new(state),
@@ -153,7 +155,7 @@ impl LocalStore {
             condemned: Mutex::new(memory.condemned),
             writes: AtomicU64::new(0),
             signal: Arc::new(Signal::default()),
-            listener: OnceLock::new(),
+            listener: RwLock::default(),
             dead: Arc::new(Dead::default()),
             engine,
             place,
@@ -178,23 +180,27 @@ impl LocalStore {
     /// Closes and removes a store that has no objects.
     ///
     /// # Errors
-    /// `Exists` where it has objects, `InUse` where a snapshot of it is in use: then it is closed and stays.
-    pub fn remove_empty(self) -> Result<()> {
+    /// `Exists` where it has objects: with that it comes back. `InUse` where a snapshot of it is in use: then
+    /// it is closed and stays.
+    pub fn remove_empty(self) -> Result<(), (Error, Option<LocalStore>)> {
         const DOING: &str = "remove the empty store";
-        let LocalStore { worker, shared } = self;
-        // It may be writing.
-        drop(worker);
-        let objects = shared.published().objects;
+        let objects = self.shared.published().objects;
         if objects > 0 {
             let why = format!("it has {objects} objects");
-            return Err(Error::new(ErrorKind::Exists, DOING).because(why));
+            let error = Error::new(ErrorKind::Exists, DOING).because(why);
+            return Err((error, Some(self)));
         }
-        let shared = Arc::into_inner(shared).ok_or_else(|| {
-            Error::new(ErrorKind::InUse, DOING).because("a snapshot of it is in use")
-        })?;
+        let LocalStore { worker, shared } = self;
+        // It has the store, too.
+        drop(worker);
+        let Some(shared) = Arc::into_inner(shared) else {
+            let error = Error::new(ErrorKind::InUse, DOING);
+            return Err((error.because("a snapshot of it is in use"), None));
+        };
         let Shared { engine, place, .. } = shared;
         drop(engine);
-        place.map_or(Ok(()), Place::remove)
+        let removed = place.map_or(Ok(()), Place::remove);
+        removed.map_err(|error| (error, None))
     }
 
     /// Starts the background worker, where the options ask for one.

@@ -3,12 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::batch::{Batch, Receipt, Write};
+use super::batch::Receipt;
 use super::changes;
 use super::condemned::Condemned;
 use super::graph::RowGraph;
+use super::identities::Identities;
 use super::local::Shared;
 use super::meta::State;
+use super::request::Request;
 use super::session::SessionKind;
 use super::write_set::WriteSet;
 use crate::collect::graph::Graph as _;
@@ -17,17 +19,6 @@ use crate::collect::{self, Collected, Collector};
 use crate::engine::{Durability, Key, Op, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{Oid, SessionId, Tid};
-use crate::record;
-
-/// A commit that waits to be written: its data is compressed already, outside of any lock.
-#[derive(Debug)]
-pub(super) struct Request {
-    batch: Batch,
-    /// The stored forms, with tid 0 in the place of that which is known only when they are written, and
-    /// no checksum.
-    records: Vec<Vec<u8>>,
-    durability: Durability,
-}
 
 /// The writing side of a store, one thread at a time.
 #[derive(Debug)]
@@ -41,6 +32,7 @@ pub(super) struct Writer {
     pub(super) collection_failed: Option<Error>,
     /// Why no space could be given back the last time.
     pub(super) reclaim_failed: Option<Error>,
+    pub(super) identities: Identities,
     /// Why writing is refused, after a failure that leaves the disk uncertain.
     pub(super) poisoned: Option<String>,
 }
@@ -85,68 +77,6 @@ impl Writer {
 }
 
 impl Shared {
-    /// Does all of a commit's work that needs neither its tid nor the current state.
-    pub(super) fn prepare(&self, mut batch: Batch, durability: Durability) -> Result<Request> {
-        let durability = self.offered_durability(durability)?;
-        batch.normalize()?;
-        let codec = batch.codec.unwrap_or(self.codec);
-        let mut buffer = Vec::new();
-        let mut records = Vec::with_capacity(batch.writes.len());
-        for Write {
-            oid, data, refs, ..
-        } in &batch.writes
-        {
-            let payload = self.codecs.compress(codec, data, &mut buffer)?;
-            let mut encoded = Vec::with_capacity(data.len() + refs.len() + 32);
-            record::encode_unsealed(Tid::ZERO, None, refs, payload, &mut encoded);
-            // The tid and the anchor that replace the 0s take up to nine bytes more each.
-            if encoded.len() as u64 + 18 > self.capabilities.value_bytes_max {
-                let limit = self.capabilities.value_bytes_max;
-                return Err(Error::new(ErrorKind::TooLarge, "commit")
-                    .with_engine(self.capabilities.name)
-                    .because(format!(
-                        "the object takes {} bytes, the engine {limit}",
-                        data.len()
-                    ))
-                    .with_oid(*oid));
-            }
-            records.push(encoded);
-        }
-        Ok(Request {
-            batch,
-            records,
-            durability,
-        })
-    }
-
-    /// Refuses a record that the engine cannot hold.
-    pub(super) fn check_length(&self, doing: &'static str, oid: Oid, bytes: usize) -> Result<()> {
-        let limit = self.capabilities.value_bytes_max;
-        if bytes as u64 <= limit {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::TooLarge, doing)
-            .with_engine(self.capabilities.name)
-            .because(format!("it takes {bytes} bytes, the engine {limit}"))
-            .with_oid(oid))
-    }
-
-    /// The weakest level that the engine offers and that is at least `durability`.
-    pub(super) fn offered_durability(&self, durability: Durability) -> Result<Durability> {
-        let offered = &self.capabilities.durability;
-        if let Some(level) = offered.iter().filter(|level| **level >= durability).min() {
-            return Ok(*level);
-        }
-        let names: Vec<&str> = offered.iter().map(|level| level.name()).collect();
-        Err(Error::new(ErrorKind::Unsupported, "commit")
-            .with_engine(self.capabilities.name)
-            .because(format!(
-                "the engine does not offer the durability {}",
-                durability.name()
-            ))
-            .hint(format!("It offers {}.", names.join(", "))))
-    }
-
     /// Writes a group of commits in one engine batch; a result for each.
     pub(super) fn write_group(&self, requests: &[Request]) -> Vec<Result<Receipt>> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,11 +118,13 @@ impl Shared {
         let mut durability = Durability::Relaxed;
         let mut results = Vec::with_capacity(requests.len());
         for request in requests {
-            let result = match changes::remembered(&graph.rows, request.batch.identity)? {
-                // What is written below makes it as durable.
-                Some(tid) => Ok((tid, Collected::default())),
-                None => self.stage(&mut graph, writer, &sessions, request)?,
-            };
+            if let Some(known) = writer.identities.known(&graph, request)? {
+                // What is written below makes one that was written before as durable as is asked now.
+                durability = durability.max(request.durability);
+                results.push(known.map(|tid| (tid, Collected::default())));
+                continue;
+            }
+            let result = self.stage(&mut graph, writer, &sessions, request)?;
             if result.is_ok() {
                 durability = durability.max(request.durability);
                 let new = request.batch.writes.iter().filter(|write| write.create);
@@ -400,9 +332,11 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = condemned;
         self.superseded.make_visible(state.tid);
-        if let Some(listener) = self.listener.get() {
+        let listener = self.listener.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listener) = &*listener {
             (listener.0)(state.tid);
         }
+        drop(listener);
         let mut oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
         oids.set_limit(state.high_water);
         drop(oids);

@@ -138,7 +138,11 @@ impl Connection {
                 Ok(Sent::Part(count)) => rest = rest.get(count..).unwrap_or_default(),
                 Err(error) => return Err(self.fail(&error)),
             }
-            self.transport.wait().map_err(|error| self.fail(&error))?;
+            match self.transport.wait() {
+                Ok(true) => {}
+                Ok(false) => return Err(self.lose("the server takes nothing")),
+                Err(error) => return Err(self.fail(&error)),
+            }
             if self.begin_reading() {
                 let read = self.read(true);
                 self.end_reading(None);
@@ -311,6 +315,9 @@ impl Connection {
                 thread.unpark();
             }
         }
+        drop(state);
+        // Who sends at the moment is told, and so is the server.
+        self.transport.close();
         lost(&why)
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use durum_core::config::ServerLocation;
 use durum_core::record::{self, Codec, Payload};
 use durum_core::store::ImportSummary;
-use durum_core::{Oid, Result, Tid};
+use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 
 use super::connection::{Connection, Ticket};
 use super::link::{Link, body_of, call, nonsense, open};
@@ -102,6 +102,17 @@ impl RemoteImport {
     /// Those of the server's writing, also of earlier parts.
     pub fn checkpoint(&mut self, note: &[u8]) -> Result<bool> {
         let part = std::mem::take(&mut self.part);
+        let bytes = part.len() as u64 + note.len() as u64 + 32;
+        let limit = self.begun.part_bytes_max;
+        if bytes > limit {
+            return Err(
+                Error::new(ErrorKind::TooLarge, "fill the store of the server")
+                    .because(format!(
+                        "a part takes {bytes} bytes, and the server takes {limit}"
+                    ))
+                    .hint("Raise `request_bytes_max` of the server."),
+            );
+        }
         let ticket = self.connection.ask(Kind::Push, |out| {
             put_bytes(out, note);
             out.extend_from_slice(&part);
@@ -157,6 +168,14 @@ impl RemoteImport {
     /// Those of the server.
     pub fn publish(self) -> Result<()> {
         call(&self.connection, Kind::Publish, |_| {}).map(drop)
+    }
+
+    /// Has what was brought removed; the server serves an empty store then.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn discard(self) -> Result<()> {
+        call(&self.connection, Kind::Discard, |_| {}).map(drop)
     }
 
     fn take_answers(&mut self, left: usize) -> Result<bool> {

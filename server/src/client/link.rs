@@ -80,7 +80,12 @@ pub(super) fn body_of(answer: Answer) -> Result<Vec<u8>> {
     if answer.status == Status::Done as u8 {
         return Ok(answer.body);
     }
-    Err(failure::take(&mut Body::new(&answer.body)).unwrap_or_else(nonsense))
+    let error = failure::take(&mut Body::new(&answer.body)).unwrap_or_else(nonsense);
+    // Only this side knows whether the server can be reached.
+    Err(match error.kind() {
+        ErrorKind::Unreachable => error.with_kind(ErrorKind::Other),
+        _ => error,
+    })
 }
 
 /// An answer that is not what it should be.
@@ -107,7 +112,9 @@ fn agree(transport: &Transport, url: &str) -> Result<()> {
     let mut rest = sealed.as_deref().unwrap_or(&hello);
     while let Sent::Part(count) = transport.send(rest).map_err(failed)? {
         rest = rest.get(count..).unwrap_or_default();
-        transport.wait().map_err(failed)?;
+        if !transport.wait().map_err(failed)? {
+            return Err(failed(io::ErrorKind::WouldBlock.into()));
+        }
     }
     let (mut answer, begin) = (Vec::new(), Instant::now());
     while answer.len() < 4 {

@@ -9,6 +9,7 @@ use durum_core::{ErrorKind, Oid, Result};
 
 use super::connection::Ticket;
 use super::link::{Link, body_of, nonsense};
+use super::shared::Patience;
 use super::snapshot::RemoteSnapshot;
 use crate::protocol::Kind;
 use crate::protocol::bytes::Body;
@@ -58,7 +59,7 @@ impl<'a> RemoteScan<'a> {
         let shared = self.snapshot.shared.clone();
         let mut patience = shared.patience();
         let (part, link) = loop {
-            match self.answer(from) {
+            match self.answer(from, &mut patience) {
                 Ok(got) => break got,
                 Err(error) if patience.bears(&error) => {}
                 Err(error) => return Err(error),
@@ -83,8 +84,8 @@ impl<'a> RemoteScan<'a> {
         Ok(())
     }
 
-    fn answer(&mut self, from: Oid) -> Result<(Vec<u8>, Arc<Link>)> {
-        let link = self.snapshot.shared.link()?;
+    fn answer(&mut self, from: Oid, patience: &mut Patience) -> Result<(Vec<u8>, Arc<Link>)> {
+        let link = self.snapshot.shared.link(patience)?;
         let ticket = match self.ahead.take() {
             Some(ticket) => ticket,
             None => self.ask(&link, from)?,

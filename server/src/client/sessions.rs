@@ -96,7 +96,10 @@ impl Shared {
         let Some(bound) = known else {
             return Err(unknown(session));
         };
-        let link = self.current();
+        // While another connection is made there is none on which it could still be.
+        let Some(link) = self.current() else {
+            return Ok(());
+        };
         let Some(bound) = bound.filter(|bound| bound.generation == link.generation) else {
             return Ok(());
         };

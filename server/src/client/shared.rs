@@ -2,7 +2,7 @@
 //! lost.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use durum_core::engine::Capabilities;
@@ -14,6 +14,7 @@ use super::sessions::Sessions;
 use super::transport::Route;
 use crate::protocol::Kind;
 use crate::protocol::bytes::put_u64;
+use crate::protocol::describe::{self, Welcome};
 
 /// How a client behaves where a server is slow or gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +49,22 @@ pub(super) struct Shared {
     pub(super) id: StoreId,
     pub(super) engine: Capabilities,
     pub(super) codecs: Codecs,
+    /// What the server said when it was reached for the first time.
+    pub(super) welcome: Welcome,
     pub(super) sessions: Mutex<Sessions>,
-    current: Mutex<Arc<Link>>,
+    current: Mutex<Current>,
     /// The number of the next snapshot.
     pub(super) snapshots: AtomicU32,
     /// The newest commit that this client has heard of.
     heard: AtomicU64,
+    heard_at: Mutex<Instant>,
+}
+
+/// The connection, and since when there is no other.
+#[derive(Debug)]
+struct Current {
+    link: Arc<Link>,
+    failed: Option<(Instant, Error)>,
 }
 
 /// For how long something is tried again.
@@ -61,13 +72,27 @@ pub(super) struct Shared {
 pub(super) struct Patience {
     limit: Duration,
     since: Option<Instant>,
+    pause: Duration,
 }
 
 impl Patience {
     /// Whether the error is only that the connection was lost, and it is not yet too late to try again.
     pub(super) fn bears(&mut self, error: &Error) -> bool {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        error.kind() == ErrorKind::Unreachable && since.elapsed() < self.limit
+        if error.kind() != ErrorKind::Unreachable {
+            return false;
+        }
+        if self.begin().elapsed() >= self.limit {
+            return false;
+        }
+        // The first time at once: mostly that is all that it takes.
+        std::thread::sleep(self.pause);
+        self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        true
+    }
+
+    /// From here on there is only so much of it.
+    fn begin(&mut self) -> Instant {
+        *self.since.get_or_insert_with(Instant::now)
     }
 }
 
@@ -82,9 +107,14 @@ impl Shared {
             id: link.welcome.store_id()?,
             engine: (&link.welcome.engine).into(),
             codecs: Codecs::default(),
+            welcome: link.welcome.clone(),
             sessions: Mutex::new(Sessions::default()),
             heard: AtomicU64::new(link.welcome.tid.0),
-            current: Mutex::new(Arc::new(link)),
+            heard_at: Mutex::new(Instant::now()),
+            current: Mutex::new(Current {
+                link: Arc::new(link),
+                failed: None,
+            }),
             snapshots: AtomicU32::new(1),
             route,
             options,
@@ -100,36 +130,46 @@ impl Shared {
         Patience {
             limit: self.options.patience,
             since: None,
+            pause: Duration::ZERO,
         }
     }
 
-    /// The connection as it is, lost or not.
-    pub(super) fn current(&self) -> Arc<Link> {
-        let current = self.current.lock();
-        current.unwrap_or_else(PoisonError::into_inner).clone()
+    /// The connection as it is, lost or not; none while another one is made.
+    pub(super) fn current(&self) -> Option<Arc<Link>> {
+        match self.current.try_lock() {
+            Ok(current) => Some(current.link.clone()),
+            Err(TryLockError::Poisoned(current)) => Some(current.into_inner().link.clone()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// The connection; a new one where it was lost.
     ///
     /// # Errors
     /// `Unreachable` after the patience has ended; `Other` where another store is served now.
-    pub(super) fn link(&self) -> Result<Arc<Link>> {
+    pub(super) fn link(&self, patience: &mut Patience) -> Result<Arc<Link>> {
+        let waiting = Instant::now();
         // Others wait: one attempt is enough.
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if !current.connection.is_lost() {
-            return Ok(current.clone());
+        if !current.link.connection.is_lost() {
+            return Ok(current.link.clone());
         }
-        let (mut patience, mut pause) = (self.patience(), PAUSE_MIN);
+        patience.since.get_or_insert(waiting);
+        if let Some((at, error)) = &current.failed
+            && *at > waiting
+        {
+            return Err(error.duplicate());
+        }
+        let generation = current.link.generation + 1;
         let link = loop {
             let time = self.options.connect_time_max;
-            let generation = current.generation + 1;
             match Link::connect(&self.route, time, self.options.silence, generation) {
                 Ok(link) => break Arc::new(link),
-                Err(error) if patience.bears(&error) => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(PAUSE_MAX);
+                Err(error) if patience.bears(&error) => {}
+                Err(error) => {
+                    current.failed = Some((Instant::now(), error.duplicate()));
+                    return Err(error);
                 }
-                Err(error) => return Err(error),
             }
         };
         if link.welcome.store_id()? != self.id {
@@ -137,7 +177,8 @@ impl Shared {
                 .because(format!("another store is served at {} now", self.url()))
                 .hint("Open it anew."));
         }
-        *current = link.clone();
+        current.link = link.clone();
+        current.failed = None;
         Ok(link)
     }
 
@@ -150,7 +191,7 @@ impl Shared {
     pub(super) fn with_link<T>(&self, work: impl Fn(&Link) -> Result<T>) -> Result<T> {
         let mut patience = self.patience();
         loop {
-            match self.link().and_then(|link| work(&link)) {
+            match self.link(&mut patience).and_then(|link| work(&link)) {
                 Err(error) if patience.bears(&error) => {}
                 result => return result,
             }
@@ -160,12 +201,24 @@ impl Shared {
     /// Notes a commit that there is.
     pub(super) fn hear(&self, tid: Tid) -> Tid {
         self.heard.fetch_max(tid.0, Ordering::AcqRel);
+        *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         tid
     }
 
-    /// The newest commit that this client has heard of.
-    pub(super) fn heard(&self) -> Tid {
-        Tid(self.heard.load(Ordering::Acquire))
+    /// A commit that there was before now, and not long before.
+    pub(super) fn heard(&self) -> Result<Tid> {
+        /// The server remembers what was committed later, unless very much is committed in this time.
+        const AGE_MAX: Duration = Duration::from_secs(2);
+        let heard_at = self
+            .heard_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed();
+        if heard_at > AGE_MAX {
+            let welcome: Welcome = describe::take(&self.call(Kind::Hello, |_| {})?)?;
+            self.hear(welcome.tid);
+        }
+        Ok(Tid(self.heard.load(Ordering::Acquire)))
     }
 
     /// Sees to it that the payload can be decompressed.

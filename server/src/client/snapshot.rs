@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use durum_core::engine::Durability;
 use durum_core::record::{Codecs, Record};
 use durum_core::store::{Scan, ScanStored, Snapshot};
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
@@ -11,7 +12,7 @@ use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 use super::connection::Ticket;
 use super::link::{Link, body_of, nonsense};
 use super::scan::RemoteScan;
-use super::shared::Shared;
+use super::shared::{Patience, Shared};
 use crate::protocol::bytes::{Body, put_u32, put_u64};
 use crate::protocol::records::{Loaded, take_loaded};
 use crate::protocol::{Kind, NEWEST};
@@ -26,6 +27,7 @@ const AHEAD: usize = 8;
 pub(super) struct RemoteSnapshot {
     pub(super) shared: Arc<Shared>,
     tid: Tid,
+    incarnation: u64,
     place: Mutex<Place>,
 }
 
@@ -46,10 +48,12 @@ enum Failure {
 
 impl RemoteSnapshot {
     pub(super) fn take(shared: &Arc<Shared>) -> Result<RemoteSnapshot> {
-        let (place, tid) = shared.with_link(|link| keep(shared, link))?;
+        let ((place, tid), incarnation) =
+            shared.with_link(|link| Ok((keep(shared, link)?, link.welcome.incarnation)))?;
         Ok(RemoteSnapshot {
             shared: shared.clone(),
             tid: shared.hear(tid),
+            incarnation,
             place: Mutex::new(place),
         })
     }
@@ -62,7 +66,10 @@ impl RemoteSnapshot {
             return Ok(place.number);
         }
         let (new, tid) = keep(&self.shared, link)?;
-        if tid != self.tid {
+        // Where the store was opened anew, commits that were not durable may be lost, and their numbers used again.
+        let same = link.welcome.incarnation == self.incarnation
+            || self.shared.welcome.durability == Durability::Power;
+        if tid != self.tid || !same {
             release(link, new.number);
             return Err(Error::new(ErrorKind::TooOld, "read from a snapshot")
                 .because("the connection to the server was lost, and others have committed since")
@@ -76,10 +83,10 @@ impl RemoteSnapshot {
     fn load_rest(
         &self,
         oids: &[Oid],
-        done: &mut usize,
+        (done, patience): (&mut usize, &mut Patience),
         visit: &mut dyn FnMut(Oid, Option<Record<'_>>) -> Result<()>,
     ) -> Result<(), Failure> {
-        let link = self.shared.link().map_err(Failure::Asked)?;
+        let link = self.shared.link(patience).map_err(Failure::Asked)?;
         let number = self.number_on(&link).map_err(Failure::Asked)?;
         let mut waiting: VecDeque<(&[Oid], Ticket)> = VecDeque::new();
         let mut rest = oids.get(*done..).unwrap_or_default().chunks(LOADS_AT_ONCE);
@@ -101,6 +108,9 @@ impl RemoteSnapshot {
             };
             let answer = ticket.wait().and_then(body_of).map_err(Failure::Asked)?;
             let mut body = Body::new(&answer);
+            if body.is_empty() {
+                return Err(Failure::Asked(nonsense()));
+            }
             while !body.is_empty() {
                 let Some((oid, left)) = some.split_first() else {
                     return Err(Failure::Asked(nonsense()));
@@ -162,7 +172,7 @@ impl Snapshot for RemoteSnapshot {
     ) -> Result<()> {
         let (mut done, mut patience) = (0, self.shared.patience());
         loop {
-            match self.load_rest(oids, &mut done, visit) {
+            match self.load_rest(oids, (&mut done, &mut patience), visit) {
                 Ok(()) => return Ok(()),
                 Err(Failure::Asked(error)) if patience.bears(&error) => {}
                 Err(Failure::Asked(error) | Failure::Visited(error)) => return Err(error),
@@ -196,8 +206,10 @@ impl Snapshot for RemoteSnapshot {
 impl Drop for RemoteSnapshot {
     fn drop(&mut self) {
         let place = *self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let link = self.shared.current();
-        if place.generation == link.generation {
+        // While another connection is made nothing is kept on the one before.
+        if let Some(link) = self.shared.current()
+            && place.generation == link.generation
+        {
             release(&link, place.number);
         }
     }

@@ -74,7 +74,7 @@ impl RemoteStore {
 
     /// Whether the server lets this client write.
     pub fn may_write(&self) -> bool {
-        self.shared.current().welcome.writes
+        self.shared.welcome.writes
     }
 
     /// As [`Store::changes_since`], but waits until there is a commit after `since`, for about `wait` at
@@ -122,6 +122,19 @@ impl RemoteStore {
         Body::new(&answer).u64().ok_or_else(nonsense)
     }
 
+    fn some_oids(&self, session: SessionId, count: u32) -> Result<Vec<Oid>> {
+        let answer = self.shared.with_link(|link| {
+            let session = self.shared.session_on(link, session)?;
+            link.call(Kind::NewOids, |out| {
+                put_u64(out, session.map_or(0, |session| session.0));
+                put_u32(out, count);
+            })
+        })?;
+        let mut body = Body::new(&answer);
+        let count = body.u32().ok_or_else(nonsense)?;
+        body.many(count, 8, Body::oid).ok_or_else(nonsense)
+    }
+
     fn stat(&self) -> Result<Stat> {
         describe::take(&self.shared.call(Kind::Stat, |_| {})?)
     }
@@ -162,16 +175,21 @@ impl Store for RemoteStore {
         };
         let mut request = Vec::new();
         put_batch(&mut request, &batch, identity);
-        let limit = self.shared.current().welcome.request_bytes_max;
+        let limit = self.shared.welcome.request_bytes_max;
         if request.len() as u64 + HEAD_BYTES as u64 + 32 > limit {
             return Err(Error::new(ErrorKind::TooLarge, "commit").because(format!(
                 "it takes {} bytes, and the server takes {limit}",
                 request.len()
             )));
         }
-        let (heard, mut again, mut patience) = (self.shared.heard(), None, self.shared.patience());
+        let count = batch.len().max(batch.expects().len());
+        if count > self.shared.welcome.request_objects_max as usize {
+            return Err(too_many(count));
+        }
+        let heard = self.shared.heard()?;
+        let (mut again, mut patience) = (None, self.shared.patience());
         loop {
-            let link = match self.shared.link() {
+            let link = match self.shared.link(&mut patience) {
                 Ok(link) => link,
                 Err(error) => return Err(unknown_outcome(error, again)),
             };
@@ -201,16 +219,13 @@ impl Store for RemoteStore {
     }
 
     fn new_oids(&self, session: SessionId, count: u32) -> Result<Vec<Oid>> {
-        let answer = self.shared.with_link(|link| {
-            let session = self.shared.session_on(link, session)?;
-            link.call(Kind::NewOids, |out| {
-                put_u64(out, session.map_or(0, |session| session.0));
-                put_u32(out, count);
-            })
-        })?;
-        let mut body = Body::new(&answer);
-        let count = body.u32().ok_or_else(nonsense)?;
-        body.many(count, 8, Body::oid).ok_or_else(nonsense)
+        let (mut oids, mut left) = (Vec::new(), count);
+        while left > 0 {
+            let some = left.min(self.shared.welcome.request_objects_max.max(1));
+            oids.extend(self.some_oids(session, some)?);
+            left -= some;
+        }
+        Ok(oids)
     }
 
     fn session(&self, kind: SessionKind) -> Result<SessionId> {
@@ -255,7 +270,7 @@ impl Store for RemoteStore {
     }
 
     fn durability(&self) -> Durability {
-        self.shared.current().welcome.durability
+        self.shared.welcome.durability
     }
 
     fn pending(&self) -> Result<Pending> {
@@ -277,6 +292,14 @@ impl Store for RemoteStore {
         let answer = self.shared.call(Kind::Sync, |_| {})?;
         take_durability(&mut Body::new(&answer)).ok_or_else(nonsense)
     }
+}
+
+fn too_many(count: usize) -> Error {
+    Error::new(ErrorKind::TooLarge, "commit")
+        .because(format!(
+            "it is about {count} objects, which is more than the server takes at once"
+        ))
+        .hint("Commit fewer, or raise `request_objects_max` of the server.")
 }
 
 /// Where objects are gone, and the connection was lost before: it may be that alone.

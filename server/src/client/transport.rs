@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use durum_core::config::ServerLocation;
 use durum_core::{Error, ErrorKind, Result};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustls::{ClientConfig, ClientConnection};
 use socket2::{SockRef, TcpKeepalive};
@@ -68,19 +68,21 @@ impl Route {
             Address::Abstract(name) => Socket::Unix(connect_abstract(name).map_err(cannot)?),
         };
         socket.set_silence(silence).map_err(cannot)?;
-        let tls = match (&self.tls, &self.address) {
-            (Some(config), Address::Tcp { host, .. }) => {
-                let connection = ClientConnection::new(config.clone(), server_name(host)?);
-                let mut connection = connection.map_err(|error| {
-                    Error::new(ErrorKind::Other, DOING).because(error.to_string())
+        let tls = match (&self.tls, &self.address, &socket) {
+            (Some(config), Address::Tcp { host, .. }, Socket::Tcp(stream)) => {
+                let tls = Tls::shake_hands(config, host, stream).map_err(|error| match error {
+                    Handshake::Name(error) => error,
+                    Handshake::Failed(error) => cannot(error),
                 })?;
-                connection.set_buffer_limit(None);
-                let raw = Vec::new();
-                Some(Mutex::new(Tls { connection, raw }))
+                Some(Mutex::new(tls))
             }
             _ => None,
         };
-        Ok(Transport { socket, tls })
+        Ok(Transport {
+            socket,
+            tls,
+            silence,
+        })
     }
 }
 
@@ -89,6 +91,7 @@ impl Route {
 pub(super) struct Transport {
     socket: Socket,
     tls: Option<Mutex<Tls>>,
+    silence: Duration,
 }
 
 #[derive(Debug)]
@@ -101,6 +104,17 @@ struct Tls {
     connection: ClientConnection,
     /// Encrypted bytes that have arrived, to be reused.
     raw: Vec<u8>,
+    /// What was decrypted, and from where on it was not handed out.
+    plain: Vec<u8>,
+    position: usize,
+    /// Whether the server has said that nothing more comes.
+    ended: bool,
+}
+
+/// Why TLS could not be begun.
+enum Handshake {
+    Name(Error),
+    Failed(io::Error),
 }
 
 impl std::fmt::Debug for Tls {
@@ -147,12 +161,16 @@ impl Transport {
         Ok(Sent::All)
     }
 
-    /// Waits until there is room to send, or something has come.
-    pub(super) fn wait(&self) -> io::Result<()> {
+    /// Waits until there is room to send, or something has come; false where nothing happens for too long.
+    pub(super) fn wait(&self) -> io::Result<bool> {
         let flags = PollFlags::IN | PollFlags::OUT;
+        let silence = Timespec::try_from(self.silence).ok();
         loop {
-            match poll(&mut [PollFd::new(&self.socket.fd(), flags)], None) {
-                Ok(_) => return Ok(()),
+            match poll(
+                &mut [PollFd::new(&self.socket.fd(), flags)],
+                silence.as_ref(),
+            ) {
+                Ok(ready) => return Ok(ready > 0),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -183,7 +201,9 @@ impl Transport {
     }
 
     fn receive_raw(&self, out: &mut Vec<u8>, bytes: usize, now: bool) -> io::Result<usize> {
-        let begin = out.len();
+        /// No more memory is taken than soon arrives, whatever a length says.
+        const BYTES_MAX: usize = 1 << 20;
+        let (begin, bytes) = (out.len(), bytes.min(BYTES_MAX));
         let flags = match now {
             true => RecvFlags::DONTWAIT,
             false => RecvFlags::empty(),
@@ -208,18 +228,56 @@ impl Transport {
 }
 
 impl Tls {
+    /// Agrees with the server on how to encrypt.
+    fn shake_hands(
+        config: &Arc<ClientConfig>,
+        host: &str,
+        mut socket: &TcpStream,
+    ) -> Result<Tls, Handshake> {
+        let name = server_name(host).map_err(Handshake::Name)?;
+        let connection = ClientConnection::new(config.clone(), name);
+        let invalid = |error| Handshake::Failed(io::Error::new(io::ErrorKind::InvalidData, error));
+        let mut connection = connection.map_err(invalid)?;
+        connection.set_buffer_limit(None);
+        while connection.is_handshaking() {
+            connection
+                .complete_io(&mut socket)
+                .map_err(Handshake::Failed)?;
+        }
+        Ok(Tls {
+            connection,
+            raw: Vec::new(),
+            plain: Vec::new(),
+            position: 0,
+            ended: false,
+        })
+    }
+
     /// Appends what has been decrypted; `None` where there is nothing yet.
     fn read(&mut self, out: &mut Vec<u8>, bytes: usize) -> io::Result<Option<usize>> {
-        let begin = out.len();
-        out.resize(begin + bytes, 0);
-        let room = out.get_mut(begin..).unwrap_or_default();
-        let read = self.connection.reader().read(room);
-        out.truncate(begin + *read.as_ref().unwrap_or(&0));
-        match read {
-            Ok(count) => Ok(Some(count)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+        if self.position == self.plain.len() {
+            self.plain.clear();
+            self.position = 0;
+            self.decrypt()?;
         }
+        let rest = self.plain.get(self.position..).unwrap_or_default();
+        let some = rest.get(..bytes).unwrap_or(rest);
+        out.extend_from_slice(some);
+        self.position += some.len();
+        match (some.len(), self.ended) {
+            (0, false) => Ok(None),
+            (count, _) => Ok(Some(count)),
+        }
+    }
+
+    /// Takes what the connection has decrypted.
+    fn decrypt(&mut self) -> io::Result<()> {
+        match self.connection.reader().read_to_end(&mut self.plain) {
+            Ok(_) => self.ended = true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn accept(&mut self, raw: &mut &[u8], count: usize) -> io::Result<()> {
@@ -227,9 +285,14 @@ impl Tls {
             self.connection.read_tls(&mut io::empty())?;
         }
         while !raw.is_empty() {
-            self.connection.read_tls(raw)?;
+            // None is taken after the server has said that nothing more comes.
+            if self.connection.read_tls(raw)? == 0 {
+                break;
+            }
             let processed = self.connection.process_new_packets();
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            // It holds no more than a record of that.
+            self.decrypt()?;
         }
         Ok(())
     }

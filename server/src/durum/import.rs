@@ -20,7 +20,7 @@ use crate::wire::Wire;
 const LEAVING_MAX: Duration = Duration::from_secs(10);
 
 impl Session {
-    /// `Import`, `Fill`, `Push`, `Settle`, `Finish` and `Publish`.
+    /// `Import`, `Fill`, `Push`, `Settle`, `Finish`, `Publish` and `Discard`.
     pub(super) async fn fill(
         &mut self,
         mut request: Request<'_>,
@@ -32,7 +32,7 @@ impl Session {
         match kind {
             Kind::Import => {
                 let resumes = body.u8().ok_or_else(|| malformed(kind))? != 0;
-                let begun = self.import(resumes).await;
+                let begun = self.import(resumes, wire).await;
                 self.reply(wire, number, |out| {
                     begun?.put(out);
                     Ok(())
@@ -80,19 +80,22 @@ impl Session {
                 Ok(())
             }
             _ => {
-                self.let_go().await;
                 if let Some(filling) = &self.filling {
                     filling.close_reader();
+                    self.let_go(wire, false).await;
                 }
                 let (reply, done) = oneshot::channel();
-                self.step(head, bytes, Step::Publish(reply), done, |_, ()| {})
-                    .await;
+                let step = match kind {
+                    Kind::Publish => Step::Publish(reply),
+                    _ => Step::Discard(reply),
+                };
+                self.step(head, bytes, step, done, |_, ()| {}).await;
                 Ok(())
             }
         }
     }
 
-    async fn import(&mut self, resumes: bool) -> Result<Begun> {
+    async fn import(&mut self, resumes: bool, wire: &mut Wire) -> Result<Begun> {
         let Some(home) = self.hub.home.clone() else {
             return Err(Error::new(ErrorKind::Unsupported, "fill the store")
                 .because("this server cannot make its store anew"));
@@ -101,7 +104,7 @@ impl Session {
             return Err(Error::new(ErrorKind::Usage, "fill the store")
                 .because("the connection fills one already"));
         }
-        self.let_go().await;
+        self.let_go(wire, true).await;
         let (filling, begun) = begin(&self.hub, home, resumes).await?;
         self.filling = Some(filling);
         Ok(begun)

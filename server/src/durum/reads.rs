@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use durum_core::store::{Snapshot, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
-use super::session::{Request, SNAPSHOTS_MAX, Session, malformed};
+use super::session::{Request, SNAPSHOTS_MAX, Session, blocking, malformed};
+use crate::filling::Vacant;
 use crate::hangup::Hangup;
 use crate::hub::Served;
 use crate::protocol::bytes::{put_u32, put_u64};
@@ -19,6 +20,10 @@ use crate::wire::Wire;
 
 /// Objects that are loaded before another connection gets a chance on this thread.
 const LOADS_AT_ONCE: usize = 64;
+/// Objects that one answer is about.
+const LOADS_MAX: usize = 4096;
+/// Changes that one answer is about, but for those of its last commit.
+const CHANGES_MAX: u32 = 1 << 16;
 /// An answer waits no longer for something to happen.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -52,6 +57,7 @@ impl Session {
                 let welcome = Welcome {
                     store_id: store.id().to_string(),
                     tid: *served.newest.borrow(),
+                    incarnation: served.incarnation,
                     writes: self.writes,
                     durability: store.durability(),
                     engine: store.engine().into(),
@@ -121,7 +127,8 @@ impl Session {
         let body = &mut request.body;
         let number = body.u32().ok_or_else(|| malformed(Kind::Load))?;
         let mut oids = Vec::new();
-        while !body.is_empty() {
+        // An answer may be about fewer than were asked for.
+        while !body.is_empty() && oids.len() < LOADS_MAX {
             oids.push(body.oid().ok_or_else(|| malformed(Kind::Load))?);
         }
         let snapshot = self.snapshot(served, number);
@@ -172,19 +179,34 @@ impl Session {
         let asked = asked.ok_or_else(|| malformed(Kind::Changes))?;
         let served = served.clone();
         let mut newest = served.newest.subscribe();
-        if *newest.borrow() > asked.since || asked.wait.is_zero() {
-            let changes = self.suspicion.run(|| read_changes(&served, asked));
-            self.reply(wire, request.number, |out| {
-                out.extend_from_slice(&changes?);
-                Ok(())
-            });
-            return Ok(());
+        let waits = *newest.borrow() <= asked.since && !asked.wait.is_zero();
+        if !waits {
+            let recent = self.suspicion.run(|| recent_changes(&served, asked));
+            if let Some(changes) = recent.transpose() {
+                self.reply(wire, request.number, |out| {
+                    out.extend_from_slice(&changes?);
+                    Ok(())
+                });
+                return Ok(());
+            }
         }
         self.beside(request, async move {
-            let wait = asked.wait.min(WAIT_MAX);
-            // That nothing has come is an answer, too.
-            let _ = timeout(wait, newest.wait_for(|tid| *tid > asked.since)).await;
-            read_changes(&served, asked)
+            if waits {
+                let mut retired = served.retired.subscribe();
+                // That nothing has come is an answer, too.
+                tokio::select! {
+                    _ = newest.wait_for(|tid| *tid > asked.since) => {}
+                    _ = retired.wait_for(|retired| *retired) => {
+                        return Err(Vacant::Filling.error());
+                    }
+                    () = sleep(asked.wait.min(WAIT_MAX)) => {}
+                }
+            }
+            blocking(move || match recent_changes(&served, asked)? {
+                Some(changes) => Ok(changes),
+                None => older_changes(&served, asked),
+            })
+            .await
         });
         Ok(())
     }
@@ -194,18 +216,16 @@ impl Session {
         &mut self,
         served: &Arc<Served>,
         mut request: Request<'_>,
-        wire: &mut Wire,
     ) -> Result<(), Hangup> {
         let identity = request
             .body
             .array()
             .ok_or_else(|| malformed(Kind::Outcome))?;
-        let served = served.clone();
-        // It may wait for a commit that is being written.
-        let outcome = tokio::task::block_in_place(|| served.store.outcome(identity));
-        self.reply(wire, request.number, |out| {
-            put_u64(out, outcome?.unwrap_or_default().0);
-            Ok(())
+        let store = served.store.clone();
+        self.beside(request, async move {
+            // It waits for commits that are being written. Who asks wants to know for good.
+            let outcome = blocking(move || store.settle(identity)).await?;
+            Ok(outcome.unwrap_or_default().0.to_be_bytes().to_vec())
         });
         Ok(())
     }
@@ -263,10 +283,24 @@ fn scan_some(snapshot: &dyn Snapshot, asked: ScanRequest, out: &mut Vec<u8>) -> 
     Ok(())
 }
 
-fn read_changes(served: &Served, asked: ChangesRequest) -> Result<Vec<u8>> {
-    let changes = served.changes.since(&served.store, asked.since)?;
+/// Changes of which the server has kept all, if it has.
+fn recent_changes(served: &Served, asked: ChangesRequest) -> Result<Option<Vec<u8>>> {
+    let count = asked.count.min(CHANGES_MAX);
+    let recent = served.changes.since(&served.store, asked.since, count)?;
+    Ok(recent.map(|(changes, newest)| {
+        let mut out = Vec::new();
+        changes::put(&mut out, &changes, newest);
+        out
+    }))
+}
+
+/// The same from the store's log.
+fn older_changes(served: &Served, asked: ChangesRequest) -> Result<Vec<u8>> {
+    let mut changes = served.store.changes_since(asked.since)?;
+    let newest = changes.tid;
+    changes::cut(&mut changes, asked.count.min(CHANGES_MAX));
     let mut out = Vec::new();
-    changes::put(&mut out, &changes, asked.count);
+    changes::put(&mut out, &changes, newest);
     Ok(out)
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use durum_core::store::{Snapshot, Store as _};
 use durum_core::{Error, ErrorKind, Result, SessionId};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 
 use crate::filling::{Filling, Vacant};
 use crate::hangup::Hangup;
@@ -48,6 +48,8 @@ pub(super) struct Session {
     commit_bytes: u64,
     /// Answers to come that nobody needs when the connection has ended.
     others: JoinSet<Vec<u8>>,
+    /// The numbers of the requests that these are for.
+    numbers: HashMap<task::Id, u32>,
 }
 
 /// A request that is being answered.
@@ -74,6 +76,7 @@ pub(crate) async fn serve(wire: &mut Wire, hub: &Arc<Hub>, rights: Rights) -> Ha
         commits: JoinSet::new(),
         commit_bytes: 0,
         others: JoinSet::new(),
+        numbers: HashMap::new(),
     };
     let end = session.converse(wire).await;
     session.end(wire).await;
@@ -93,11 +96,11 @@ impl Session {
             let reads_on = beside < BESIDE_MAX && self.commit_bytes <= limit;
             let command = tokio::select! {
                 biased;
-                Some(done) = self.commits.join_next() => {
+                Some(done) = self.commits.join_next_with_id() => {
                     self.tell(done, wire);
                     continue;
                 }
-                Some(done) = self.others.join_next() => {
+                Some(done) = self.others.join_next_with_id() => {
                     self.tell(done, wire);
                     continue;
                 }
@@ -118,12 +121,21 @@ impl Session {
         }
     }
 
-    fn tell(&mut self, done: Result<Vec<u8>, tokio::task::JoinError>, wire: &mut Wire) {
+    /// Sends an answer that was to come; also where what was done for it has failed.
+    fn tell(&mut self, done: Result<(task::Id, Vec<u8>), JoinError>, wire: &mut Wire) {
         if self.commits.is_empty() {
             self.commit_bytes = 0;
         }
-        if let Ok(answer) = done {
-            wire.output.extend_from_slice(&answer);
+        match done {
+            Ok((id, answer)) => {
+                self.numbers.remove(&id);
+                wire.output.extend_from_slice(&answer);
+            }
+            Err(error) => {
+                if let Some(number) = self.numbers.remove(&error.id()) {
+                    put_answer(&mut wire.output, number, |_| Err(cut_off(&error)));
+                }
+            }
         }
     }
 
@@ -159,7 +171,7 @@ impl Session {
             Kind::Load => self.load(served, request, wire)?,
             Kind::Scan => self.scan(served, request, wire)?,
             Kind::Changes => self.changes(served, request, wire)?,
-            Kind::Outcome => self.outcome(served, request, wire)?,
+            Kind::Outcome => self.outcome(served, request)?,
             Kind::Commit => self.commit(served, request)?,
             Kind::NewOids | Kind::Begin | Kind::End => self.sessions(served, request)?,
             Kind::Sync => self.sync(served, request)?,
@@ -186,11 +198,19 @@ impl Session {
         Ok(served)
     }
 
-    /// Lets go of the store, and of everything that is of it.
-    pub(super) async fn let_go(&mut self) {
+    /// Lets go of the store, and of everything that is of it, when all has been answered. `abort`: what waits
+    /// for something to happen waits no longer.
+    pub(super) async fn let_go(&mut self, wire: &mut Wire, abort: bool) {
         self.snapshots.clear();
-        self.others.abort_all();
-        while self.commits.join_next().await.is_some() {}
+        if abort {
+            self.others.abort_all();
+        }
+        while let Some(done) = self.commits.join_next_with_id().await {
+            self.tell(done, wire);
+        }
+        while let Some(done) = self.others.join_next_with_id().await {
+            self.tell(done, wire);
+        }
         self.end_sessions().await;
         (self.served, self.retired) = (None, None);
     }
@@ -211,8 +231,10 @@ impl Session {
         F: Future<Output = Result<Vec<u8>>> + Send + 'static,
     {
         self.commit_bytes += bytes as u64;
-        self.commits
+        let handle = self
+            .commits
             .spawn(framed(self.hub.clone(), request.mark(), answer));
+        self.numbers.insert(handle.id(), request.number);
     }
 
     /// Has a request answered later, if the connection lasts so long.
@@ -220,17 +242,20 @@ impl Session {
     where
         F: Future<Output = Result<Vec<u8>>> + Send + 'static,
     {
-        self.others
+        let handle = self
+            .others
             .spawn(framed(self.hub.clone(), request.mark(), answer));
+        self.numbers.insert(handle.id(), request.number);
     }
 
     /// Finishes commits that have begun, and sends what can still be sent.
     async fn end(mut self, wire: &mut Wire) {
         self.others.abort_all();
-        while let Some(done) = self.commits.join_next().await {
+        while let Some(done) = self.commits.join_next_with_id().await {
             self.tell(done, wire);
         }
         let _ = wire.flush().await;
+        self.snapshots.clear();
         self.end_sessions().await;
     }
 
@@ -314,6 +339,15 @@ where
         Ok(())
     });
     out
+}
+
+/// Why there is no answer to a request.
+fn cut_off(error: &JoinError) -> Error {
+    let why = match error.is_cancelled() {
+        true => "it was cut off",
+        false => "the server failed in it; its log says more",
+    };
+    Error::new(ErrorKind::Interrupted, "answer the request").because(why)
 }
 
 /// Runs what blocks where it holds nobody up.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use durum_core::collect::Collected;
 use durum_core::store::{LocalStore, Receipt, SessionKind, Store as _};
-use durum_core::{Error, ErrorKind, Result, SessionId, Tid};
+use durum_core::{Error, ErrorKind, Result, SessionId};
 
 use super::reads::put_oids;
 use super::session::{Request, Session, blocking, malformed};
@@ -21,8 +22,15 @@ impl Session {
     ) -> Result<(), Hangup> {
         let mut body = request.body;
         let bytes = request.body.rest().len();
-        let commit = CommitRequest::take(&mut body).ok_or_else(|| malformed(Kind::Commit))?;
-        self.check_count(commit.objects.len().max(commit.expects.len()))?;
+        let limit = self.hub.settings.limits.request_objects_max;
+        let commit = match CommitRequest::take(&mut body, limit) {
+            Some(Ok(commit)) => commit,
+            Some(Err(count)) => {
+                self.commit_beside(request, 0, async move { Err(too_many(count as usize)) });
+                return Ok(());
+            }
+            None => return Err(malformed(Kind::Commit)),
+        };
         let session = match commit.session {
             Some(session) => self.owned(session),
             None => self.own_session(served),
@@ -48,7 +56,11 @@ impl Session {
         let store = served.store.clone();
         match kind {
             Kind::Begin => {
-                let begun = begin(&store);
+                let begun = match self.sessions.len() < SESSIONS_MAX {
+                    true => begin(&store),
+                    false => Err(Error::new(ErrorKind::Usage, "begin a session")
+                        .because("the connection has as many as it may have")),
+                };
                 if let Ok(session) = begun {
                     self.sessions.push(session);
                 }
@@ -68,8 +80,10 @@ impl Session {
                 let (Some(session), Some(count)) = (body.u64(), body.u32()) else {
                     return Err(malformed(kind));
                 };
-                self.check_count(count as usize)?;
                 let session = match session {
+                    _ if count > self.hub.settings.limits.request_objects_max => {
+                        Err(too_many(count as usize))
+                    }
                     0 => self.own_session(served),
                     session => self.owned(SessionId(session)),
                 };
@@ -116,16 +130,17 @@ impl Session {
                 .because("the connection has none of this number")),
         }
     }
+}
 
-    fn check_count(&self, count: usize) -> Result<(), Hangup> {
-        let limit = self.hub.settings.limits.request_objects_max;
-        match count <= limit as usize {
-            true => Ok(()),
-            false => Err(Hangup::Refused(format!(
-                "it sends {count} objects, and {limit} are allowed"
-            ))),
-        }
-    }
+/// Sessions that a connection may have.
+const SESSIONS_MAX: usize = 1024;
+
+pub(super) fn too_many(count: usize) -> Error {
+    Error::new(ErrorKind::TooLarge, "do that on the server")
+        .because(format!(
+            "{count} objects are more than a request may be about"
+        ))
+        .hint("Ask for fewer at once, or raise `request_objects_max` of the server.")
 }
 
 fn begin(store: &Arc<LocalStore>) -> Result<SessionId> {
@@ -133,37 +148,46 @@ fn begin(store: &Arc<LocalStore>) -> Result<SessionId> {
     tokio::task::block_in_place(|| store.session(SessionKind::Client))
 }
 
+/// Performs a commit. Where it was sent before, and is not performed now, it is not performed later either,
+/// even if the first one is still on its way.
 async fn perform(
     served: Arc<Served>,
     commit: CommitRequest,
     session: SessionId,
 ) -> Result<Receipt> {
-    if let Some(since) = commit.again_since {
-        let (served, identity) = (served.clone(), commit.identity);
-        blocking(move || check_remembered(&served.store, identity, since)).await?;
-    }
+    let (identity, again_since) = (commit.identity, commit.again_since);
+    let durability = commit.durability;
+    let store = served.store.clone();
+    let (prepared, oids) = blocking(move || {
+        let (batch, oids) = commit.into_batch(session);
+        let prepared = store.prepare(batch, durability)?;
+        let prepared = match again_since {
+            Some(since) => prepared.again(since),
+            None => prepared,
+        };
+        Ok((prepared, oids))
+    })
+    .await?;
     // A client of Durus's protocol may have been promised that nothing is committed before it.
     let turn = served.order.turn().await;
     blocking(move || {
-        let durability = commit.durability;
-        let (batch, oids) = commit.into_batch(session);
-        let mut placed = turn.place(&served.store, batch, oids, durability)?;
-        match placed.take() {
+        let store = &served.store;
+        let mut placed = turn.place(store, prepared, oids);
+        let result = match placed.take() {
             Some(commit) => commit.wait(),
             None => Err(Error::new(ErrorKind::Other, "commit")),
+        };
+        match (result, again_since) {
+            (Err(error), Some(_)) => match store.settle(identity)? {
+                None => Err(error),
+                Some(tid) => Ok(Receipt {
+                    tid,
+                    durability: store.sync()?,
+                    collected: Collected::default(),
+                }),
+            },
+            (result, _) => result,
         }
     })
     .await
-}
-
-/// Fails where nobody can know whether a commit was performed before.
-fn check_remembered(store: &LocalStore, identity: [u8; 16], since: Tid) -> Result<()> {
-    if store.outcome(identity)?.is_some() || store.remembers_since(since) {
-        return Ok(());
-    }
-    Err(
-        Error::new(ErrorKind::Other, "find out what became of a commit")
-            .because("so much was committed since that the server does not remember it")
-            .hint("Read its objects again to see whether it has happened."),
-    )
 }

@@ -115,12 +115,11 @@ impl Session {
             };
         }
         let written = oids.clone();
-        let placed = turn.place(&store, batch, oids, store.durability());
-        let placed = placed.map_err(|error| self.refusal(error, session, &written));
-        let mut placed = match placed {
-            Ok(placed) => placed,
-            Err(refusal) => return refusal,
+        let prepared = match store.prepare(batch, store.durability()) {
+            Ok(prepared) => prepared,
+            Err(error) => return self.refusal(error, session, &written),
         };
+        let mut placed = turn.place(&store, prepared, oids);
         let waiting = tokio::task::spawn_blocking(move || {
             let commit = placed.take();
             let receipt = commit.map(durum_core::store::Enqueued::wait);

@@ -37,23 +37,26 @@ impl ChangesRequest {
     }
 }
 
-/// Appends the first of `changes`: whole commits, as many as have about `count` changes.
-pub(crate) fn put(out: &mut Vec<u8>, changes: &Changes, count: u32) {
-    let all = &changes.changes;
+/// Leaves the first: whole commits, as many as have about `count` changes.
+pub(crate) fn cut(changes: &mut Changes, count: u32) {
+    let all = &mut changes.changes;
     let count = usize::try_from(count).unwrap_or(usize::MAX).max(1);
     // The end of the commit to which the last one that fits belongs.
     let last = all.get(count - 1).map(|change| change.tid);
     let end = last.map_or(all.len(), |last| {
         all.partition_point(|change| change.tid <= last)
     });
-    let told = all.get(..end).unwrap_or_default();
-    let until = match (told.last(), end < all.len()) {
-        (Some(last), true) => last.tid,
-        _ => changes.tid,
-    };
-    put_u64(out, until.0);
+    if end < all.len() {
+        all.truncate(end);
+        changes.tid = last.unwrap_or(changes.tid);
+    }
+}
+
+/// Appends changes, and the last commit that there is.
+pub(crate) fn put(out: &mut Vec<u8>, changes: &Changes, newest: Tid) {
     put_u64(out, changes.tid.0);
-    for change in told {
+    put_u64(out, newest.0);
+    for change in &changes.changes {
         put_u64(out, change.tid.0);
         put_u64(out, change.oid.0 | if change.deleted { DELETED } else { 0 });
     }
@@ -99,7 +102,9 @@ mod tests {
             (9, 4, 11),
         ] {
             let mut bytes = Vec::new();
-            put(&mut bytes, &changes, count);
+            let mut some = changes.clone();
+            cut(&mut some, count);
+            put(&mut bytes, &some, changes.tid);
             let (got, newest) = take(&mut Body::new(&bytes)).unwrap();
             assert_eq!((got.tid, newest), (Tid(until), Tid(11)));
             assert_eq!(got.changes, all[..told]);

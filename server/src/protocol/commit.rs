@@ -73,7 +73,8 @@ pub(crate) fn put_batch(out: &mut Vec<u8>, batch: &Batch, identity: CommitId) {
 }
 
 impl CommitRequest {
-    pub(crate) fn take(body: &mut Body<'_>) -> Option<CommitRequest> {
+    /// The request; or how many objects it is about, where these are more than `count_max`.
+    pub(crate) fn take(body: &mut Body<'_>, count_max: u32) -> Option<Result<CommitRequest, u32>> {
         let again = body.u8()? != 0;
         let since = body.tid()?;
         let session = Some(body.u64()?).filter(|session| *session != OWN_SESSION);
@@ -84,10 +85,16 @@ impl CommitRequest {
             number => Some(Codec::from_number(number)?),
         };
         let count = body.u32()?;
+        if count > count_max {
+            return Some(Err(count));
+        }
         let expects = body.many(count, 16, |body| Some((body.oid()?, body.tid()?)))?;
         let count = body.u32()?;
+        if count > count_max {
+            return Some(Err(count));
+        }
         let objects = body.many(count, OBJECT_BYTES, NewState::take)?;
-        body.is_empty().then_some(CommitRequest {
+        body.is_empty().then_some(Ok(CommitRequest {
             again_since: again.then_some(since),
             durability,
             session: session.map(SessionId),
@@ -95,7 +102,7 @@ impl CommitRequest {
             codec,
             expects,
             objects,
-        })
+        }))
     }
 
     /// The batch, of `session`, and the objects that it writes.

@@ -15,6 +15,8 @@ pub(crate) struct Welcome {
     pub(crate) store_id: String,
     /// The last commit.
     pub(crate) tid: Tid,
+    /// Another one each time that the store is opened.
+    pub(crate) incarnation: u64,
     /// Whether this client may write.
     pub(crate) writes: bool,
     /// What callers get who ask for no durability in particular.

@@ -13,6 +13,8 @@ pub(crate) struct Begun {
     pub(crate) codec: Codec,
     /// Objects of a store that is complete already, or 0.
     pub(crate) objects: u64,
+    /// Bytes of a part, at most.
+    pub(crate) part_bytes_max: u64,
     /// The last note of what was left.
     pub(crate) note: Option<Vec<u8>>,
 }
@@ -21,18 +23,20 @@ impl Begun {
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         out.push(self.codec.number());
         put_u64(out, self.objects);
+        put_u64(out, self.part_bytes_max);
         out.push(u8::from(self.note.is_some()));
         put_bytes(out, self.note.as_deref().unwrap_or_default());
     }
 
     pub(crate) fn take(body: &mut Body<'_>) -> Option<Begun> {
         let codec = Codec::from_number(body.u8()?)?;
-        let objects = body.u64()?;
+        let (objects, part_bytes_max) = (body.u64()?, body.u64()?);
         let has_note = body.u8()? != 0;
         let note = body.bytes()?.to_vec();
         Some(Begun {
             codec,
             objects,
+            part_bytes_max,
             note: has_note.then_some(note),
         })
     }

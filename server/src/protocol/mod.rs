@@ -74,10 +74,12 @@ pub(crate) enum Kind {
     Finish = 23,
     /// Has the filled store appear.
     Publish = 24,
+    /// Has it removed.
+    Discard = 25,
 }
 
 impl Kind {
-    const ALL: [Kind; 24] = [
+    const ALL: [Kind; 25] = [
         Kind::Hello,
         Kind::Stat,
         Kind::Snapshot,
@@ -102,6 +104,7 @@ impl Kind {
         Kind::Settle,
         Kind::Finish,
         Kind::Publish,
+        Kind::Discard,
     ];
 
     /// The request of this byte.
@@ -112,8 +115,11 @@ impl Kind {
 
     /// Whether it is about filling a store.
     pub(crate) fn fills(self) -> bool {
-        use Kind::{Fill, Finish, Import, Publish, Push, Settle};
-        matches!(self, Import | Fill | Push | Settle | Finish | Publish)
+        use Kind::{Discard, Fill, Finish, Import, Publish, Push, Settle};
+        matches!(
+            self,
+            Import | Fill | Push | Settle | Finish | Publish | Discard
+        )
     }
 
     /// Whether it leaves the store as it is, so that a client that may only read may ask for it, and one
@@ -175,7 +181,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             assert_eq!(
                 Kind::from_byte(byte).map(|kind| kind as u8),
-                (1..=24).contains(&byte).then_some(byte)
+                (1..=25).contains(&byte).then_some(byte)
             );
         }
     }

@@ -63,10 +63,10 @@ pub fn the_outcome_of_a_commit_is_known(fixture: &Fixture) {
     subject.reopen();
     assert_eq!(subject.store().outcome(identity).unwrap(), Some(tid));
     assert_eq!(subject.store().outcome([8; 16]).unwrap(), None);
-    // It is not applied again, whatever became of its session: nor beside another one.
+    // It is not applied again, whatever it contains now: nor does that use up OIDs.
     let mut again = Batch::new();
     again
-        .create(Oid(0), b"again".as_slice(), [])
+        .create(Oid::MAX, b"again".as_slice(), [])
         .identify(identity);
     assert_eq!(
         subject
@@ -77,6 +77,14 @@ pub fn the_outcome_of_a_commit_is_known(fixture: &Fixture) {
         tid
     );
     assert_eq!(subject.store().stats().unwrap().tid, tid);
+    assert!(subject.oids(1)[0] < Oid(1 << 20));
+    // One that was given up is not performed later.
+    assert_eq!(subject.local().settle(identity).unwrap(), Some(tid));
+    assert_eq!(subject.local().settle([9; 16]).unwrap(), None);
+    let mut late = Batch::new();
+    late.update(Oid(0), b"late".as_slice(), [])
+        .identify([9; 16]);
+    assert_eq!(subject.commit(late).unwrap_err().kind(), ErrorKind::Other);
     // The key has only the first half of an identity.
     identity[15] = 0;
     assert_eq!(subject.store().outcome(identity).unwrap(), None);
