@@ -166,8 +166,9 @@ impl Filler<'_> {
     ) {
         let left = match self.begin(resumes) {
             Ok((staged, first)) => {
+                let complete = first.objects > 0;
                 let _ = begun.send(Ok(first));
-                self.work(staged, &mut steps)
+                self.work(staged, complete, &mut steps)
             }
             Err(error) => {
                 let _ = begun.send(Err(error));
@@ -176,11 +177,12 @@ impl Filler<'_> {
         };
         lock(&self.reader).take();
         // After a failed write nobody knows what there is, unless it is read back: and that it is.
-        if let Some(path) = left.and_then(StagedStore::leave) {
-            tracing::info!(path = %path.display(), "an unfinished store is left, to be gone on with");
-        }
+        let path = left.and_then(StagedStore::leave);
         if self.hub.served().is_err() {
             self.hub.open_anew(self.home);
+        }
+        if let Some(path) = path {
+            tracing::info!(path = %path.display(), "an unfinished store is left, to be gone on with");
         }
     }
 
@@ -223,10 +225,13 @@ impl Filler<'_> {
         })
     }
 
-    /// Does what it is told; the store, where it is to be left.
-    fn work(&self, staged: StagedStore, steps: &mut mpsc::Receiver<Step>) -> Option<StagedStore> {
-        // Only one that is complete may appear.
-        let mut complete = lock(&self.reader).is_some();
+    /// Does what it is told; the store, where it is to be left. Only one that is complete may appear.
+    fn work(
+        &self,
+        staged: StagedStore,
+        mut complete: bool,
+        steps: &mut mpsc::Receiver<Step>,
+    ) -> Option<StagedStore> {
         while let Some(step) = steps.blocking_recv() {
             match step {
                 Step::Fill(note, memory, reply) if !complete => {

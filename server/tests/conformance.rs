@@ -9,12 +9,51 @@ use std::sync::Arc;
 
 use durum_core::store::{LocalStore, Store};
 use durum_server::client::RemoteStore;
+use support::certificates::Certificates;
 use support::{Running, on_loopback};
 
 fn behind_tcp(store: Arc<LocalStore>) -> (Box<dyn Store>, Box<dyn Any + Send + Sync>) {
     let running = Running::start(store, on_loopback());
     let store = RemoteStore::connect(&running.location).unwrap();
     (Box::new(store), Box::new(running))
+}
+
+fn behind_tls(store: Arc<LocalStore>) -> (Box<dyn Store>, Box<dyn Any + Send + Sync>) {
+    let certificates = Certificates::new();
+    let running = Running::start(store, certificates.settings());
+    let location = certificates.location(&running.location.address);
+    let store = RemoteStore::connect(&location).unwrap();
+    (Box::new(store), Box::new((running, certificates)))
+}
+
+/// Those in which much is sent, or by many at once.
+mod tls {
+    use durum_core::conformance::store::Fixture;
+    use durum_file::FileBackend;
+
+    fn fixture() -> Fixture {
+        Fixture::new(FileBackend, &[]).through(super::behind_tls)
+    }
+
+    durum_core::store_conformance_cases! {
+        commits: [
+            a_conflict_names_every_changed_object,
+        ],
+        concurrency: [
+            counters_are_never_lost,
+            many_committers_and_readers,
+        ],
+        scans: [
+            a_scan_ascends_and_starts_anywhere,
+            loads_of_many,
+        ],
+        sizes: [
+            objects_of_no_and_of_few_bytes,
+            an_object_of_64_mib,
+            a_hundred_thousand_references,
+            a_commit_of_many_objects,
+        ],
+    }
 }
 
 mod tcp {

@@ -12,6 +12,7 @@ use durum_server::client::{ClientOptions, RemoteStore};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::client::Loaded;
 use crate::kit::{Server, durum, engines, wait_until};
 
 const LEVEL: Durability = Durability::Process;
@@ -257,6 +258,76 @@ fn clients_go_on_after_the_server_was_killed_and_every_commit_counts_once() {
         }
         assert!(snapshot.tid() > Tid::ZERO);
         drop(snapshot);
+        server.stop_and_check();
+    }
+}
+
+#[test]
+fn a_migration_a_backup_a_pack_and_eight_clients_at_once() {
+    const CLIENTS: u32 = 8;
+    for engine in engines() {
+        let server = Server::start(&engine, &[]);
+        let first = connect(&server);
+        fill(&first, 3000);
+        let root = first.snapshot().unwrap().load(Oid::ROOT).unwrap().unwrap();
+        let session = first.session(SessionKind::Client).unwrap();
+        let counters = first.new_oids(session, CLIENTS).unwrap();
+        let mut batch = Batch::of(session);
+        for counter in &counters {
+            batch.create(*counter, 0_u64.to_be_bytes(), []);
+        }
+        let linked = root.refs.iter().chain(&counters).copied();
+        batch.update(Oid::ROOT, root.data.clone(), linked);
+        first.commit(batch, LEVEL).unwrap();
+        let ends = AtomicBool::new(false);
+        let done: Vec<Done> = counters.iter().map(|_| Done::default()).collect();
+        let url = url(&server);
+        std::thread::scope(|scope| {
+            for (counter, done) in counters.iter().zip(&done) {
+                let (store, ends) = (connect(&server), &ends);
+                scope.spawn(move || count_on(&store, *counter, done, ends));
+            }
+            let commands: Vec<_> = [
+                vec!["migrate", &url, "file:copy", "--verify", "full"],
+                vec!["backup", &url, "backup"],
+                vec!["gc", &url],
+                vec!["check", &url],
+            ]
+            .into_iter()
+            .map(|arguments| {
+                let server = &server;
+                scope.spawn(move || server.run(&arguments))
+            })
+            .collect();
+            // A client of Durus's packs, and loads what others do not change.
+            let mut durus = server.client();
+            for oid in 1..200 {
+                if oid % 20 == 0 {
+                    durus.send(b"P");
+                    assert_eq!(durus.receive(), *b"O");
+                }
+                assert!(matches!(durus.load(oid), Loaded::Object { .. }), "{oid}");
+            }
+            let reports: Vec<Value> = commands.into_iter().map(|it| it.join().unwrap()).collect();
+            // Each of its own moment, with all that was never changed.
+            assert!(reports[0]["objects"].as_u64().unwrap() >= 3000 + u64::from(CLIENTS));
+            assert!(reports[1]["objects"].as_u64().unwrap() >= 3000 + u64::from(CLIENTS));
+            assert_eq!(reports[3]["errors"], serde_json::json!([]));
+            ends.store(true, Ordering::Relaxed);
+        });
+        let snapshot = first.snapshot().unwrap();
+        for (counter, done) in counters.iter().zip(&done) {
+            let object = snapshot.load(*counter).unwrap().unwrap();
+            assert_eq!(
+                object.data,
+                done.value.load(Ordering::Relaxed).to_be_bytes(),
+                "{engine}"
+            );
+            assert!(done.commits.load(Ordering::Relaxed) > 0, "{engine}");
+        }
+        drop(snapshot);
+        let copy = server.run(&["check", "file:copy"]);
+        assert_eq!(copy["errors"], serde_json::json!([]));
         server.stop_and_check();
     }
 }
