@@ -144,7 +144,9 @@ pub(crate) fn stopped(
     let destination = match worth_keeping {
         true => destination,
         false => {
-            destination.map(Destination::discard);
+            if let Some(destination) = destination {
+                destination.discard();
+            }
             None
         }
     };

@@ -5,37 +5,49 @@
 //! parallel, does not wait for a slow one, keeps nothing for an idle one but its place in the log of
 //! changes, and collects garbage promptly; `docs/PROTOCOL.md` tells the protocol and the differences.
 //!
-//! [`Server`] runs on threads of its own over a [`LocalStore`](durum_core::store::LocalStore).
+//! `Server` (feature `server`) runs on threads of its own over a [`LocalStore`](durum_core::store::LocalStore);
+//! `client` (feature `client`) has the client for Rust, which needs nothing of it.
 
 #![forbid(unsafe_code)]
 
 mod address;
-mod changes;
+#[cfg(feature = "client")]
 pub mod client;
-mod descriptors;
-mod durum;
-mod durus;
-mod filling;
-mod handshake;
-mod hangup;
-mod hub;
-mod listener;
-mod metrics;
-mod order;
-mod passed;
+#[cfg(any(feature = "client", feature = "server"))]
 mod protocol;
-mod records;
-mod server;
-mod settings;
-mod stream;
-mod supervisor;
-mod suspicion;
 pub mod tls;
-mod wire;
 
 pub use address::Address;
-pub use filling::Home;
-pub use passed::Passed;
-pub use server::{Reloader, Server, Stopper};
-pub use settings::{Limits, Settings};
-pub use supervisor::Supervisor;
+
+/// What only the server needs.
+macro_rules! server {
+    ($($item:item)*) => { $(#[cfg(feature = "server")] $item)* };
+}
+
+server! {
+    mod changes;
+    mod descriptors;
+    mod durum;
+    mod durus;
+    mod filling;
+    mod handshake;
+    mod hangup;
+    mod hub;
+    mod listener;
+    mod metrics;
+    mod order;
+    mod passed;
+    mod records;
+    mod server;
+    mod settings;
+    mod stream;
+    mod supervisor;
+    mod suspicion;
+    mod wire;
+
+    pub use filling::Home;
+    pub use passed::Passed;
+    pub use server::{Reloader, Server, Stopper};
+    pub use settings::{Limits, Settings};
+    pub use supervisor::Supervisor;
+}

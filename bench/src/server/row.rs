@@ -151,15 +151,10 @@ pub(super) fn figures(
             ratio(ours(Load, 1), durus(Load), rates),
             Wanted::Nothing,
         );
+        let ours_alone = |row: &&ServerRow| row.server == *engine && row.workload == Pipelined;
+        let pipelined = ratio(rows.iter().find(ours_alone), durus(Load), rates);
         let figure = "pipelined loads of the Rust client, over Durus's loads";
-        let pipelined = rows
-            .iter()
-            .find(|row| row.server == *engine && row.workload == Pipelined);
-        add(
-            figure,
-            ratio(pipelined, durus(Load), rates),
-            Wanted::AtLeast(20.0),
-        );
+        add(figure, pipelined, Wanted::AtLeast(20.0));
         let figure = "bulk loads of two clients, over those of one";
         add(
             figure,

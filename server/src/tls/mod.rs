@@ -24,15 +24,19 @@
 
 mod client;
 mod files;
+#[cfg(feature = "server")]
 mod names;
+#[cfg(feature = "server")]
 mod server;
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 pub(crate) mod tests;
 
 pub use client::{client_config, server_name};
 pub use durum_core::config::Rights;
 pub use files::Identity;
+#[cfg(feature = "server")]
 pub use server::TlsSettings;
+#[cfg(feature = "server")]
 pub(crate) use server::{ServerTls, explain};
 
 use std::sync::Arc;
