@@ -152,12 +152,12 @@ fn migrate_from(
     follow::check(destination, options)?;
     let (watch, clock) = (StopWatch::start(options), Clock::start());
     let mut source = open(&watch).map_err(nothing_copied)?;
-    if options.reachable_only {
+    if options.reachable_only || source.needs_walk() {
         progress.begin("walk", None);
         clock.end(|phases| &mut phases.open);
         let pace = Pace::new(progress, &watch);
         source
-            .only_reachable(options.sort_bytes(), &|| pace.step(0))
+            .only_reachable(options.sort_bytes(), &|bytes| pace.step(bytes))
             .map_err(nothing_copied)?;
         clock.end(|phases| &mut phases.walk);
     }

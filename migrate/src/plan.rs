@@ -49,8 +49,8 @@ pub fn plan(
 ) -> Result<Plan> {
     let mut source = Source::open(registry, source, options.follow, &StopWatch::start(options))?;
     follow::check(destination, options)?;
-    if options.reachable_only {
-        source.only_reachable(options.sort_bytes(), &|| Ok(()))?;
+    if options.reachable_only || source.needs_walk() {
+        source.only_reachable(options.sort_bytes(), &|_| Ok(()))?;
     }
     let (objects, bytes) = (source.objects()?, source.bytes()?);
     let (path, done) = look(registry, destination, options)?;

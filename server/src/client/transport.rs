@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use durum_core::config::ServerLocation;
 use durum_core::{Error, ErrorKind, Result};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustls::{ClientConfig, ClientConnection};
 use socket2::{SockRef, TcpKeepalive};
@@ -156,6 +156,18 @@ impl Transport {
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Waits until there is room to send, but no longer than `time`.
+    pub(super) fn wait_to_send(&self, time: Duration) -> io::Result<()> {
+        let time = Timespec::try_from(time).map_err(io::Error::other)?;
+        match poll(
+            &mut [PollFd::new(&self.socket.fd(), PollFlags::OUT)],
+            Some(&time),
+        ) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
