@@ -22,6 +22,12 @@ const BULKS: usize = 3;
 /// Bytes of answers that are taken ahead while nobody wants them yet.
 const SETTLED_BYTES: usize = 4 << 20;
 
+/// The walk can rest each time that it has read so much.
+const REST_BYTES: usize = 64 << 10;
+
+/// Waits after so many bytes were read.
+pub(crate) type Rest<'a> = &'a mut dyn FnMut(usize) -> Result<()>;
+
 /// A server that speaks only Durus's own protocol.
 #[derive(Debug)]
 pub(crate) struct DurusServer {
@@ -61,20 +67,21 @@ impl DurusServer {
     }
 
     /// Finds what the root reaches. The sets of OIDs take up to `memory_bytes` each. `step` is told of the
-    /// bytes of each object.
+    /// bytes of each object, and `rest` of those since it was called last, so that it can wait.
     ///
     /// # Errors
-    /// Those of reading and of `step`; `Damaged` where an object cannot be read, since what hangs on it is
+    /// Those of reading, of `step` and of `rest`; `Damaged` where an object cannot be read, since what hangs on it is
     /// not known then.
     pub(crate) fn walk(
         &mut self,
         memory_bytes: usize,
         step: &dyn Fn(usize) -> Result<()>,
+        mut rest: Option<Rest<'_>>,
     ) -> Result<()> {
         let reading = self.reading.get_mut();
         let client = &mut reading.unwrap_or_else(PoisonError::into_inner).client;
         let mut walk = RootWalk::new(memory_bytes)?;
-        let (mut wanted, mut refs) = (Vec::new(), Vec::new());
+        let (mut wanted, mut refs, mut unrested) = (Vec::new(), Vec::new(), 0);
         loop {
             // Few are asked for only where there would soon be nothing to wait for.
             let bulk = client.bulk();
@@ -91,7 +98,7 @@ impl DurusServer {
                 }
                 client.ask(&wanted)?;
             }
-            match client.next()? {
+            match client.answer()? {
                 None => break,
                 Some(DurusAnswer::Missing(oid)) => walk.missed(oid)?,
                 Some(DurusAnswer::Object(record)) => {
@@ -101,7 +108,13 @@ impl DurusServer {
                     self.objects += 1;
                     self.bytes += data.len() as u64;
                     walk.found(record.oid, &refs)?;
-                    step(data.len())?;
+                    let bytes = data.len();
+                    step(bytes)?;
+                    unrested += bytes;
+                    if let Some(rest) = rest.as_mut().filter(|_| unrested >= REST_BYTES) {
+                        client.settle(SETTLED_BYTES)?;
+                        rest(std::mem::take(&mut unrested))?;
+                    }
                 }
             }
         }
@@ -146,7 +159,7 @@ impl DurusServer {
     pub(crate) fn next(&self) -> Result<Option<DurusObject>> {
         let mut reading = self.lock();
         reading.ask()?;
-        match reading.client.next()? {
+        match reading.client.answer()? {
             None => Ok(None),
             Some(DurusAnswer::Missing(oid)) => Err(gone(oid)),
             Some(DurusAnswer::Object(record)) => {

@@ -13,7 +13,7 @@ use durum_core::{Error, ErrorKind, IoResultExt as _, Oid, Result, Tid};
 use durum_server::client::RemoteStore;
 
 use crate::durus::{DurusFile, DurusObject};
-use crate::durus_server::DurusServer;
+use crate::durus_server::{DurusServer, Rest};
 use crate::input::{SORT_BYTES, Writers};
 use crate::options::StopWatch;
 use crate::parcel::Parcel;
@@ -46,7 +46,7 @@ pub(crate) enum Files {
     Durus(DurusFile),
     Zodb(ZodbFile),
     /// One that speaks only Durus's own protocol.
-    DurusServer(DurusServer),
+    DurusServer(Box<DurusServer>),
 }
 
 /// Takes a parcel; false where nobody wants more.
@@ -92,7 +92,7 @@ impl Source {
             Location::Server(server) => {
                 match RemoteStore::connect(server) {
                     Err(error) if error.kind() == ErrorKind::Unsupported => {
-                        Files::DurusServer(DurusServer::connect(server, watch)?)
+                        Files::DurusServer(Box::new(DurusServer::connect(server, watch)?))
                     }
                     // What others commit meanwhile is not of its snapshot.
                     store => return Source::of_store(Arc::new(store?), Arc::default(), false),
@@ -132,18 +132,20 @@ impl Source {
     }
 
     /// Leaves out what the root does not reach, by walking from it first. The sets of OIDs take up to
-    /// `memory_bytes` each. `step` is called for each object, with its bytes where they are known.
+    /// `memory_bytes` each. `step` is called for each object, with its bytes where they are known, and `rest`
+    /// now and then where others are kept from work by the walk.
     ///
     /// # Errors
-    /// Those of reading and of `step`; `Damaged` where an object on the way cannot be read, since what
+    /// Those of reading and of `step` and `rest`; `Damaged` where an object on the way cannot be read, since what
     /// hangs on it is not known then.
     pub(crate) fn only_reachable(
         &mut self,
         memory_bytes: usize,
         step: &dyn Fn(usize) -> Result<()>,
+        rest: Option<Rest<'_>>,
     ) -> Result<()> {
         if let Files::DurusServer(server) = &mut self.files {
-            return server.walk(memory_bytes, step);
+            return server.walk(memory_bytes, step, rest);
         }
         let (reached, mut missing) = reach_with(memory_bytes, &mut |oid, refs| {
             step(0)?;

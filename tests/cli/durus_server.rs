@@ -159,7 +159,7 @@ fn what_is_missing_is_counted() {
 
 /// Begins a migration of a graph, and waits until a part of it is there.
 fn begin(home: &Home, arguments: &[&str]) -> Child {
-    let mut command = home.command(&[arguments, &["--rate", "512KiB"]].concat());
+    let mut command = home.command(&[arguments, &["--rate", "2MiB"]].concat());
     let child = spawn(command.stderr(Stdio::piped()));
     let is_begun = |name: &String| {
         let note = home.path(name).join("staged");

@@ -174,7 +174,7 @@ impl DurusClient {
     /// `Conflict` where others have changed it since this client has connected; `Damaged`, naming the object,
     /// where the record is none, after which the next one can be had; `Unreachable` where the connection is
     /// lost; `Other` where what comes is no answer; those of the watch.
-    pub fn next(&mut self) -> Result<Option<Answer<'_>>> {
+    pub fn answer(&mut self) -> Result<Option<Answer<'_>>> {
         let Some(&oid) = self.asked.front() else {
             return Ok(None);
         };
@@ -214,7 +214,7 @@ impl DurusClient {
     /// more than about so many bytes.
     ///
     /// # Errors
-    /// As [`DurusClient::next`], for the connection; of objects nothing is said before they are asked for.
+    /// As [`DurusClient::answer`], for the connection; of objects nothing is said before they are asked for.
     pub fn settle(&mut self, bytes_max: usize) -> Result<()> {
         let begin = Instant::now();
         let (mut whole, mut answers) = (0, 0);
@@ -241,7 +241,7 @@ impl DurusClient {
     /// As [`DurusClient::settle`].
     pub fn forget(&mut self) -> Result<()> {
         loop {
-            match self.next() {
+            match self.answer() {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
                 Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Damaged) => {}
@@ -311,10 +311,10 @@ impl DurusClient {
             if begin.elapsed() >= self.silence {
                 return Err(self.lose("the server does not read"));
             }
-            (self.watch)().map_err(|error| {
+            if let Err(error) = (self.watch)() {
                 self.lost = Some("a request was cut off".to_owned());
-                error
-            })?;
+                return Err(error);
+            }
             let waited = self.transport.wait_to_send(self.silence.min(NAP));
             waited.map_err(|error| self.lose(&error.to_string()))?;
         }

@@ -69,9 +69,12 @@ fn oids(range: std::ops::Range<u64>) -> Vec<Oid> {
     range.map(Oid).collect()
 }
 
-/// The OID, data and references of the next object.
-fn next(client: &mut DurusClient) -> Result<Option<(u64, Vec<u8>, Vec<u64>)>> {
-    Ok(client.next()?.map(|answer| match answer {
+/// OID, data and references.
+type Found = (u64, Vec<u8>, Vec<u64>);
+
+/// The next object.
+fn next(client: &mut DurusClient) -> Result<Option<Found>> {
+    Ok(client.answer()?.map(|answer| match answer {
         DurusAnswer::Missing(oid) => (oid.0, b"missing".to_vec(), Vec::new()),
         DurusAnswer::Object(record) => {
             let refs = record.refs().map(|oid| oid.0).collect();
@@ -123,93 +126,75 @@ fn objects_come_in_the_order_in_which_they_were_asked_for() {
     thread.join().unwrap();
 }
 
-/// Whatever it says and however it ends, that is an error, and no more memory is taken than has come.
+/// An answer with these bytes to a question for object 1 is an error, and no more memory is taken than has
+/// come.
+fn fails(what: &str, bytes: &[u8], waits: bool, kind: ErrorKind) {
+    let (location, thread) = saying(bytes.to_vec(), waits);
+    let mut client = connect(&location).unwrap();
+    client.ask(&[Oid(1)]).unwrap();
+    let error = next(&mut client).expect_err(what);
+    assert_eq!(error.kind(), kind, "{what}: {error}");
+    let of_object = matches!(kind, ErrorKind::Damaged | ErrorKind::Conflict);
+    assert_eq!(error.oids() == [Oid(1)], of_object, "{what}: {error}");
+    // Only what is wrong with an object alone leaves the connection of use.
+    assert_eq!(client.ask(&[Oid(2)]).is_ok(), of_object, "{what}");
+    assert!(client.input_capacity() < 4 << 20, "{what}");
+    drop(client);
+    thread.join().unwrap();
+}
+
 #[test]
 fn what_is_no_answer_is_an_error() {
+    fails("another status", b"X", true, ErrorKind::Other);
+    fails("too long", b"O\xff\xff\xff\xff", true, ErrorKind::Other);
+    fails(
+        "too short",
+        b"O\0\0\0\x0b01234567890",
+        true,
+        ErrorKind::Other,
+    );
+    fails("empty", b"O\0\0\0\0", true, ErrorKind::Other);
+}
+
+#[test]
+fn what_ends_early_is_an_error() {
     let whole = record(1, b"data", &[2]);
-    let bad_refs = answer(&[&whole[5..], b"odd"].concat());
+    let long = b"O\x3f\xff\xff\xff1234";
+    for waits in [true, false] {
+        fails("nothing", b"", waits, ErrorKind::Unreachable);
+        fails("a status", b"O\0", waits, ErrorKind::Unreachable);
+        fails("a long one", long, waits, ErrorKind::Unreachable);
+        for end in [1, 5, 20, whole.len() - 1] {
+            fails("a part", &whole[..end], waits, ErrorKind::Unreachable);
+        }
+    }
+}
+
+#[test]
+fn records_of_another_shape_are_damaged() {
+    let whole = record(1, b"data", &[2]);
+    let odd = answer(&[&whole[5..], b"odd"].concat());
     let beyond = record(1, b"", &[1 << 63]);
     let head = |oid: u64, length: u32| {
         let bytes = [&oid.to_be_bytes()[..], &length.to_be_bytes(), b"data"].concat();
         answer(&bytes)
     };
-    let cases: Vec<(&str, Vec<u8>, bool, ErrorKind)> = vec![
-        ("another status", b"X".to_vec(), true, ErrorKind::Other),
-        (
-            "too long",
-            b"O\xff\xff\xff\xff".to_vec(),
-            true,
-            ErrorKind::Other,
-        ),
-        (
-            "too short",
-            b"O\0\0\0\x0b01234567890".to_vec(),
-            true,
-            ErrorKind::Other,
-        ),
-        ("empty", b"O\0\0\0\0".to_vec(), true, ErrorKind::Other),
-        ("silent", Vec::new(), true, ErrorKind::Unreachable),
-        (
-            "silent in the middle",
-            whole[..9].to_vec(),
-            true,
-            ErrorKind::Unreachable,
-        ),
-        ("ends at once", Vec::new(), false, ErrorKind::Unreachable),
-        (
-            "ends in the status",
-            b"O\0".to_vec(),
-            false,
-            ErrorKind::Unreachable,
-        ),
-        (
-            "ends in a record",
-            whole[..20].to_vec(),
-            false,
-            ErrorKind::Unreachable,
-        ),
-        (
-            "long, and ends",
-            b"O\x3f\xff\xff\xff1234".to_vec(),
-            false,
-            ErrorKind::Unreachable,
-        ),
-        ("another object", head(2, 4), true, ErrorKind::Damaged),
-        (
-            "more data than there is",
-            head(1, 5),
-            true,
-            ErrorKind::Damaged,
-        ),
-        (
-            "much more data",
-            head(1, u32::MAX),
-            true,
-            ErrorKind::Damaged,
-        ),
-        ("half references", bad_refs, true, ErrorKind::Damaged),
-        ("an OID that is none", beyond, true, ErrorKind::Damaged),
-        (
-            "changed by others",
-            b"I".to_vec(),
-            true,
-            ErrorKind::Conflict,
-        ),
-    ];
-    for (what, bytes, waits, kind) in cases {
-        let (location, thread) = saying(bytes, waits);
-        let mut client = connect(&location).unwrap();
-        client.ask(&[Oid(1)]).unwrap();
-        let error = next(&mut client).expect_err(what);
-        assert_eq!(error.kind(), kind, "{what}: {error}");
-        let of_object = matches!(kind, ErrorKind::Damaged | ErrorKind::Conflict);
-        assert_eq!(error.oids() == [Oid(1)], of_object, "{what}: {error}");
-        // Only what is wrong with an object alone leaves the connection of use.
-        assert_eq!(client.ask(&[Oid(2)]).is_ok(), of_object, "{what}");
-        assert!(client.input_capacity() < 4 << 20, "{what}");
-        drop(client);
-        thread.join().unwrap();
-    }
+    fails("another object", &head(2, 4), true, ErrorKind::Damaged);
+    fails(
+        "more data than there is",
+        &head(1, 5),
+        true,
+        ErrorKind::Damaged,
+    );
+    fails(
+        "much more data",
+        &head(1, u32::MAX),
+        true,
+        ErrorKind::Damaged,
+    );
+    fails("half references", &odd, true, ErrorKind::Damaged);
+    fails("an OID that is none", &beyond, true, ErrorKind::Damaged);
+    fails("changed by others", b"I", true, ErrorKind::Conflict);
 }
 
 #[test]
