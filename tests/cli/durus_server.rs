@@ -140,7 +140,7 @@ fn what_is_missing_is_counted() {
         ("rootless", vec![object(3, &[3])], (0, 0)),
         ("empty", vec![], (0, 0)),
     ] {
-        let mut writer = DurusWriter::create(&home.path(name), Format::Dfs20).unwrap();
+        let mut writer = DurusWriter::create(home.path(name), Format::Dfs20).unwrap();
         objects
             .iter()
             .for_each(|object| writer.push(object).unwrap());
@@ -190,19 +190,43 @@ fn graph(python: &Path, home: &Home) {
     make(python, home, "make_graph.py", "old", &options);
 }
 
-/// What others commit meanwhile ends it: there is no state to be copied any more.
+/// Begins to copy, and sleeps while others commit.
+fn copy_while(home: &Home, python: &Path, served: &Served, what: &[&str]) -> (Option<i32>, String) {
+    let child = begin(home, &["migrate", &served.url(), "file:to"]);
+    signal(&child, Signal::STOP);
+    let arguments = [&[&*served.place], what].concat();
+    run_python(python, "durus_change_all.py", &arguments);
+    signal(&child, Signal::CONT);
+    wait(child)
+}
+
+/// What others do to objects that were copied already, and those that they create, are no harm.
+#[test]
+fn the_copy_is_of_the_beginning() {
+    let Some(python) = durus_python() else { return };
+    let home = Home::new();
+    graph(&python, &home);
+    let direct = home.json(&["migrate", "durus:old", "file:direct", "--reachable-only"]);
+    let served = Served::start(&python, &home.path("old"), &[]);
+    let (code, said) = copy_while(&home, &python, &served, &["root"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        home.json(&["digest", "file:to"])["digest"],
+        direct["digest"]
+    );
+    drop(served);
+    let after = home.json(&["migrate", "durus:old", "file:after", "--reachable-only"]);
+    assert_ne!(after["digest"], direct["digest"]);
+}
+
+/// What they do to others ends it: there is no state to be copied any more.
 #[test]
 fn others_commit_meanwhile() {
     let Some(python) = durus_python() else { return };
     let home = Home::new();
     graph(&python, &home);
     let served = Served::start(&python, &home.path("old"), &[]);
-    let child = begin(&home, &["migrate", &served.url(), "file:to"]);
-    // It sleeps while they commit, so that there is still something to be copied.
-    signal(&child, Signal::STOP);
-    run_python(&python, "durus_change_all.py", &[&served.place]);
-    signal(&child, Signal::CONT);
-    let (code, said) = wait(child);
+    let (code, said) = copy_while(&home, &python, &served, &[]);
     assert_eq!(code, Some(5), "{said}");
     assert!(said.contains("others have committed meanwhile"), "{said}");
     assert!(!said.contains("--resume"), "{said}");
@@ -416,6 +440,13 @@ fn servers_that_take_time_can_be_left() {
     let endless = pretend(|oid| Some(object(oid)));
     let run = home.run(&["migrate", &endless, "file:to", "--max-duration", "1s"]);
     assert_eq!(run.code, 8, "{}", run.stderr);
+    // A destination that is there already is found before.
+    fs::write(home.path("there"), "there").unwrap();
+    for to in ["file:there", "durus:there"] {
+        let run = home.run(&["migrate", &endless, to]);
+        assert_eq!(run.code, 4, "{}", run.stderr);
+    }
+    fs::remove_file(home.path("there")).unwrap();
     let silent = pretend(|oid| {
         if oid > 0 {
             thread::park();
