@@ -55,7 +55,7 @@ impl Source {
             }
             Files::Durus(file) => {
                 let Some(path) = file.input().map(|input| input.path().to_path_buf()) else {
-                    return Err(Error::new(ErrorKind::Unsupported, "follow the source"));
+                    return Err(not_followed());
                 };
                 let now = again(is_last, &|| {
                     DurusFile::open_among(open, &path, None, SORT_BYTES)
@@ -73,6 +73,7 @@ impl Source {
                 *file = now;
                 known
             }
+            Files::DurusServer(_) => return Err(not_followed()),
         };
         let changed = match known && since.is_some() {
             true => Some(sorter.finish()?),
@@ -113,6 +114,7 @@ impl Source {
             }
             Files::Durus(file) => file.oids(&mut |oid| show(oid, None)),
             Files::Zodb(file) => file.oids(&mut |oid| show(oid, None)),
+            Files::DurusServer(_) => Err(not_followed()),
         }
     }
 
@@ -128,9 +130,14 @@ impl Source {
             }
             Files::Durus(file) => file.load(oid)?,
             Files::Zodb(file) => file.load(oid)?,
+            Files::DurusServer(_) => return Err(not_followed()),
         };
         Ok(foreign.map(|object| (None, object)))
     }
+}
+
+fn not_followed() -> Error {
+    Error::new(ErrorKind::Unsupported, "follow the source")
 }
 
 /// Goes on from `from`, which keeps pace.

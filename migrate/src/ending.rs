@@ -136,8 +136,8 @@ pub(crate) fn stopped(
     options: &MigrateOptions,
 ) -> Error {
     let worth_keeping = match error.kind() {
-        // What is wrong is not, nor what will not fit in the end.
-        ErrorKind::Mismatch | ErrorKind::TooLarge => false,
+        // What is wrong is not, nor what will not fit in the end, nor what others have changed meanwhile.
+        ErrorKind::Mismatch | ErrorKind::TooLarge | ErrorKind::Conflict => false,
         ErrorKind::Damaged => !destination_read,
         _ => true,
     };

@@ -7,6 +7,7 @@ mod changes;
 mod channel;
 mod destination;
 pub mod durus;
+mod durus_server;
 mod ending;
 mod follow;
 mod input;

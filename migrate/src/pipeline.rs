@@ -15,6 +15,7 @@ use durum_core::{Error, ErrorKind, Oid, Result};
 
 use crate::channel::Channel;
 use crate::destination::{Destination, Remote, Writer};
+use crate::durus_server::Rest;
 use crate::ending::{End, Filled, nothing_copied, stopped, tell_of_room};
 use crate::follow::{self, Followed};
 use crate::note::Note;
@@ -22,6 +23,7 @@ use crate::options::{MigrateOptions, OnError, StopWatch};
 use crate::pace::Pace;
 use crate::parcel::{Parcel, Prepared, Preparer};
 use crate::phases::{Clock, Phases};
+use crate::plan;
 use crate::rate::Rate;
 use crate::rejects::Rejects;
 use crate::reuse::Spare;
@@ -152,15 +154,13 @@ fn migrate_from(
     follow::check(destination, options)?;
     let (watch, clock) = (StopWatch::start(options), Clock::start());
     let mut source = open(&watch).map_err(nothing_copied)?;
-    if options.reachable_only {
-        progress.begin("walk", None);
-        clock.end(|phases| &mut phases.open);
-        let pace = Pace::new(progress, &watch);
-        source
-            .only_reachable(options.sort_bytes(), &|| pace.step(0))
-            .map_err(nothing_copied)?;
-        clock.end(|phases| &mut phases.walk);
+    if source.needs_walk() && !matches!(destination, Location::Server(_)) {
+        // What keeps a destination from being made is better known before. A server's may be made empty.
+        plan::look(registry, destination, options)?;
     }
+    clock.end(|phases| &mut phases.open);
+    walk(&mut source, options, progress, &watch).map_err(nothing_copied)?;
+    clock.end(|phases| &mut phases.walk);
     let rejects = Rejects::new(&options.on_error)?;
     let description = source.description()?;
     let (since, _) = source.marks()?;
@@ -192,6 +192,31 @@ fn migrate_from(
             Err(stopped(error, target, destination_read, options))
         }
     }
+}
+
+/// Finds what is to be copied, where a source cannot tell or not everything is wanted.
+pub(crate) fn walk(
+    source: &mut Source,
+    options: &MigrateOptions,
+    progress: &dyn Progress,
+    watch: &StopWatch,
+) -> Result<()> {
+    if !options.reachable_only && !source.needs_walk() {
+        return Ok(());
+    }
+    progress.begin("walk", None);
+    let (pace, mut rate) = (Pace::new(progress, watch), Rate::new(options.rate));
+    let mut rest = |bytes| match rate.wait(bytes, &|| watch.reason().is_some()) {
+        true => Ok(()),
+        false => watch.check(),
+    };
+    let rest: Option<Rest<'_>> = match options.rate {
+        Some(_) => Some(&mut rest),
+        None => None,
+    };
+    let step = |bytes| pace.step(bytes);
+    source.only_reachable(options.sort_bytes(), &step, rest)?;
+    pace.tell()
 }
 
 /// What a copy has come to.

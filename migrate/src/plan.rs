@@ -12,6 +12,7 @@ use crate::destination::{Destination, at_fault, take_up};
 use crate::follow;
 use crate::note::Note;
 use crate::options::{MigrateOptions, StopWatch};
+use crate::pipeline::walk;
 use crate::source::Source;
 
 /// What a migration would do, and whether there is room for it.
@@ -47,13 +48,12 @@ pub fn plan(
     destination: &Location,
     options: &MigrateOptions,
 ) -> Result<Plan> {
-    let mut source = Source::open(registry, source, options.follow, &StopWatch::start(options))?;
+    let watch = StopWatch::start(options);
+    let mut source = Source::open(registry, source, options.follow, &watch)?;
     follow::check(destination, options)?;
-    if options.reachable_only {
-        source.only_reachable(options.sort_bytes(), &|| Ok(()))?;
-    }
-    let (objects, bytes) = (source.objects()?, source.bytes()?);
     let (path, done) = look(registry, destination, options)?;
+    walk(&mut source, options, &(), &watch)?;
+    let (objects, bytes) = (source.objects()?, source.bytes()?);
     // Of what is there already, its part is not needed again.
     let left = objects.saturating_sub(done) as f64 / objects.max(1) as f64;
     let needed = ((bytes + bytes / 5 + objects * 64) as f64 * left) as u64;
@@ -67,7 +67,10 @@ pub fn plan(
 }
 
 /// The directory in which the destination would lie, and how many objects are there already.
-fn look(
+///
+/// # Errors
+/// Those for which nothing can be copied to it.
+pub(crate) fn look(
     registry: &Registry,
     destination: &Location,
     options: &MigrateOptions,

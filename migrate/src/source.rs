@@ -13,6 +13,7 @@ use durum_core::{Error, ErrorKind, IoResultExt as _, Oid, Result, Tid};
 use durum_server::client::RemoteStore;
 
 use crate::durus::{DurusFile, DurusObject};
+use crate::durus_server::{DurusServer, Rest};
 use crate::input::{SORT_BYTES, Writers};
 use crate::options::StopWatch;
 use crate::parcel::Parcel;
@@ -44,6 +45,8 @@ pub(crate) enum Files {
     },
     Durus(DurusFile),
     Zodb(ZodbFile),
+    /// One that speaks only Durus's own protocol.
+    DurusServer(Box<DurusServer>),
 }
 
 /// Takes a parcel; false where nobody wants more.
@@ -87,9 +90,13 @@ impl Source {
                     .hint("Leave out `--follow`; or stop the server, and name its store."));
             }
             Location::Server(server) => {
-                let store = RemoteStore::connect(server)?;
-                // What others commit meanwhile is not of its snapshot.
-                return Source::of_store(Arc::new(store), Arc::default(), false);
+                match RemoteStore::connect(server) {
+                    Err(error) if error.kind() == ErrorKind::Unsupported => {
+                        Files::DurusServer(Box::new(DurusServer::connect(server, watch)?))
+                    }
+                    // What others commit meanwhile is not of its snapshot.
+                    store => return Source::of_store(Arc::new(store?), Arc::default(), false),
+                }
             }
         };
         Ok(Source {
@@ -119,19 +126,29 @@ impl Source {
         })
     }
 
+    /// Whether it has to be walked over before anything can be copied, since nothing else tells what there is.
+    pub(crate) fn needs_walk(&self) -> bool {
+        matches!(self.files, Files::DurusServer(_))
+    }
+
     /// Leaves out what the root does not reach, by walking from it first. The sets of OIDs take up to
-    /// `memory_bytes` each. `watch` is called for each object.
+    /// `memory_bytes` each. `step` is called for each object, with its bytes where they are known, and `rest`
+    /// now and then where others are kept from work by the walk.
     ///
     /// # Errors
-    /// Those of reading and of `watch`; `Damaged` where an object on the way cannot be read, since what
+    /// Those of reading and of `step` and `rest`; `Damaged` where an object on the way cannot be read, since what
     /// hangs on it is not known then.
     pub(crate) fn only_reachable(
         &mut self,
         memory_bytes: usize,
-        watch: &dyn Fn() -> Result<()>,
+        step: &dyn Fn(usize) -> Result<()>,
+        rest: Option<Rest<'_>>,
     ) -> Result<()> {
+        if let Files::DurusServer(server) = &mut self.files {
+            return server.walk(memory_bytes, step, rest);
+        }
         let (reached, mut missing) = reach_with(memory_bytes, &mut |oid, refs| {
-            watch()?;
+            step(0)?;
             match &self.files {
                 Files::Store { snapshot, .. } => snapshot.load_with(oid, &mut |record| {
                     refs.extend(record.refs());
@@ -139,6 +156,7 @@ impl Source {
                 }),
                 Files::Durus(file) => Ok(take_refs(file.load(oid)?, refs)),
                 Files::Zodb(file) => Ok(take_refs(file.load(oid)?, refs)),
+                Files::DurusServer(_) => Ok(false),
             }
         })?;
         if missing.contains(Oid::ROOT)? && self.objects()? > 0 {
@@ -170,6 +188,7 @@ impl Source {
             Files::Store { store, .. } => Ok(store.stats()?.objects),
             Files::Durus(file) => Ok(file.object_count()),
             Files::Zodb(file) => Ok(file.object_count()),
+            Files::DurusServer(server) => Ok(server.object_count()),
         }
     }
 
@@ -179,6 +198,7 @@ impl Source {
             Files::Store { store, .. } => Ok(store.stats()?.live_bytes),
             Files::Durus(file) => Ok(file.data_bytes()),
             Files::Zodb(file) => Ok(file.file_bytes()),
+            Files::DurusServer(server) => Ok(server.data_bytes()),
         }
     }
 
@@ -188,14 +208,14 @@ impl Source {
             Files::Store {
                 store, snapshot, ..
             } => Ok((snapshot.tid(), store.stats()?.high_water)),
-            Files::Durus(_) | Files::Zodb(_) => Ok((Tid(1), Oid::ROOT)),
+            Files::Durus(_) | Files::Zodb(_) | Files::DurusServer(_) => Ok((Tid(1), Oid::ROOT)),
         }
     }
 
     /// The bytes of a torn write at the end that are left out.
     pub(crate) fn torn_bytes(&self) -> u64 {
         match &self.files {
-            Files::Store { .. } => 0,
+            Files::Store { .. } | Files::DurusServer(_) => 0,
             Files::Durus(file) => file.torn_bytes(),
             Files::Zodb(file) => file.torn_bytes(),
         }
@@ -205,7 +225,7 @@ impl Source {
     pub(crate) fn codecs<'a>(&'a self, none: &'a Codecs) -> &'a Codecs {
         match &self.files {
             Files::Store { snapshot, .. } => snapshot.codecs(),
-            Files::Durus(_) | Files::Zodb(_) => none,
+            Files::Durus(_) | Files::Zodb(_) | Files::DurusServer(_) => none,
         }
     }
 
@@ -223,6 +243,7 @@ impl Source {
                     .input()
                     .map_or_else(|| durus.description(), |input| file(input.path())),
                 Files::Zodb(zodb) => file(zodb.input().path()),
+                Files::DurusServer(server) => Ok(server.description()),
             };
         }
         let files = match &self.files {
@@ -233,6 +254,7 @@ impl Source {
             }
             Files::Durus(file) => file.description()?,
             Files::Zodb(file) => file.description()?,
+            Files::DurusServer(server) => server.description(),
         };
         Ok(match self.only {
             Some(_) => format!("what the root reaches in {files}"),
@@ -246,6 +268,7 @@ impl Source {
             Files::Store { snapshot, .. } => Walk::of_snapshot(&**snapshot, skips)?,
             Files::Durus(file) => Walk::of_durus(file, skips)?,
             Files::Zodb(file) => Walk::of_zodb(file, skips)?,
+            Files::DurusServer(server) => Walk::of_durus_server(server, skips)?,
         };
         Ok(walk.only(self))
     }
@@ -315,7 +338,7 @@ impl Source {
     fn newer_snapshot(&self) -> Result<Option<Box<dyn Snapshot>>> {
         match &self.files {
             Files::Store { store, .. } => store.snapshot().map(Some),
-            Files::Durus(_) | Files::Zodb(_) => Ok(None),
+            Files::Durus(_) | Files::Zodb(_) | Files::DurusServer(_) => Ok(None),
         }
     }
 
@@ -362,6 +385,20 @@ impl Source {
                     let left_out = after - before;
                     before = after;
                     if self.wants(object.oid)? && !reading.add(object, left_out) {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Files::DurusServer(server) => {
+                server.seek(from)?;
+                while let Some(object) = server.next()? {
+                    reading.parcel.add_object(object, LeftOut::default());
+                    if reading.parcel.is_full() {
+                        // Whoever takes it may take its time.
+                        server.settle()?;
+                    }
+                    if !reading.go_on() {
                         return Ok(false);
                     }
                 }

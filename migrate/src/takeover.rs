@@ -41,6 +41,7 @@ impl Source {
                 None => None,
             },
             Files::Zodb(file) => take(file.input(), &locks_of_zodb(file.input().path())?)?,
+            Files::DurusServer(_) => None,
         };
         self.takeover = takeover;
         Ok(self.takeover.is_some())
@@ -52,7 +53,7 @@ impl Source {
     /// `InUse`.
     pub(crate) fn check_unchanged(&self) -> Result<()> {
         let input = match &self.files {
-            Files::Store { .. } => None,
+            Files::Store { .. } | Files::DurusServer(_) => None,
             Files::Durus(file) => file.input(),
             Files::Zodb(file) => Some(file.input()),
         };

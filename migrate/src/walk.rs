@@ -5,6 +5,7 @@ use durum_core::store::{ScanStored, Snapshot};
 use durum_core::{Error, Oid, Result};
 
 use crate::durus::{self, DurusFile, DurusObject};
+use crate::durus_server::DurusServer;
 use crate::rejects::is_of_an_object;
 use crate::source::Source;
 use crate::zodb::{self, ZodbFile};
@@ -34,6 +35,7 @@ enum From<'a> {
         file: &'a ZodbFile,
         objects: zodb::Objects<'a>,
     },
+    DurusServer(&'a DurusServer),
 }
 
 impl<'a> Walk<'a> {
@@ -50,6 +52,11 @@ impl<'a> Walk<'a> {
     pub(crate) fn of_zodb(file: &'a ZodbFile, skips: bool) -> Result<Walk<'a>> {
         let objects = file.objects_from(Oid::ROOT)?;
         Ok(Walk::new(From::Zodb { file, objects }, skips))
+    }
+
+    pub(crate) fn of_durus_server(server: &'a DurusServer, skips: bool) -> Result<Walk<'a>> {
+        server.seek(Oid::ROOT)?;
+        Ok(Walk::new(From::DurusServer(server), skips))
     }
 
     fn new(from: From<'a>, skips: bool) -> Walk<'a> {
@@ -112,6 +119,7 @@ impl<'a> Walk<'a> {
             }
             From::Durus { objects, .. } => put(objects.next(), object),
             From::Zodb { objects, .. } => put(objects.next(), object),
+            From::DurusServer(server) => put(server.next().transpose(), object),
         }
     }
 
@@ -127,6 +135,7 @@ impl<'a> Walk<'a> {
                     From::Store { snapshot, scan } => *scan = snapshot.scan_stored(from)?,
                     From::Durus { file, objects } => *objects = file.objects_from(from)?,
                     From::Zodb { file, objects } => *objects = file.objects_from(from)?,
+                    From::DurusServer(server) => server.seek(from)?,
                 }
                 self.last = Some(oid);
                 Ok(())

@@ -192,7 +192,8 @@ pub(crate) struct GcArgs {
                         that does not open as a store, until it is resumed or DST is written anew."
 )]
 pub(crate) struct MigrateArgs {
-    /// Where to copy from: a store, a Durus file (durus:PATH), or a FileStorage of ZODB (zodb:PATH)
+    /// Where to copy from: a store, a Durus file (durus:PATH), a FileStorage of ZODB (zodb:PATH), or a server,
+    /// Durus's own too (durus+tcp://HOST:PORT, durus+unix:PATH)
     #[arg(value_name = "SRC")]
     pub(crate) source: String,
     /// Where to copy to, a store or a Durus file (durus:PATH?format=shelf|dfs20|sqlite); nothing may

@@ -11,6 +11,7 @@ mod cert;
 mod commands;
 mod configuration;
 mod damage;
+mod durus_server;
 mod follow;
 mod full_disk;
 mod interrupted;

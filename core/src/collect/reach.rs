@@ -67,24 +67,109 @@ pub fn reach_with(
     memory_bytes: usize,
     refs_of: &mut dyn FnMut(Oid, &mut Vec<Oid>) -> Result<bool>,
 ) -> Result<(OidSet, OidSet)> {
-    let (mut oids, mut seen) = (OidSet::new(memory_bytes), OidSet::new(memory_bytes));
-    let mut missing = OidSet::new(memory_bytes / 64);
-    let (mut frontier, mut refs) = (Frontier::default(), Vec::new());
-    seen.insert(Oid::ROOT)?;
-    frontier.push(Oid::ROOT)?;
-    while let Some(oid) = frontier.pop()? {
+    let (mut walk, mut refs) = (RootWalk::new(memory_bytes)?, Vec::new());
+    while let Some(oid) = walk.pop()? {
         refs.clear();
         match refs_of(oid, &mut refs)? {
-            true => oids.insert(oid)?,
-            false => missing.insert(oid)?,
-        };
-        for target in &refs {
-            if seen.insert(*target)? {
-                frontier.push(*target)?;
-            }
+            true => walk.found(oid, &refs)?,
+            false => walk.missed(oid)?,
         }
     }
-    Ok((oids, missing))
+    Ok(walk.finish())
+}
+
+/// A walk from the root through all references, breadth first, for callers who look at several objects at
+/// once: each OID is handed out once, and what becomes of it may be told later.
+///
+/// ```
+/// use durum_core::{Oid, collect::RootWalk};
+/// let mut walk = RootWalk::new(1 << 20)?;
+/// assert_eq!(walk.pop()?, Some(Oid::ROOT));
+/// assert_eq!(walk.pop()?, None); // nothing else is known yet
+/// walk.found(Oid::ROOT, &[Oid(5), Oid(7)])?;
+/// assert_eq!((walk.pop()?, walk.pop()?), (Some(Oid(5)), Some(Oid(7))));
+/// walk.missed(Oid(7))?;
+/// walk.found(Oid(5), &[Oid::ROOT, Oid(7)])?;
+/// assert_eq!(walk.pop()?, None);
+/// let (found, missing) = walk.finish();
+/// assert_eq!((found.len(), missing.len()), (2, 1));
+/// # Ok::<(), durum_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct RootWalk {
+    oids: OidSet,
+    missing: OidSet,
+    /// Those that were ever referred to.
+    seen: OidSet,
+    frontier: Frontier,
+    /// How many are in the frontier.
+    waiting: u64,
+}
+
+impl RootWalk {
+    /// A walk that begins at the root. Each of its sets takes up to `memory_bytes` of memory, and the rest of
+    /// the disk.
+    ///
+    /// # Errors
+    /// `Full` and others of temporary files, as of all its methods.
+    pub fn new(memory_bytes: usize) -> Result<RootWalk> {
+        let mut walk = RootWalk {
+            oids: OidSet::new(memory_bytes),
+            missing: OidSet::new(memory_bytes / 64),
+            seen: OidSet::new(memory_bytes),
+            frontier: Frontier::default(),
+            waiting: 0,
+        };
+        walk.refer(&[Oid::ROOT])?;
+        Ok(walk)
+    }
+
+    /// The next object to be looked at. Where there is none, there may still be after others were found.
+    ///
+    /// # Errors
+    /// As [`RootWalk::new`].
+    pub fn pop(&mut self) -> Result<Option<Oid>> {
+        let next = self.frontier.pop()?;
+        self.waiting -= u64::from(next.is_some());
+        Ok(next)
+    }
+
+    /// How many objects are known that are still to be looked at.
+    pub fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// The object is there, and refers to these.
+    ///
+    /// # Errors
+    /// As [`RootWalk::new`].
+    pub fn found(&mut self, oid: Oid, refs: &[Oid]) -> Result<()> {
+        self.oids.insert(oid)?;
+        self.refer(refs)
+    }
+
+    /// The object is not there.
+    ///
+    /// # Errors
+    /// As [`RootWalk::new`].
+    pub fn missed(&mut self, oid: Oid) -> Result<()> {
+        self.missing.insert(oid).map(drop)
+    }
+
+    /// What is there, and what is missing.
+    pub fn finish(self) -> (OidSet, OidSet) {
+        (self.oids, self.missing)
+    }
+
+    fn refer(&mut self, refs: &[Oid]) -> Result<()> {
+        for target in refs {
+            if self.seen.insert(*target)? {
+                self.frontier.push(*target)?;
+                self.waiting += 1;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Finds which reached objects refer to the missing ones.

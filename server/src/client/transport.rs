@@ -177,6 +177,18 @@ impl Transport {
         }
     }
 
+    /// Waits until there is room to send, but no longer than `time`.
+    pub(super) fn wait_to_send(&self, time: Duration) -> io::Result<()> {
+        let time = Timespec::try_from(time).map_err(io::Error::other)?;
+        match poll(
+            &mut [PollFd::new(&self.socket.fd(), PollFlags::OUT)],
+            Some(&time),
+        ) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Appends what has arrived, at least a byte, for which it waits; 0 where the server has closed the
     /// connection. `now`: without waiting.
     pub(super) fn receive(&self, out: &mut Vec<u8>, bytes: usize, now: bool) -> io::Result<usize> {
