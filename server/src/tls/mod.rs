@@ -28,7 +28,8 @@ mod files;
 mod names;
 #[cfg(feature = "server")]
 mod server;
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
+#[cfg(feature = "server")]
 pub(crate) mod tests;
 
 pub use client::{client_config, server_name};
