@@ -265,7 +265,7 @@ impl Writer<'_> {
                     importer.push_own(oid, tid, refs, payload)
                 })?;
                 let written = importer.checkpoint(note.encode())?;
-                keep(staged, kept, written)
+                keep(staged, kept, written).map_err(|error| importer.explain(error))
             }
             Writer::Durus(writer, seen, codecs) => prepared.for_each(|oid, _, refs, payload| {
                 let mut object = DurusObject {
@@ -299,7 +299,7 @@ impl Writer<'_> {
                 kept,
             } => {
                 let written = importer.settle()?;
-                keep(staged, kept, written)
+                keep(staged, kept, written).map_err(|error| importer.explain(error))
             }
             Writer::Durus(..) => Ok(()),
             Writer::Server(remote) => {

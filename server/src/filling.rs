@@ -392,7 +392,8 @@ impl Taking<'_> {
         if written && !self.kept {
             // Once only: a sync that is tried again after a failure says nothing of what came before.
             self.kept = true;
-            self.staged.keep()?;
+            let kept = self.staged.keep();
+            kept.map_err(|error| self.importer.explain(error))?;
         }
         Ok(written)
     }

@@ -239,6 +239,15 @@ impl<'a> Importer<'a> {
         self.behind.has_written()
     }
 
+    /// The error that an error follows from: where the thread that writes has failed, others are only told that
+    /// an earlier write has.
+    pub fn explain(&mut self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Poisoned => self.behind.settle().err().unwrap_or(error),
+            _ => error,
+        }
+    }
+
     fn is_batch_full(&self) -> bool {
         self.batch_bytes >= self.batch_bytes_max
     }
