@@ -5,6 +5,7 @@
 //! before, what was written is left for an attempt that goes on with it, as by a migration in one process.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use durum_core::config::StoreSettings;
 use durum_core::engine::Registry;
@@ -15,7 +16,8 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 
 use crate::hub::{Hub, Served};
 use crate::protocol::bytes::Body;
-use crate::protocol::import::{Begun, take_object};
+use crate::protocol::import::Begun;
+use crate::protocol::records::take_scanned;
 
 /// Steps that may wait to be done.
 const STEPS_MAX: usize = 4;
@@ -357,7 +359,7 @@ impl Taking<'_> {
         let length_max = self.staged.store().engine().value_bytes_max;
         let mut body = Body::new(records);
         while !body.is_empty() {
-            let (oid, stored) = take_object(&mut body).ok_or_else(malformed)?;
+            let (oid, stored) = take_scanned(&mut body).ok_or_else(malformed)?;
             let record = Record::parse(oid, stored)?;
             let refs: Vec<Oid> = record.refs().collect();
             let payload = record.payload();
@@ -463,59 +465,55 @@ fn malformed() -> Error {
 
 /// Takes the store that is served away, if it is empty and nobody uses it.
 pub(crate) async fn clear(hub: &Arc<Hub>, home: &Home) -> Result<()> {
-    use std::time::Duration;
-    const WAIT: Duration = Duration::from_millis(5);
-    const TRIES: u32 = 2000;
     let Some(served) = hub.take_away()? else {
         return Ok(());
     };
-    // Those who use it are told to let go of it.
-    let mut served = Some(served);
-    let mut alone = None;
-    for _ in 0..TRIES {
-        let Some(now) = served.take() else { break };
-        match Arc::try_unwrap(now) {
-            Ok(now) => {
-                alone = Some(now.store);
-                break;
+    let busy = || {
+        Error::new(ErrorKind::InUse, "fill the store")
+            .because("others use it")
+            .hint("Try again when they are done.")
+    };
+    // Those who use it are told to let go of it. Whoever does not goes on with it, and so do others.
+    let served = match alone(served).await {
+        Ok(served) => served,
+        Err(served) => {
+            hub.give_back(served);
+            return Err(busy());
+        }
+    };
+    let store = match alone(served.store).await {
+        Ok(store) => store,
+        Err(store) => {
+            hub.serve_shared(store)?;
+            return Err(busy());
+        }
+    };
+    match tokio::task::spawn_blocking(move || store.remove_empty()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err((error, back))) => {
+            match back {
+                Some(store) => hub.serve(store)?,
+                None => open_anew(hub, home).await,
             }
-            Err(shared) => served = Some(shared),
+            Err(error)
+        }
+        Err(_) => {
+            open_anew(hub, home).await;
+            Err(failed())
+        }
+    }
+}
+
+/// What is shared, once nobody else has it; as it is, where that takes too long.
+async fn alone<T>(mut shared: Arc<T>) -> Result<T, Arc<T>> {
+    const WAIT: Duration = Duration::from_millis(5);
+    const TRIES: u32 = 2000;
+    for _ in 0..TRIES {
+        match Arc::try_unwrap(shared) {
+            Ok(alone) => return Ok(alone),
+            Err(still) => shared = still,
         }
         tokio::time::sleep(WAIT).await;
     }
-    let mut store: Option<Arc<LocalStore>> = alone;
-    for _ in 0..TRIES {
-        let Some(now) = store.take() else { break };
-        match Arc::try_unwrap(now) {
-            Ok(now) => {
-                let removed = tokio::task::spawn_blocking(move || now.remove_empty()).await;
-                return match removed {
-                    Ok(Ok(())) => Ok(()),
-                    Ok(Err((error, back))) => {
-                        match back {
-                            Some(store) => hub.serve(store)?,
-                            None => open_anew(hub, home).await,
-                        }
-                        Err(error)
-                    }
-                    Err(_) => {
-                        open_anew(hub, home).await;
-                        Err(failed())
-                    }
-                };
-            }
-            Err(shared) => store = Some(shared),
-        }
-        tokio::time::sleep(WAIT).await;
-    }
-    let busy = Error::new(ErrorKind::InUse, "fill the store");
-    // Whoever has it goes on with it, and so do others.
-    match (served, store) {
-        (Some(served), _) => hub.give_back(served),
-        (None, Some(store)) => hub.serve_shared(store)?,
-        (None, None) => {}
-    }
-    Err(busy
-        .because("others use it")
-        .hint("Try again when they are done."))
+    Err(shared)
 }

@@ -9,18 +9,15 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use durum_core::config::ServerLocation;
-use durum_core::engine::{Durability, Registry};
+use durum_core::engine::Durability;
 use durum_core::record::Payload;
 use durum_core::store::{Batch, SessionKind, Store as _};
-use durum_core::{Error, ErrorKind, Oid, Result, Tid};
-use durum_file::FileBackend;
-use durum_memory::MemoryBackend;
-use durum_server::Home;
+use durum_core::{Error, ErrorKind, Oid, Tid};
 use durum_server::client::{ClientOptions, RemoteImport, RemoteStore};
-use support::{Running, at, on_loopback};
+use support::{Running, at, error_of, home, on_loopback, soon};
 
 const LEVEL: Durability = Durability::Relaxed;
 const LAST: (&[u8], &[u8]) = (b"dangling ", b".");
@@ -30,35 +27,10 @@ const IMPATIENT: ClientOptions = ClientOptions {
     patience: Duration::from_millis(500),
 };
 
-fn home(url: &str) -> Home {
-    let registry = Registry::new().with(FileBackend).with(MemoryBackend);
-    let settings = registry.parse_store(url).unwrap();
-    Home { registry, settings }
-}
-
 fn in_directory(directory: &Path) -> (Running, PathBuf) {
     let path = directory.join("store");
     let running = Running::at_home(home(&format!("file:{}", path.display())), on_loopback());
     (running, path)
-}
-
-fn error_of<T>(result: Result<T>) -> Error {
-    match result {
-        Ok(_) => panic!("it works"),
-        Err(error) => error,
-    }
-}
-
-/// What may take a moment: another client is about to leave.
-fn soon<T>(what: impl Fn() -> Result<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        match what() {
-            Ok(done) => return done,
-            Err(error) if begin.elapsed() > Duration::from_secs(30) => panic!("{error}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
 }
 
 /// Brings one object, or all that there are to be.

@@ -5,42 +5,22 @@
 mod support;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use durum_core::config::ServerLocation;
-use durum_core::engine::{Durability, Registry};
+use durum_core::engine::Durability;
 use durum_core::record::Payload;
 use durum_core::store::{Batch, SnapshotExt as _, Store as _};
-use durum_core::{Error, ErrorKind, Oid, Result, Tid};
-use durum_file::FileBackend;
-use durum_memory::MemoryBackend;
+use durum_core::{ErrorKind, Oid, Tid};
 use durum_server::Home;
 use durum_server::client::{RemoteImport, RemoteStore};
-use support::{Running, on_loopback};
+use support::{Running, error_of, home, on_loopback, soon};
 
 const MEMORY: usize = 1 << 20;
 const LAST: (&[u8], &[u8]) = (b"dangling = ", b" (that is all)");
 
-fn home(url: &str) -> Home {
-    let registry = Registry::new().with(FileBackend).with(MemoryBackend);
-    let settings = registry.parse_store(url).unwrap();
-    Home { registry, settings }
-}
-
 fn at_path(directory: &Path) -> Home {
     home(&format!("file:{}", directory.join("store").display()))
-}
-
-/// What may take a moment: another client is about to leave.
-fn soon<T>(what: impl Fn() -> Result<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        match what() {
-            Ok(done) => return done,
-            Err(error) if begin.elapsed() > Duration::from_secs(30) => panic!("{error}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
 }
 
 fn push(import: &mut RemoteImport, oids: std::ops::Range<u64>) {
@@ -54,13 +34,6 @@ fn push(import: &mut RemoteImport, oids: std::ops::Range<u64>) {
     import
         .checkpoint(format!("until {}", oids.end).as_bytes())
         .unwrap();
-}
-
-fn error_of<T>(result: Result<T>) -> Error {
-    match result {
-        Ok(_) => panic!("it works"),
-        Err(error) => error,
-    }
 }
 
 fn assert_filled(location: &ServerLocation) {

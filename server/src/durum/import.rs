@@ -7,7 +7,7 @@ use durum_core::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::session::{Request, Session, malformed};
+use super::session::{Request, Session, malformed, reply};
 use crate::filling::{Filling, Finish, Home, Step, clear};
 use crate::hangup::Hangup;
 use crate::hub::Hub;
@@ -33,7 +33,7 @@ impl Session {
             Kind::Import => {
                 let resumes = body.u8().ok_or_else(|| malformed(kind))? != 0;
                 let begun = self.import(resumes, wire).await;
-                self.reply(wire, number, |out| {
+                reply(wire, number, |out| {
                     begun?.put(out);
                     Ok(())
                 });

@@ -7,7 +7,7 @@ use durum_core::store::{Snapshot, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result};
 use tokio::time::sleep;
 
-use super::session::{Request, SNAPSHOTS_MAX, Session, blocking, malformed};
+use super::session::{Request, SNAPSHOTS_MAX, Session, blocking, malformed, reply};
 use crate::filling::Vacant;
 use crate::hangup::Hangup;
 use crate::hub::Served;
@@ -40,7 +40,7 @@ impl Session {
         match kind {
             Kind::Dictionary => {
                 let number = request.body.u64().ok_or_else(|| malformed(kind))?;
-                self.reply(wire, request.number, |out| {
+                reply(wire, request.number, |out| {
                     let dictionary = store.codecs().dictionary(number);
                     out.extend_from_slice(&dictionary.ok_or_else(no_dictionary)?);
                     Ok(())
@@ -51,7 +51,7 @@ impl Session {
                     let (stats, pending) = (store.stats()?, store.pending()?);
                     Ok::<_, Error>(Stat { stats, pending })
                 });
-                self.reply(wire, request.number, |out| describe::put(out, &stat?));
+                reply(wire, request.number, |out| describe::put(out, &stat?));
             }
             _ => {
                 let welcome = Welcome {
@@ -65,7 +65,7 @@ impl Session {
                     request_objects_max: limits.request_objects_max,
                     snapshots_max: SNAPSHOTS_MAX as u32,
                 };
-                self.reply(wire, request.number, |out| describe::put(out, &welcome));
+                reply(wire, request.number, |out| describe::put(out, &welcome));
             }
         }
         Ok(())
@@ -86,7 +86,7 @@ impl Session {
             return Ok(());
         }
         let answer = self.take_snapshot(served, number);
-        self.reply(wire, request.number, |out| {
+        reply(wire, request.number, |out| {
             put_u64(out, answer?.tid().0);
             Ok(())
         });
@@ -132,9 +132,9 @@ impl Session {
             oids.push(body.oid().ok_or_else(|| malformed(Kind::Load))?);
         }
         let snapshot = self.snapshot(served, number);
-        let mut suspicion = std::mem::take(&mut self.suspicion);
+        let suspicion = &mut self.suspicion;
         let mut loaded = 0;
-        self.reply(wire, request.number, |out| {
+        reply(wire, request.number, |out| {
             let (snapshot, begin) = (snapshot?, out.len());
             for some in oids.chunks(LOADS_AT_ONCE) {
                 let load = || load_some(&*snapshot, some, begin + ANSWER_BYTES, out);
@@ -146,7 +146,6 @@ impl Session {
             Ok(())
         });
         self.hub.metrics.loaded.add(loaded);
-        self.suspicion = suspicion;
         Ok(())
     }
 
@@ -159,12 +158,11 @@ impl Session {
     ) -> Result<(), Hangup> {
         let scan = ScanRequest::take(&mut request.body).ok_or_else(|| malformed(Kind::Scan))?;
         let snapshot = self.snapshot(served, scan.snapshot);
-        let mut suspicion = std::mem::take(&mut self.suspicion);
-        self.reply(wire, request.number, |out| {
+        let suspicion = &mut self.suspicion;
+        reply(wire, request.number, |out| {
             let snapshot = snapshot?;
             suspicion.run(|| scan_some(&*snapshot, scan, out))
         });
-        self.suspicion = suspicion;
         Ok(())
     }
 
@@ -183,7 +181,7 @@ impl Session {
         if !waits {
             let recent = self.suspicion.run(|| recent_changes(&served, asked));
             if let Some(changes) = recent.transpose() {
-                self.reply(wire, request.number, |out| {
+                reply(wire, request.number, |out| {
                     out.extend_from_slice(&changes?);
                     Ok(())
                 });

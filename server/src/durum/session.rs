@@ -148,7 +148,7 @@ impl Session {
         };
         let request = Request { number, kind, body };
         if !kind.reads() && !self.writes {
-            self.reply(wire, number, |_| Err(read_only()));
+            reply(wire, number, |_| Err(read_only()));
             return Ok(());
         }
         if kind.fills() {
@@ -158,7 +158,7 @@ impl Session {
         let served = match self.served() {
             Ok(served) => served,
             Err(error) => {
-                self.reply(wire, number, |_| Err(error));
+                reply(wire, number, |_| Err(error));
                 return Ok(());
             }
         };
@@ -213,16 +213,6 @@ impl Session {
         }
         self.end_sessions().await;
         (self.served, self.retired) = (None, None);
-    }
-
-    /// Appends an answer.
-    pub(super) fn reply(
-        &mut self,
-        wire: &mut Wire,
-        number: u32,
-        answer: impl FnOnce(&mut Vec<u8>) -> Result<()>,
-    ) {
-        put_answer(&mut wire.output, number, answer);
     }
 
     /// Has a request of `bytes` bytes answered later, and in any case.
@@ -291,6 +281,15 @@ async fn wait_for_retirement(retired: &mut Option<watch::Receiver<bool>>) {
 /// A request that cannot be taken apart: what follows cannot be either.
 pub(super) fn malformed(kind: Kind) -> Hangup {
     Hangup::Refused(format!("its request `{kind:?}` is malformed"))
+}
+
+/// Answers a request.
+pub(super) fn reply(
+    wire: &mut Wire,
+    number: u32,
+    answer: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+) {
+    put_answer(&mut wire.output, number, answer);
 }
 
 /// Appends a whole answer.

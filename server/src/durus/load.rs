@@ -3,9 +3,10 @@
 use durum_core::{Error, ErrorKind, Oid, Result};
 
 use super::session::Session;
-use super::{ANSWER_HEAD_BYTES, INVALID, MISSING, OKAY, RECORD_HEAD_BYTES, put_u32, put_u64};
+use super::{ANSWER_HEAD_BYTES, INVALID, MISSING, OKAY, RECORD_HEAD_BYTES};
 use crate::hangup::Hangup;
 use crate::hub::Reader;
+use crate::protocol::bytes::{put_u32, put_u64};
 use crate::wire::Wire;
 
 /// Objects that are loaded before others get a chance on this thread.

@@ -18,11 +18,3 @@ const INVALID: u8 = b'I';
 const RECORD_HEAD_BYTES: usize = 12;
 /// Bytes of the answer to a load before the record: a status and the record's length.
 const ANSWER_HEAD_BYTES: usize = 5;
-
-fn put_u32(out: &mut Vec<u8>, number: u32) {
-    out.extend_from_slice(&number.to_be_bytes());
-}
-
-fn put_u64(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(&number.to_be_bytes());
-}

@@ -7,13 +7,14 @@ use durum_core::config::Rights;
 use durum_core::store::{SessionKind, Store as _};
 use durum_core::{Oid, SessionId, Tid};
 
-use super::{OKAY, VERSION, put_u32, put_u64};
+use super::{OKAY, VERSION};
 use crate::filling::Vacant;
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Served};
 use crate::listener::Peer;
 use crate::metrics::Request;
 use crate::protocol;
+use crate::protocol::bytes::{put_u32, put_u64};
 use crate::suspicion::Suspicion;
 use crate::wire::Wire;
 

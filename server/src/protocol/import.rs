@@ -42,7 +42,7 @@ impl Begun {
     }
 }
 
-/// Appends an object, as a record.
+/// Appends an object with its record, as in a scan, which `record` appends.
 pub(crate) fn put_object(out: &mut Vec<u8>, oid: Oid, record: impl FnOnce(&mut Vec<u8>)) {
     put_u64(out, oid.0);
     let begin = out.len();
@@ -52,11 +52,6 @@ pub(crate) fn put_object(out: &mut Vec<u8>, oid: Oid, record: impl FnOnce(&mut V
     if let Some(place) = out.get_mut(begin..begin + 4) {
         place.copy_from_slice(&length.to_be_bytes());
     }
-}
-
-/// The next object.
-pub(crate) fn take_object<'a>(body: &mut Body<'a>) -> Option<(Oid, &'a [u8])> {
-    Some((body.oid()?, body.bytes()?))
 }
 
 /// Appends the request `Finish`: the last commit, the OID from which on none was handed out, and the last

@@ -103,7 +103,7 @@ pub(crate) fn take_next(body: &mut Body<'_>) -> Option<Option<Oid>> {
     }
 }
 
-/// The next object of a scan.
+/// The next object of a scan, or of a part of an import.
 pub(crate) fn take_scanned<'a>(body: &mut Body<'a>) -> Option<(Oid, &'a [u8])> {
     Some((body.oid()?, body.bytes()?))
 }

@@ -1,6 +1,11 @@
 //! Servers in this process, and a proxy that can cut connections.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    dead_code
+)]
 
 pub(crate) mod certificates;
 
@@ -9,9 +14,14 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use durum_core::config::ServerLocation;
+use durum_core::engine::Registry;
 use durum_core::store::LocalStore;
+use durum_core::{Error, Result};
+use durum_file::FileBackend;
+use durum_memory::MemoryBackend;
 use durum_server::{Home, Passed, Server, Settings, Stopper};
 
 /// A server in this process, which ends when this is dropped.
@@ -59,6 +69,33 @@ pub(crate) fn on_loopback() -> Settings {
     Settings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         ..Settings::default()
+    }
+}
+
+/// A place for a store by its URL.
+pub(crate) fn home(url: &str) -> Home {
+    let registry = Registry::new().with(FileBackend).with(MemoryBackend);
+    let settings = registry.parse_store(url).unwrap();
+    Home { registry, settings }
+}
+
+/// The error of what has to fail.
+pub(crate) fn error_of<T>(result: Result<T>) -> Error {
+    match result {
+        Ok(_) => panic!("it works"),
+        Err(error) => error,
+    }
+}
+
+/// What may take a moment: another client is about to leave.
+pub(crate) fn soon<T>(what: impl Fn() -> Result<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        match what() {
+            Ok(done) => return done,
+            Err(error) if begin.elapsed() > Duration::from_secs(30) => panic!("{error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
     }
 }
 
