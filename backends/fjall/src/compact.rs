@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use durum_core::engine::{Compact, disk_bytes_below};
 use durum_core::{Error, ErrorKind, Result};
-use fjall::{Readable as _, UserKey, UserValue};
+use fjall::{Readable as _, Snapshot, UserKey, UserValue};
 
 use crate::NAME;
-use crate::database::Db;
+use crate::database::{Db, Opened};
 use crate::engine::FjallEngine;
 use crate::place::{sync, sync_all};
 
@@ -85,7 +85,7 @@ impl Compact for FjallEngine {
 /// Visits all rows in order of their keys, this backend's own included.
 fn each_row(db: &Db, mut visit: impl FnMut(UserKey, UserValue) -> Result<()>) -> Result<()> {
     let snapshot = db.snapshot();
-    let mut rows = db.run(COMPACT, |opened| Ok(snapshot.iter(&opened.rows)))?;
+    let mut rows = db.run(COMPACT, |opened| Ok(iter(&snapshot, opened)))?;
     let mut next = || rows.next().map(fjall::Guard::into_inner).transpose();
     while let Some((key, value)) = db.run(COMPACT, |_| next())? {
         visit(key, value)?;
@@ -93,19 +93,29 @@ fn each_row(db: &Db, mut visit: impl FnMut(UserKey, UserValue) -> Result<()>) ->
     Ok(())
 }
 
+/// Keyspace by keyspace. Those of the second one have the largest keys.
+fn iter(snapshot: &Snapshot, opened: &Opened) -> impl Iterator<Item = fjall::Guard> + use<> {
+    let keyspaces: Vec<_> = opened.keyspaces().map(|it| snapshot.iter(it)).collect();
+    keyspaces.into_iter().flatten()
+}
+
 /// Writes all rows as finished tables, without the journal.
 fn copy_rows(original: &Arc<Db>, copy: &Db, report: &mut dyn FnMut(u64)) -> Result<()> {
     let mut told = Told::new(report);
     let mut failed = None;
     let written = copy.run(COMPACT, |opened| {
-        let mut tables = opened.rows.start_ingestion()?;
+        let mut rows = opened.rows.start_ingestion()?;
+        let mut notes = opened.notes.start_ingestion()?;
         let read = each_row(original, |key, value| {
             told.add(&key, &value);
-            let written = tables.write(key, value);
+            let written = match opened.keyspace_of(&key) == &opened.rows {
+                true => rows.write(key, value),
+                false => notes.write(key, value),
+            };
             written.map_err(|error| not_written(error, &copy.dir))
         });
         match read {
-            Ok(()) => tables.finish(),
+            Ok(()) => rows.finish().and_then(|()| notes.finish()),
             Err(error) => {
                 failed = Some(error);
                 Ok(())
@@ -125,7 +135,7 @@ fn not_written(error: fjall::Error, dir: &Path) -> Error {
 /// Makes sure that both hold the same rows.
 fn compare(original: &Db, copy: &Db, report: &mut dyn FnMut(u64)) -> Result<()> {
     let snapshot = copy.snapshot();
-    let mut rows = copy.run(COMPACT, |opened| Ok(snapshot.iter(&opened.rows)))?;
+    let mut rows = copy.run(COMPACT, |opened| Ok(iter(&snapshot, opened)))?;
     let mut next = || {
         let mut next = || rows.next().map(fjall::Guard::into_inner).transpose();
         copy.run(COMPACT, |_| next())

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use durum_core::engine::{Compact, Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed};
+use durum_core::engine::{
+    Compact, Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed, encode_runs,
+};
 use durum_core::{Error, ErrorKind, Result};
 use fjall::PersistMode;
 
@@ -13,6 +15,7 @@ use crate::NAME;
 use crate::config::{Config, VALUE_BYTES_MAX};
 use crate::database::Db;
 use crate::error::{damaged, poisoned};
+use crate::ingest::{self, Filling};
 use crate::journal::{self, Note, ROW};
 use crate::place::{Current, sync, sync_all};
 use crate::reclaim;
@@ -21,9 +24,6 @@ use crate::snapshot::FjallSnapshot;
 const OPEN: &str = "open the database";
 const APPLY: &str = "apply a batch";
 const SYNC: &str = "sync the database";
-
-/// A batch is in memory twice, and none costs a sync.
-const BULK_BYTES: usize = 1 << 20;
 
 /// fjall as an engine.
 pub(crate) struct FjallEngine {
@@ -38,7 +38,7 @@ pub(crate) struct FjallEngine {
 /// What the one writer remembers.
 pub(crate) struct Writer {
     /// The last batch, and the last one that is durable.
-    note: Note,
+    pub(crate) note: Note,
     pub(crate) current: Current,
     /// A finished copy of what the database holds now, for a compaction.
     pub(crate) copied: Option<Db>,
@@ -66,7 +66,7 @@ impl FjallEngine {
             }
         };
         sync(dir)?;
-        let found = db.run(OPEN, |opened| opened.rows.get(ROW))?;
+        let found = db.run(OPEN, |opened| opened.notes.get(ROW))?;
         let found = found.and_then(|bytes| Note::decode(&bytes));
         let count = found.map_or(0, |note| note.count);
         if count < current.reached {
@@ -74,7 +74,7 @@ impl FjallEngine {
                 damaged(OPEN, "batches that were durable are missing").with_path(&current.database)
             );
         }
-        Ok(FjallEngine {
+        let engine = FjallEngine {
             dir: dir.to_owned(),
             config,
             db: Mutex::new(Arc::new(db)),
@@ -87,7 +87,9 @@ impl FjallEngine {
                 copied: None,
             }),
             failed: AtomicBool::new(false),
-        })
+        };
+        engine.noted(engine.take_back())?;
+        Ok(engine)
     }
 
     /// The open database.
@@ -142,20 +144,34 @@ impl FjallEngine {
         Ok(std::mem::replace(&mut *db, Arc::new(copy)))
     }
 
-    fn commit(&self, ops: &[Op<'_>], note: Note, mode: Option<PersistMode>) -> Result<()> {
+    /// Writes a batch into the journal; `filling` is for [`crate::ingest`].
+    pub(crate) fn commit(
+        &self,
+        ops: &[Op<'_>],
+        filling: Option<&Filling>,
+        note: Note,
+        mode: Option<PersistMode>,
+    ) -> Result<()> {
         let db = self.db();
         db.await_threads()?;
         db.run(APPLY, |opened| {
             let mut batch = opened.database.batch().durability(mode);
             for op in ops {
                 let (table, key) = op.row();
-                let key = key.to_row_bytes(table);
+                let (rows, key) = (opened.keyspace(table), key.to_row_bytes(table));
                 match op {
-                    Op::Put { value, .. } => batch.insert(&opened.rows, key.as_ref(), *value),
-                    Op::Delete { .. } => batch.remove(&opened.rows, key.as_ref()),
+                    Op::Put { value, .. } => batch.insert(rows, key.as_ref(), *value),
+                    Op::Delete { .. } => batch.remove(rows, key.as_ref()),
                 }
             }
-            batch.insert(&opened.rows, ROW, note.encode().as_slice());
+            match filling {
+                Some(Filling::Begun(runs)) => {
+                    batch.insert(&opened.notes, ingest::ROW, encode_runs(runs));
+                }
+                Some(Filling::Ended) => batch.remove(&opened.notes, ingest::ROW),
+                None => {}
+            }
+            batch.insert(&opened.notes, ROW, note.encode().as_slice());
             batch.commit()
         })?;
         db.renew_snapshot()
@@ -214,16 +230,21 @@ impl Engine for FjallEngine {
         }
         // One that is out of date is of no use.
         writer.copied = None;
-        let note = Note {
-            count: writer.note.count + 1,
-            ..writer.note
+        let parts = self.split(ops)?;
+        let (ops, filling) = match &parts {
+            None => (ops, None),
+            Some(parts) => {
+                self.noted(self.ingest(&mut writer, parts))?;
+                (parts.rest.as_slice(), Some(&Filling::Ended))
+            }
         };
+        let note = writer.note.next();
         let mode = match durability {
             Durability::Relaxed => None,
             Durability::Process => Some(PersistMode::Buffer),
             Durability::Power => Some(PersistMode::SyncData),
         };
-        self.noted(self.commit(ops, note, mode))?;
+        self.noted(self.commit(ops, filling, note, mode))?;
         writer.note = note;
         if durability == Durability::Power {
             writer.note.durable = note.count;
@@ -251,7 +272,7 @@ impl Engine for FjallEngine {
     }
 
     fn bulk_bytes(&self) -> usize {
-        BULK_BYTES
+        usize::try_from(self.config.bulk_bytes).unwrap_or(usize::MAX)
     }
 
     fn compact(&self) -> Option<&dyn Compact> {

@@ -35,6 +35,14 @@ pub(crate) struct Note {
 }
 
 impl Note {
+    /// That of the next batch.
+    pub(crate) fn next(self) -> Note {
+        Note {
+            count: self.count + 1,
+            ..self
+        }
+    }
+
     pub(crate) fn encode(self) -> [u8; 16] {
         let mut bytes = [0; 16];
         let (count, durable) = bytes.split_at_mut(8);

@@ -1,7 +1,11 @@
 //! Durum's fjall backend: a log-structured merge tree in Rust alone.
 //!
-//! All tables lie in one keyspace, with the table's number as the first byte of a key. Snapshots are
-//! fjall's own, taken between batches: of 3.1.13 one that is taken meanwhile can show half a batch.
+//! All tables lie in one keyspace, with the table's number as the first byte of a key, but for the one that
+//! changes with every batch: it has its own, with this backend's rows. Snapshots are fjall's own, taken
+//! between batches: of 3.1.13 one that is taken meanwhile can show half a batch.
+//!
+//! # Imports
+//! Large batches of new rows become tables without a way through journal and memtable: see `ingest.rs`.
 //!
 //! # Durability
 //! A batch goes into fjall's journal as a whole.
@@ -33,6 +37,7 @@ mod cursor;
 mod database;
 mod engine;
 mod error;
+mod ingest;
 mod journal;
 mod place;
 mod reclaim;

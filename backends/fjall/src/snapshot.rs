@@ -25,9 +25,9 @@ impl FjallSnapshot {
 impl EngineSnapshot for FjallSnapshot {
     fn get(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
         let key = key.to_row_bytes(table);
-        let value = self
-            .db
-            .run("read a row", |opened| self.snapshot.get(&opened.rows, key))?;
+        let value = self.db.run("read a row", |opened| {
+            self.snapshot.get(opened.keyspace(table), key)
+        })?;
         if let Some(value) = &value {
             visit(value);
         }
@@ -38,7 +38,7 @@ impl EngineSnapshot for FjallSnapshot {
         let from = from.to_row_bytes(table).as_ref().to_vec();
         let end = vec![table.index() as u8 + 1];
         let rows = self.db.run("open a cursor", |opened| {
-            Ok(self.snapshot.range(&opened.rows, from..end))
+            Ok(self.snapshot.range(opened.keyspace(table), from..end))
         })?;
         Ok(Box::new(FjallCursor::new(&self.db, table, rows)))
     }

@@ -33,6 +33,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         default: "2",
         help: "How many tables are written and merged at once.",
     },
+    OptionSpec {
+        name: "bulk_size",
+        kind: OptionKind::Size,
+        default: "16MiB",
+        help: "Bytes of a batch of an import or a migration, which becomes a table. It is in memory twice.",
+    },
 ];
 
 /// That of the crate `librocksdb-sys` in Cargo.lock; the crate `rocksdb` does not say it.
@@ -45,6 +51,11 @@ const BLOCK_CACHE_BYTES_DEFAULT: u64 = 32 << 20;
 const WRITE_BUFFER_BYTES_DEFAULT: u64 = 16 << 20;
 const OPEN_FILES_DEFAULT: u64 = 512;
 const BACKGROUND_JOBS_DEFAULT: u64 = 2;
+const BULK_BYTES_DEFAULT: u64 = 16 << 20;
+
+/// Of a batch of an import, the part of its size from which on rows of a table are ingested: less is better
+/// off in a memtable than in a file of its own.
+const INGESTED_PART: u64 = 8;
 
 /// Memtables, the one that is written to included.
 const WRITE_BUFFERS: i32 = 3;
@@ -62,6 +73,8 @@ pub(crate) struct Config {
     write_buffer_bytes: u64,
     open_files: u64,
     background_jobs: u64,
+    /// Bytes of a batch of an import.
+    pub(crate) bulk_bytes: u64,
 }
 
 impl Config {
@@ -73,7 +86,13 @@ impl Config {
             write_buffer_bytes: size("write_buffer_size", WRITE_BUFFER_BYTES_DEFAULT),
             open_files: integer("max_open_files", OPEN_FILES_DEFAULT),
             background_jobs: integer("max_background_jobs", BACKGROUND_JOBS_DEFAULT),
+            bulk_bytes: size("bulk_size", BULK_BYTES_DEFAULT),
         }
+    }
+
+    /// So many bytes of new rows, next to each other in a table, are ingested.
+    pub(crate) fn ingested_bytes_min(&self) -> u64 {
+        (self.bulk_bytes / INGESTED_PART).max(1)
     }
 
     /// RocksDB's settings, for a database that is to be made or for one that is there.

@@ -10,6 +10,7 @@ use rocksdb::DB;
 use crate::config::Config;
 use crate::current::{self, sync};
 use crate::error::{convert, damaged, poisoned};
+use crate::ingest::remove_leftovers;
 use crate::note::{Note, Notes, ROW};
 
 const OPEN: &str = "open the database";
@@ -30,6 +31,7 @@ impl Db {
         if !create {
             current::mend(dir)?;
             refuse_a_damaged_log(dir, config)?;
+            remove_leftovers(dir)?;
         }
         let opened = config
             .settings(create)

@@ -2,18 +2,21 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use durum_core::engine::{Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed};
+use durum_core::engine::{
+    Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed, encode_runs,
+};
 use durum_core::{Error, ErrorKind, Result};
-use rocksdb::properties::BACKGROUND_ERRORS;
-use rocksdb::{WriteBatch, WriteOptions};
+use rocksdb::properties::{BACKGROUND_ERRORS, NUM_RUNNING_COMPACTIONS, NUM_RUNNING_FLUSHES};
+use rocksdb::{DB, WriteBatch, WriteOptions};
 
 use crate::NAME;
 use crate::config::{Config, VALUE_BYTES_MAX};
 use crate::database::Db;
 use crate::error::damaged;
+use crate::ingest::{self, Filling};
 use crate::note::{Note, Notes, ROW};
 use crate::reclaim::{self, Reclaimer};
 use crate::snapshot::RocksdbSnapshot;
@@ -22,23 +25,25 @@ const OPEN: &str = "open the database";
 const APPLY: &str = "apply a batch";
 const SYNC: &str = "sync the database";
 
-/// A batch is in memory twice, and none costs a sync.
-const BULK_BYTES: usize = 1 << 20;
-
 /// How often it is tried again where RocksDB's threads are behind.
 const STALL_POLL: Duration = Duration::from_millis(1);
+
+/// And how often at the most while they do nothing at all: ten seconds.
+const IDLE_POLLS_MAX: u32 = 10_000;
 
 /// What RocksDB's record of a row takes besides key and value, about.
 const ROW_BYTES: usize = 24;
 
 /// RocksDB as an engine.
 pub(crate) struct RocksdbEngine {
-    db: Arc<Db>,
-    config: Config,
+    pub(crate) db: Arc<Db>,
+    pub(crate) config: Config,
     notes: Notes,
     /// The last batch, and the last one that is durable.
     note: Mutex<Note>,
     reclaimer: Mutex<Reclaimer>,
+    /// Held while some of a batch could be seen and some not.
+    pub(crate) gate: RwLock<()>,
 }
 
 impl RocksdbEngine {
@@ -53,7 +58,7 @@ impl RocksdbEngine {
                 None => return Err(damaged(OPEN, "a row of the backend is not what it wrote")),
             },
         };
-        Ok(RocksdbEngine {
+        let engine = RocksdbEngine {
             db: Arc::new(db),
             config,
             notes,
@@ -63,11 +68,14 @@ impl RocksdbEngine {
                 durable: count,
             }),
             reclaimer: Mutex::new(Reclaimer::default()),
-        })
+            gate: RwLock::new(()),
+        };
+        engine.take_back(&mut engine.lock_note())?;
+        Ok(engine)
     }
 
     /// Excludes other writers.
-    fn lock_note(&self) -> MutexGuard<'_, Note> {
+    pub(crate) fn lock_note(&self) -> MutexGuard<'_, Note> {
         self.note.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -77,7 +85,7 @@ impl RocksdbEngine {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn batch(&self, ops: &[Op<'_>], note: Note) -> WriteBatch {
+    fn batch(&self, ops: &[Op<'_>], filling: Option<&Filling>, note: Note) -> WriteBatch {
         let bytes = ops.iter().map(|op| match op {
             Op::Put { value, .. } => ROW_BYTES + value.len(),
             Op::Delete { .. } => ROW_BYTES,
@@ -91,23 +99,38 @@ impl RocksdbEngine {
                 Op::Delete { .. } => batch.delete(key),
             }
         }
+        match filling {
+            Some(Filling::Begun(runs)) => batch.put(ingest::ROW, encode_runs(runs)),
+            Some(Filling::Ended) => batch.delete(ingest::ROW),
+            None => {}
+        }
         batch.put(ROW, self.notes.encode(note));
         batch
     }
 
-    fn commit(&self, ops: &[Op<'_>], note: Note, sync: bool) -> Result<()> {
+    /// Writes a batch into the log; `filling` is for [`crate::ingest`].
+    pub(crate) fn commit(
+        &self,
+        ops: &[Op<'_>],
+        filling: Option<&Filling>,
+        note: Note,
+        sync: bool,
+    ) -> Result<()> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
         // Else a write that has to wait for tables to be written holds up those who resume after a full disk,
         // who hold up the writing of tables, for ever.
         options.set_no_slowdown(true);
+        let mut idle_polls = 0;
         self.db.write(APPLY, |rocks| {
             loop {
-                match rocks.write_opt(self.batch(ops, note), &options) {
+                match rocks.write_opt(self.batch(ops, filling, note), &options) {
                     Err(error)
                         if error.kind() == rocksdb::ErrorKind::Incomplete
-                            && rocks.property_int_value(BACKGROUND_ERRORS)? == Some(0) =>
+                            && rocks.property_int_value(BACKGROUND_ERRORS)? == Some(0)
+                            && idle_polls < IDLE_POLLS_MAX =>
                     {
+                        idle_polls = if is_busy(rocks)? { 0 } else { idle_polls + 1 };
                         std::thread::sleep(STALL_POLL);
                     }
                     written => return written,
@@ -132,6 +155,7 @@ impl Drop for RocksdbEngine {
 
 impl Engine for RocksdbEngine {
     fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>> {
+        let _open = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         Ok(Box::new(RocksdbSnapshot::open(Arc::clone(&self.db))))
     }
 
@@ -145,11 +169,16 @@ impl Engine for RocksdbEngine {
             }
             return Ok(durability);
         }
-        let next = Note {
-            count: note.count + 1,
-            ..*note
+        let parts = self.split(ops)?;
+        let (ops, filling, _closed) = match &parts {
+            None => (ops, None, None),
+            Some(parts) => {
+                let closed = self.ingest(&mut note, parts)?;
+                (parts.rest.as_slice(), Some(&Filling::Ended), Some(closed))
+            }
         };
-        self.commit(ops, next, sync)?;
+        let next = note.next();
+        self.commit(ops, filling, next, sync)?;
         *note = next;
         if sync {
             note.durable = next.count;
@@ -176,7 +205,7 @@ impl Engine for RocksdbEngine {
     }
 
     fn bulk_bytes(&self) -> usize {
-        BULK_BYTES
+        usize::try_from(self.config.bulk_bytes).unwrap_or(usize::MAX)
     }
 }
 
@@ -187,6 +216,16 @@ impl fmt::Debug for RocksdbEngine {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether RocksDB's threads write or merge tables.
+fn is_busy(rocks: &DB) -> Result<bool, rocksdb::Error> {
+    for property in [NUM_RUNNING_FLUSHES, NUM_RUNNING_COMPACTIONS] {
+        if rocks.property_int_value(property)?.unwrap_or(0) > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn refuse_large_values(ops: &[Op<'_>]) -> Result<()> {

@@ -7,6 +7,9 @@
 //! The crate is empty without its feature `rocksdb`, which is off by default: RocksDB takes minutes to compile
 //! and libclang to be bound (`libclang-dev` on Debian).
 //!
+//! Large batches of new rows, as in an import, become tables without a way through log and memtables: see
+//! `ingest.rs`.
+//!
 //! # Durability
 //! A batch goes into RocksDB's log (WAL) as a whole, by one write to the file.
 //! - `relaxed` and `process` leave it with the system.
@@ -35,8 +38,9 @@
 //! resume are turned off: it would have to be known what was written, and closing meanwhile may hang
 //! (facebook/rocksdb, issue 11440). Its messages go to `tracing`; there are no `LOG` files.
 //!
-//! Known and not mended: with very small memtables, on a disk that is full from some moment on and stays so, one
-//! of some hundred runs of the crash tests did not end.
+//! With very small memtables, on a disk that was full from some moment on and stayed so, one of some hundred runs of
+//! the crash tests did not end, and none since. A write that RocksDB refuses for longer than ten seconds while its
+//! threads do nothing is an error now; whether that was the cause is not known.
 
 #![forbid(unsafe_code)]
 #![cfg(feature = "rocksdb")]
@@ -47,6 +51,7 @@ mod cursor;
 mod database;
 mod engine;
 mod error;
+mod ingest;
 mod note;
 mod reclaim;
 mod snapshot;

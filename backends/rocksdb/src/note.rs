@@ -34,6 +34,16 @@ pub(crate) struct Note {
     pub(crate) durable: u64,
 }
 
+impl Note {
+    /// That of the next batch.
+    pub(crate) fn next(self) -> Note {
+        Note {
+            count: self.count + 1,
+            ..self
+        }
+    }
+}
+
 /// Writes and reads the notes of one database, so that rows with a log of another in them do no harm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Notes {

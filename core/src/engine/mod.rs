@@ -16,6 +16,7 @@ mod compact;
 mod disk;
 mod options;
 mod registry;
+mod runs;
 mod table;
 
 use std::fmt::Debug;
@@ -28,6 +29,7 @@ pub use compact::{Compact, compare_rows, watch_file};
 pub use disk::disk_bytes_below;
 pub use options::{OptionKind, OptionSpec, Options};
 pub use registry::Registry;
+pub use runs::{Parts, Run, decode_runs, encode_runs};
 pub use table::{Key, RowBytes, Table};
 
 /// How long an acknowledged write lasts. Each level includes the ones before it.

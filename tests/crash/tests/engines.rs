@@ -131,6 +131,11 @@ mod fjall_small_tables {
     modes!("fjall?memtable_size=4KiB");
 }
 
+/// fjall with batches that are ingested though they are small.
+mod fjall_ingested {
+    modes!("fjall?bulk_size=256");
+}
+
 #[cfg(feature = "rocksdb")]
 engines!(rocksdb);
 
@@ -138,4 +143,10 @@ engines!(rocksdb);
 #[cfg(feature = "rocksdb")]
 mod rocksdb_small_tables {
     modes!("rocksdb?write_buffer_size=4KiB");
+}
+
+/// RocksDB with batches that are ingested though they are small.
+#[cfg(feature = "rocksdb")]
+mod rocksdb_ingested {
+    modes!("rocksdb?bulk_size=256");
 }

@@ -51,7 +51,7 @@ impl Migration {
         let path = Path::new(&home).join(from);
         let settings = |engine, path: PathBuf| {
             let mut settings = StoreSettings::new(engine, path).without_collection();
-            if engine == "lmdb" {
+            if ["fjall", "lmdb", "redb", "rocksdb"].contains(&engine) {
                 // Otherwise all of it would be one batch.
                 let option = ("bulk_size".to_owned(), "256KiB".to_owned());
                 settings.options.extend([option]);
