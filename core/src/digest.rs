@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::Result;
 use crate::id::Oid;
 use crate::store::Snapshot;
+use crate::watch::{Steps, Watch};
 
 /// A running digest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,11 +80,33 @@ impl Digest {
         Digest::of_with(snapshot, &mut |_| {})
     }
 
+    /// As [`Digest::of`]; `watch` can end it.
+    ///
+    /// # Errors
+    /// As [`Digest::of`], and those of `watch`.
+    pub fn of_watched(snapshot: &dyn Snapshot, watch: &Watch<'_>) -> Result<Digest> {
+        let mut steps = Steps::new(watch);
+        let digest = Digest::of_each(snapshot, &mut |_, bytes| steps.object(bytes))?;
+        steps.tell()?;
+        Ok(digest)
+    }
+
     /// As [`Digest::of`]; `added` is told the number of objects after each of them.
     ///
     /// # Errors
     /// As [`Digest::of`].
     pub fn of_with(snapshot: &dyn Snapshot, added: &mut dyn FnMut(u64)) -> Result<Digest> {
+        Digest::of_each(snapshot, &mut |objects, _| {
+            added(objects);
+            Ok(())
+        })
+    }
+
+    /// `added` is told the number of objects after each of them, and how many bytes this one has.
+    fn of_each(
+        snapshot: &dyn Snapshot,
+        added: &mut dyn FnMut(u64, usize) -> Result<()>,
+    ) -> Result<Digest> {
         let mut digest = Digest::default();
         let mut data = Vec::new();
         let mut scan = snapshot.scan(Oid::ROOT)?;
@@ -91,7 +114,7 @@ impl Digest {
             data.clear();
             record.read_data(snapshot.codecs(), &mut data)?;
             digest.add(record.oid, record.refs(), &data);
-            added(digest.objects);
+            added(digest.objects, data.len())?;
         }
         Ok(digest)
     }

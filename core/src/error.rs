@@ -63,12 +63,23 @@ pub enum ErrorKind {
 }
 
 /// A failure, with its context.
-#[derive(Debug)]
+///
+/// It is debugged as it is displayed, with its kind: that is what a program shows whose `main` returns it. `{:#?}`
+/// shows its parts.
 pub struct Error(Box<Inner>);
+
+impl fmt::Debug for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match out.alternate() {
+            true => fmt::Debug::fmt(&*self.0, out),
+            false => write!(out, "{self} [{:?}]", self.0.kind),
+        }
+    }
+}
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
+        fmt::Display::fmt(&*self.0, out)
     }
 }
 

@@ -15,6 +15,7 @@ use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 
 use crate::hub::{Hub, Served};
+use crate::metrics::Metrics;
 use crate::protocol::bytes::Body;
 use crate::protocol::import::Begun;
 use crate::protocol::records::take_scanned;
@@ -289,6 +290,7 @@ impl Filler<'_> {
             kept: importer.last().is_some(),
             importer,
             staged,
+            metrics: &self.hub.metrics,
             none: Codecs::default(),
             failed: None,
         };
@@ -335,6 +337,7 @@ struct Finished {
 struct Taking<'a> {
     importer: Importer<'a>,
     staged: &'a StagedStore,
+    metrics: &'a Metrics,
     kept: bool,
     none: Codecs,
     /// Why nothing more is taken: parts that come after one that failed must not be written.
@@ -378,6 +381,8 @@ impl Taking<'_> {
             }
             self.importer
                 .push(oid, record.tid, &refs, payload, &self.none)?;
+            self.metrics.filled.add(1);
+            self.metrics.filled_bytes.add(stored.len() as u64);
         }
         let written = self.importer.checkpoint(note)?;
         self.keep(written)

@@ -1,5 +1,6 @@
 //! What all connections share.
 
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ pub(crate) struct Hub {
     pub(crate) shutdown: watch::Sender<bool>,
     /// For requests that go through the whole store.
     pub(crate) upkeep: Arc<Semaphore>,
+    /// For connections that have a thread each.
+    pub(crate) direct: Arc<Semaphore>,
     served: RwLock<Result<Arc<Served>, Vacant>>,
     /// From where the store can be made anew, if that is allowed.
     pub(crate) home: Option<Home>,
@@ -72,6 +75,7 @@ impl Hub {
             metrics: Metrics::new(),
             shutdown: watch::Sender::new(false),
             upkeep: Arc::new(Semaphore::new(UPKEEP_MAX)),
+            direct: Arc::new(Semaphore::new(processors())),
             tls: RwLock::new(tls.map(Arc::new)),
             settings,
         })
@@ -89,6 +93,12 @@ impl Hub {
     fn put(&self, now: Result<Arc<Served>, Vacant>) -> Result<Arc<Served>, Vacant> {
         let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut served, now)
+    }
+
+    /// Whether there is no store that others can use since one fills it.
+    pub(crate) fn is_filled(&self) -> bool {
+        let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(*served, Err(Vacant::Filling))
     }
 
     /// What there is to be known of a store that is served.
@@ -196,6 +206,10 @@ impl Hub {
     }
 }
 
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 fn incarnation() -> Result<u64> {
     let StoreId(random) = StoreId::random()?;
     Ok(random
@@ -224,7 +238,7 @@ impl Served {
 
     /// The last commit that loads show.
     pub(crate) fn visible(&self) -> Result<Tid> {
-        Ok(self.store.snapshot()?.tid())
+        Ok(self.store.visible())
     }
 
     /// Whether there is a root.
@@ -240,9 +254,9 @@ impl Served {
     }
 
     /// Loads objects, one after the other, soon.
-    pub(crate) fn reader(&self) -> Result<Reader<'_>> {
+    pub(crate) fn reader(self: &Arc<Served>) -> Result<Reader> {
         Ok(Reader {
-            served: self,
+            served: self.clone(),
             snapshot: self.store.snapshot()?,
             unpacked: Vec::new(),
         })
@@ -251,13 +265,18 @@ impl Served {
 
 /// Loads objects as they are when it begins, or later: a snapshot costs as much as a load.
 #[derive(Debug)]
-pub(crate) struct Reader<'a> {
-    served: &'a Served,
+pub(crate) struct Reader {
+    served: Arc<Served>,
     snapshot: Box<dyn Snapshot>,
     unpacked: Vec<u8>,
 }
 
-impl Reader<'_> {
+impl Reader {
+    /// Whether it shows what is newest.
+    pub(crate) fn is_current(&self) -> bool {
+        self.snapshot.tid() == self.served.store.visible()
+    }
+
     /// Shows the state of an object, with its data; false where there is none.
     pub(crate) fn load(
         &mut self,

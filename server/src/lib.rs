@@ -27,6 +27,7 @@ macro_rules! server {
 server! {
     mod changes;
     mod descriptors;
+    mod direct;
     mod durum;
     mod durus;
     mod filling;
@@ -35,6 +36,7 @@ server! {
     mod hub;
     mod listener;
     mod metrics;
+    mod nearness;
     mod order;
     mod passed;
     mod records;

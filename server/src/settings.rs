@@ -57,6 +57,9 @@ pub struct Limits {
     pub shutdown_time_max: Duration,
     /// Changes that are kept in memory for clients that ask what has become invalid.
     pub changes_max: usize,
+    /// How long a client that fills the store may say nothing while nothing is done for it: nobody else can
+    /// use the server meanwhile. The Rust client says something more often.
+    pub filling_silence_max: Duration,
 }
 
 impl Default for Limits {
@@ -69,6 +72,7 @@ impl Default for Limits {
             commit_patience: Duration::from_millis(250),
             shutdown_time_max: Duration::from_secs(10),
             changes_max: 1 << 20,
+            filling_silence_max: Duration::from_secs(300),
         }
     }
 }

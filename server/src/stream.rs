@@ -1,6 +1,6 @@
 //! A connection's two directions, whatever kind of socket it is.
 
-use std::io::Result;
+use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+use crate::direct::Direct;
 use crate::records::Records;
 
 /// A connection.
@@ -16,6 +17,10 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<TlsStream<Records>>),
+    /// A thread waits in it; only for a short time, and then it becomes what it was.
+    Direct(Direct),
+    /// It could not be changed from one to another.
+    Lost,
 }
 
 impl Stream {
@@ -24,11 +29,40 @@ impl Stream {
         matches!(self, Stream::Tls(_))
     }
 
+    /// Whether a thread waits in it.
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self, Stream::Direct(_))
+    }
+
+    /// Whether a thread could wait in it.
+    pub(crate) fn can_be_direct(&self) -> bool {
+        matches!(self, Stream::Tcp(_) | Stream::Unix(_))
+    }
+
+    /// Has the thread wait in it that reads or writes, where it can.
+    pub(crate) fn go_direct(&mut self) -> Result<()> {
+        *self = match std::mem::replace(self, Stream::Lost) {
+            Stream::Tcp(stream) => Stream::Direct(Direct::from_tcp(stream)?),
+            Stream::Unix(stream) => Stream::Direct(Direct::from_unix(stream)?),
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// Has the network threads wait for it.
+    pub(crate) fn leave_direct(&mut self) -> Result<()> {
+        *self = match std::mem::replace(self, Stream::Lost) {
+            Stream::Direct(direct) => direct.register()?,
+            other => other,
+        };
+        Ok(())
+    }
+
     /// Whether a part of a record of TLS has come.
     pub(crate) fn is_inside_record(&self) -> bool {
         match self {
             Stream::Tls(stream) => stream.get_ref().0.is_inside(),
-            Stream::Tcp(_) | Stream::Unix(_) => false,
+            _ => false,
         }
     }
 
@@ -45,6 +79,8 @@ impl Stream {
                     false => Ok(()),
                 }
             }
+            // Reading finds out.
+            Stream::Direct(_) | Stream::Lost => Ok(()),
         }
     }
 }
@@ -55,10 +91,18 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        match self.get_mut() {
+        let this = self.get_mut();
+        if let Stream::Direct(direct) = this {
+            if direct.read(buffer)? {
+                return Poll::Ready(Ok(()));
+            }
+            this.leave_direct()?;
+        }
+        match this {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Direct(_) | Stream::Lost => Poll::Ready(Err(lost())),
         }
     }
 }
@@ -69,10 +113,18 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<Result<usize>> {
-        match self.get_mut() {
+        let this = self.get_mut();
+        if let Stream::Direct(direct) = this {
+            if let Some(written) = direct.write(data)? {
+                return Poll::Ready(Ok(written));
+            }
+            this.leave_direct()?;
+        }
+        match this {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(context, data),
             Stream::Unix(stream) => Pin::new(stream).poll_write(context, data),
             Stream::Tls(stream) => Pin::new(stream).poll_write(context, data),
+            Stream::Direct(_) | Stream::Lost => Poll::Ready(Err(lost())),
         }
     }
 
@@ -81,6 +133,8 @@ impl AsyncWrite for Stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Stream::Unix(stream) => Pin::new(stream).poll_flush(context),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
+            // Nothing is held back.
+            Stream::Direct(_) | Stream::Lost => Poll::Ready(Ok(())),
         }
     }
 
@@ -89,6 +143,12 @@ impl AsyncWrite for Stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            // Nothing is held back.
+            Stream::Direct(_) | Stream::Lost => Poll::Ready(Ok(())),
         }
     }
+}
+
+fn lost() -> Error {
+    ErrorKind::NotConnected.into()
 }

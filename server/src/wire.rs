@@ -5,17 +5,20 @@
 
 use std::future::{Future as _, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
+use crate::direct::Pace;
 use crate::hangup::Hangup;
 use crate::hub::Hub;
 use crate::listener::Peer;
+use crate::nearness::Nearness;
 use crate::stream::Stream;
 
 /// How much of a request is read first: most have no more, and it is cheap to allocate anew for each.
@@ -27,6 +30,15 @@ const WRITE_BYTES: usize = 256 << 10;
 /// So long a client is given to take the last word.
 const LEAVE: Duration = Duration::from_secs(1);
 
+/// A frame of which not all has come.
+#[derive(Debug)]
+enum Partial {
+    /// Its first byte.
+    Begun(u8),
+    /// How long it is without its length, and what has come of that.
+    Rest(usize, Vec<u8>),
+}
+
 /// A connection with its buffers.
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -36,6 +48,7 @@ pub(crate) struct Wire {
     /// For counting.
     hub: Arc<Hub>,
     input: BytesMut,
+    partial: Option<Partial>,
     /// What is to be sent; answers are appended to it.
     pub(crate) output: Vec<u8>,
     /// How much of `output` was sent: what sends may be given up in between.
@@ -44,6 +57,9 @@ pub(crate) struct Wire {
     /// When the request began, and by when it has to be there.
     begin: Instant,
     deadline: Instant,
+    /// How long the last one took.
+    took: Duration,
+    pace: Pace,
 }
 
 impl Wire {
@@ -55,10 +71,13 @@ impl Wire {
             time_max: hub.settings.limits.request_time_max,
             hub,
             input: BytesMut::new(),
+            partial: None,
             output: Vec::new(),
             sent: 0,
             begin: Instant::now(),
             deadline: Instant::now(),
+            took: Duration::ZERO,
+            pace: Pace::default(),
         }
     }
 
@@ -70,7 +89,9 @@ impl Wire {
             self.output = Vec::new();
             self.receive().await?;
         }
-        self.begin = Instant::now();
+        let begin = Instant::now();
+        self.pace.add(begin - self.begin);
+        self.begin = begin;
         self.deadline = self.begin + self.time_max;
         if self.input.is_empty() {
             return Err(Hangup::Done);
@@ -91,9 +112,55 @@ impl Wire {
         }
     }
 
-    /// How long ago the request's first byte was taken.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.begin.elapsed()
+    /// Whether a thread waits in the socket, and may do so again.
+    pub(crate) fn goes_on_directly(&self) -> bool {
+        self.stream.is_direct() && !*self.hub.shutdown.borrow()
+    }
+
+    /// Has the thread that reads wait in the socket, if requests come closely enough for that, and it is not
+    /// done for too many connections already; as long as the place is held.
+    pub(crate) fn go_direct(&mut self) -> Result<Option<OwnedSemaphorePermit>, Hangup> {
+        if !self.pace.take_brisk() || !self.stream.can_be_direct() {
+            return Ok(None);
+        }
+        let Ok(place) = self.hub.direct.clone().try_acquire_owned() else {
+            return Ok(None);
+        };
+        self.stream.go_direct()?;
+        self.hub.metrics.direct.add(1);
+        Ok(Some(place))
+    }
+
+    /// Has the network threads wait for the connection again.
+    pub(crate) fn leave_direct(&mut self) -> Result<(), Hangup> {
+        Ok(self.stream.leave_direct()?)
+    }
+
+    /// Sends what there is to be sent and waits in the socket until a request comes, or its first bytes; it is
+    /// pending where that takes longer. Nothing is lost when it is given up.
+    pub(crate) async fn receive_soon(&mut self) -> Result<(), Hangup> {
+        if self.input.is_empty() {
+            self.flush().await?;
+            if self.fill(FIRST_READ_BYTES).await? == 0 {
+                return Err(Hangup::Done);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the thread that waits in the socket where that is best, after an answer that was not sent yet.
+    pub(crate) fn stay_near(&self, nearness: &mut Nearness) {
+        if let Stream::Direct(socket) = &self.stream {
+            nearness.answered(socket, self.took, || {
+                self.input.is_empty() && !socket.has_more()
+            });
+        }
+    }
+
+    /// The request is answered; how long ago its first byte was taken.
+    pub(crate) fn answered(&mut self) -> Duration {
+        self.took = self.begin.elapsed();
+        self.took
     }
 
     /// The next bytes of the request.
@@ -126,29 +193,57 @@ impl Wire {
         Ok(bytes)
     }
 
-    /// Waits until a command can be read without sending anything before: until then nothing is lost when it
-    /// is given up.
+    /// Sends what there is, where no request has come, not even in part. Who sends one may not take anything
+    /// before it has sent all of it: meanwhile answers are sent as it takes them.
     pub(crate) async fn settle(&mut self) -> Result<(), Hangup> {
-        match self.input.is_empty() {
+        match self.input.is_empty() && self.partial.is_none() {
             true => self.flush().await,
             false => Ok(()),
         }
     }
 
-    /// The rest of a frame that begins with the byte `first`: what follows its length.
-    pub(crate) async fn frame(&mut self, first: u8, length_max: u64) -> Result<Bytes, Hangup> {
-        let [second, third, fourth] = self.array().await?;
-        let length = u32::from_be_bytes([first, second, third, fourth]);
-        if u64::from(length) > length_max {
-            let why = format!("it sends a request of {length} bytes, and {length_max} are allowed");
-            return Err(Hangup::Refused(why));
+    /// Whether a frame has come in part.
+    pub(crate) fn is_inside_frame(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// The next frame: what follows its length. Nothing is lost when it is given up; then it goes on the next
+    /// time, and meanwhile sends what there is.
+    pub(crate) async fn frame(&mut self, length_max: u64) -> Result<Bytes, Hangup> {
+        if self.partial.is_none() {
+            let first = self.command().await?;
+            self.partial = Some(Partial::Begun(first));
         }
-        let length = length as usize;
-        if length > READ_BYTES {
-            return Ok(self.bytes(length).await?.into());
+        if let Some(Partial::Begun(first)) = self.partial {
+            let [second, third, fourth] = self.array().await?;
+            let length = u32::from_be_bytes([first, second, third, fourth]);
+            if u64::from(length) > length_max {
+                let why =
+                    format!("it sends a request of {length} bytes, and {length_max} are allowed");
+                return Err(Hangup::Refused(why));
+            }
+            self.partial = Some(Partial::Rest(length as usize, Vec::new()));
         }
-        self.need(length).await?;
-        Ok(self.input.split_to(length).freeze())
+        while let Some(Partial::Rest(length, there)) = &mut self.partial {
+            let rest = *length - there.len();
+            if there.is_empty() && (rest <= self.input.len() || rest <= READ_BYTES) {
+                self.need(rest).await?;
+                self.partial = None;
+                return Ok(self.input.split_to(rest).freeze());
+            }
+            // No more memory is taken than has arrived.
+            let taken = self.input.len().min(rest);
+            there.extend_from_slice(self.input.get(..taken).unwrap_or_default());
+            self.input.advance(taken);
+            if taken == rest {
+                break;
+            }
+            self.need(1).await?;
+        }
+        match self.partial.take() {
+            Some(Partial::Rest(_, there)) => Ok(there.into()),
+            _ => Ok(Bytes::new()),
+        }
     }
 
     /// Sends what there is, if that is much.
@@ -164,28 +259,19 @@ impl Wire {
         if self.output.is_empty() {
             return Ok(());
         }
-        let mut sending = pin!(async {
-            while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {
-                match self.stream.write(rest).await? {
-                    0 => return Err(io::Error::from(io::ErrorKind::WriteZero)),
-                    written => self.sent += written,
+        // Mostly it goes at once, and no clock is needed.
+        let sent = poll_fn(|context| Poll::Ready(self.poll_send(context))).await;
+        match sent {
+            Poll::Ready(sent) => Ok(sent?),
+            Poll::Pending => {
+                let time_max = self.time_max;
+                let sending = poll_fn(|context| self.poll_send(context));
+                match timeout(time_max, sending).await {
+                    Ok(sent) => Ok(sent?),
+                    Err(_) => Err(Hangup::Late("taking an answer")),
                 }
             }
-            self.stream.flush().await
-        });
-        // Mostly it goes at once, and no clock is needed.
-        let sent = poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await;
-        match sent {
-            Poll::Ready(sent) => sent?,
-            Poll::Pending => match timeout(self.time_max, sending).await {
-                Ok(sent) => sent?,
-                Err(_) => return Err(Hangup::Late("taking an answer")),
-            },
         }
-        self.sent = 0;
-        self.hub.metrics.bytes_out.add(self.output.len() as u64);
-        self.output.clear();
-        Ok(())
     }
 
     /// Takes leave of the client, where it is there and can tell that from a connection that was cut.
@@ -233,10 +319,42 @@ impl Wire {
         }
     }
 
+    /// Reads, and sends what there is as far as the other side takes it.
+    fn poll_both(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Err(error)) = self.poll_send(context) {
+            return Poll::Ready(Err(error));
+        }
+        pin!(self.stream.read_buf(&mut self.input)).poll(context)
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.output.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut self.stream).poll_write(context, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.sent += written,
+            }
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.have_sent();
+        Poll::Ready(Ok(()))
+    }
+
+    fn have_sent(&mut self) {
+        self.sent = 0;
+        self.hub.metrics.bytes_out.add(self.output.len() as u64);
+        self.output.clear();
+    }
+
     async fn fill(&mut self, length: usize) -> io::Result<usize> {
         self.input
             .reserve(length.saturating_sub(self.input.len()).max(1));
-        let read = self.stream.read_buf(&mut self.input).await?;
+        let read = match self.partial {
+            None => self.stream.read_buf(&mut self.input).await?,
+            Some(_) => poll_fn(|context| self.poll_both(context)).await?,
+        };
         self.hub.metrics.bytes_in.add(read as u64);
         Ok(read)
     }

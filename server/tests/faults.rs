@@ -274,3 +274,59 @@ fn too_much_for_one_request_is_an_error_and_no_loss() {
     store.commit(batch, LEVEL).unwrap();
     assert!(!snapshot.load_with(oids[0], &mut |_| Ok(())).unwrap());
 }
+
+/// A frame of the server's own protocol.
+fn frame(number: u32, kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut frame = (body.len() as u32 + 5).to_be_bytes().to_vec();
+    frame.extend(number.to_be_bytes());
+    frame.push(kind);
+    frame.extend(body);
+    frame
+}
+
+/// The number of the request that is answered next.
+fn answered(stream: &mut TcpStream) -> u32 {
+    let mut head = [0; 8];
+    stream.read_exact(&mut head).unwrap();
+    let [length, number] = [0, 4].map(|at| u32::from_be_bytes(*head[at..].first_chunk().unwrap()));
+    let mut rest = vec![0; length as usize - 4];
+    stream.read_exact(&mut rest).unwrap();
+    assert_eq!(rest[0], 0, "{number}");
+    number
+}
+
+#[test]
+fn answers_do_not_wait_for_the_rest_of_a_request() {
+    const CHANGES: u8 = 7;
+    const LOAD: u8 = 5;
+    let running = Running::at_home(home("memory:"), on_loopback());
+    let store = RemoteStore::connect(&running.location).unwrap();
+    // One that is not read at once, and others of which a part fits.
+    for objects in [1u64, 100, 100_000] {
+        let mut stream = TcpStream::connect(&running.location.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        stream.write_all(b"V\0\0\0\x02").unwrap();
+        stream.read_exact(&mut [0; 4]).unwrap();
+        let since = store.stats().unwrap().tid;
+        let mut wait = since.0.to_be_bytes().to_vec();
+        wait.extend(60_000u32.to_be_bytes());
+        wait.extend(10u32.to_be_bytes());
+        stream.write_all(&frame(1, CHANGES, &wait)).unwrap();
+        let mut load = 0u32.to_be_bytes().to_vec();
+        (0..objects).for_each(|oid| load.extend(oid.to_be_bytes()));
+        let load = frame(2, LOAD, &load);
+        let (first, rest) = load.split_at(load.len() / 2);
+        stream.write_all(first).unwrap();
+        let mut batch = Batch::new();
+        match since.0 {
+            0 => batch.create(Oid::ROOT, b"root".as_slice(), []),
+            _ => batch.update(Oid::ROOT, b"root".as_slice(), []),
+        };
+        store.commit(batch, LEVEL).unwrap();
+        assert_eq!(answered(&mut stream), 1, "{objects}");
+        stream.write_all(rest).unwrap();
+        assert_eq!(answered(&mut stream), 2, "{objects}");
+    }
+}

@@ -231,3 +231,25 @@ fn a_server_that_may_only_be_read_is_not_filled() {
     let refused = error_of(RemoteImport::begin(&running.location, false));
     assert_eq!(refused.kind(), ErrorKind::ReadOnly);
 }
+
+/// Who begins to fill a store and says nothing keeps it from all others only for some time.
+#[test]
+fn who_fills_a_store_has_to_be_heard_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = on_loopback();
+    settings.limits.filling_silence_max = Duration::from_millis(50);
+    let running = Running::at_home(at_path(directory.path()), settings);
+    let silent = RemoteImport::begin(&running.location, false).unwrap();
+    let store = soon(|| RemoteStore::connect(&running.location));
+    assert_eq!(store.stats().unwrap().objects, 0);
+    drop(store);
+    // In the middle, too: then it can be gone on with.
+    let mut other = soon(|| RemoteImport::begin(&running.location, false));
+    other.fill(b"begun", MEMORY).unwrap();
+    push(&mut other, 0..4);
+    other.settle().unwrap();
+    let resumed = soon(|| RemoteImport::begin(&running.location, true));
+    assert_eq!(resumed.note(), Some(b"until 4".as_slice()));
+    assert_eq!(error_of(other.settle()).kind(), ErrorKind::Unreachable);
+    assert_eq!(error_of(silent.publish()).kind(), ErrorKind::Unreachable);
+}

@@ -197,7 +197,11 @@ impl Server {
         let mut command = durum(self.home.path(), &[arguments, &["--json"]].concat());
         let output = command.stderr(Stdio::piped()).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {stderr}");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {stderr}{stdout:.2000}"
+        );
         serde_json::from_slice(&output.stdout).unwrap()
     }
 }

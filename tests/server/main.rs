@@ -8,6 +8,7 @@ mod certificates;
 mod client;
 mod durus_clients;
 mod durus_tls;
+mod examples;
 mod hostile;
 mod idle;
 mod kills;

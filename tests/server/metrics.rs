@@ -6,7 +6,10 @@ use std::net::TcpStream;
 
 use durum::core::engine::Durability;
 use durum::core::store::{Batch, SessionKind, Store as _};
-use durum::{ErrorKind, Tid};
+use durum::{ErrorKind, Oid, Tid};
+use durum_core::config::ServerLocation;
+use durum_core::record::Payload;
+use durum_server::client::RemoteImport;
 use rustix::process::Signal;
 
 use crate::client::object;
@@ -248,4 +251,30 @@ fn a_store_that_refuses_writes_is_not_healthy() {
     assert!(why.contains("refuses writes"), "{why}");
     assert_eq!(metrics(&server)["durum_store_poisoned"], 1.0);
     assert_eq!(server.client().load(0), object(b"changed", &[]));
+}
+
+#[test]
+fn a_store_that_is_filled_is_told_of() {
+    let server = Server::start("file", &WITH_METRICS);
+    assert_eq!(metrics(&server)["durum_filling"], 0.0);
+    let address = server.address.clone();
+    let location = ServerLocation { address, tls: None };
+    let mut import = RemoteImport::begin(&location, false).unwrap();
+    import.fill(b"begun", 1 << 20).unwrap();
+    for oid in 0..3 {
+        let refs: Vec<Oid> = (1..3).filter(|_| oid == 0).map(Oid).collect();
+        import.push(Oid(oid), Tid(1), &refs, Payload::plain(&[7; 100]));
+    }
+    import.checkpoint(b"three").unwrap();
+    import.settle().unwrap();
+    let meanwhile = metrics(&server);
+    assert_eq!(meanwhile["durum_filling"], 1.0);
+    assert_eq!(meanwhile["durum_filled_objects_total"], 3.0);
+    assert!(meanwhile["durum_filled_bytes_total"] >= 300.0);
+    let notes: (&[u8], &[u8]) = (b"dangling ", b".");
+    import.finish(Tid(1), Oid(3), notes).unwrap();
+    import.publish().unwrap();
+    let after = metrics(&server);
+    assert_eq!(after["durum_filling"], 0.0);
+    assert_eq!(after["durum_objects"], 3.0);
 }

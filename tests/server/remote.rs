@@ -57,6 +57,32 @@ fn fill(store: &RemoteStore, count: u64) {
 }
 
 #[test]
+fn typed_objects_are_shown_through_a_server() {
+    let server = Server::new(&[]);
+    let db = durum_objects::Database::new(std::sync::Arc::new(connect(&server))).unwrap();
+    let list = db.transact(|tx| {
+        let list = durum_objects::List::build(tx, 0..1000_u32)?;
+        tx.set_root("numbers", list.head())?;
+        Ok(list)
+    });
+    let oid = list.unwrap().head().oid().to_string();
+    let (url, stats) = (url(&server), db.store().stats().unwrap());
+    let object = server.run(&["get", &url, &oid]);
+    assert_eq!(object["type"], "durum.List", "{object}");
+    assert_eq!(object["value"]["len"], 1000);
+    let tree = server.run(&["tree", &url, &oid]);
+    let shown = tree["objects"].as_array().unwrap().len() as u64;
+    assert_eq!(
+        shown,
+        stats.objects - 2,
+        "all but the root and the table of types"
+    );
+    let census = server.run(&["census", &url]);
+    assert_eq!(census["objects"], stats.objects);
+    assert_eq!(census["types"].as_array().unwrap().len(), 4, "{census}");
+}
+
+#[test]
 fn commands_and_migrations_work_through_a_server() {
     for engine in engines() {
         let server = Server::start(&engine, &[]);

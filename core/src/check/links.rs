@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::external_sort::SortedPairs;
 use crate::id::Oid;
 use crate::store::{LocalStore, TableRows};
-use crate::watch::UNWATCHED;
+use crate::watch::{Steps, Watch};
 
 /// Walks over all tables at once.
 struct Walk<'a> {
@@ -47,8 +47,10 @@ pub(super) fn compare(
     ignored: &mut Ignored,
     memory_bytes: usize,
     report: &mut Report,
+    watch: &Watch<'_>,
 ) -> Result<u64> {
-    let (objects, pairs) = linker.sorted(UNWATCHED)?;
+    let (objects, pairs) = linker.sorted(watch)?;
+    let mut steps = Steps::new(watch);
     let rows = |table| TableRows::new(store, table);
     let mut walk = Walk {
         store,
@@ -64,6 +66,7 @@ pub(super) fn compare(
         orphan_count: 0,
     };
     while let Some((oid, recorded)) = walk.objects.next()? {
+        steps.other(0)?;
         walk.absent(oid.0, report)?;
         walk.object(oid, recorded, report)?;
     }

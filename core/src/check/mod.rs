@@ -6,11 +6,12 @@ mod links;
 use serde::{Deserialize, Serialize};
 
 use crate::collect::bulk::Linker;
-use crate::collect::{OidSet, reach};
+use crate::collect::{OidSet, reach_watched};
 use crate::error::{ErrorKind, Result};
 use crate::id::{Oid, Tid};
 use crate::record::Record;
 use crate::store::{LocalStore, Store as _};
+use crate::watch::{Steps, UNWATCHED, Watch};
 
 /// Findings that are listed at most; the rest is counted.
 const LISTED_MAX: usize = 1000;
@@ -141,12 +142,20 @@ pub fn check(store: &LocalStore, repair: bool) -> Result<Report> {
     check_within(store, repair, MEMORY_BYTES)
 }
 
+/// As [`check`] without repair; `watch` is told of the objects that are looked at, and can end it.
+///
+/// # Errors
+/// As [`check`], and those of `watch`.
+pub fn check_watched(store: &LocalStore, watch: &Watch<'_>) -> Result<Report> {
+    Ok(check_once(store, false, MEMORY_BYTES, watch)?.0)
+}
+
 /// As [`check`], with about `memory_bytes` for sorting; walking from the root has a bound of its own.
 ///
 /// # Errors
 /// As [`check`].
 pub fn check_within(store: &LocalStore, repair: bool, memory_bytes: usize) -> Result<Report> {
-    let (report, rebuildable) = check_once(store, repair, memory_bytes)?;
+    let (report, rebuildable) = check_once(store, repair, memory_bytes, UNWATCHED)?;
     if !repair || !rebuildable {
         return Ok(report);
     }
@@ -155,14 +164,20 @@ pub fn check_within(store: &LocalStore, repair: bool, memory_bytes: usize) -> Re
     let derived = report.errors.iter().filter(|found| found.kind.is_derived());
     repaired.extend(derived.map(|found| format!("mended: {}", found.message)));
     repaired.push("rebuilt: the collector's tables, from the objects".to_owned());
-    let (mut report, _) = check_once(store, repair, memory_bytes)?;
+    let (mut report, _) = check_once(store, repair, memory_bytes, UNWATCHED)?;
     repaired.append(&mut report.repaired);
     report.repaired = repaired;
     Ok(report)
 }
 
 /// The report, and whether there are findings that rebuilding the collector's tables would mend.
-fn check_once(store: &LocalStore, repair: bool, memory_bytes: usize) -> Result<(Report, bool)> {
+fn check_once(
+    store: &LocalStore,
+    repair: bool,
+    memory_bytes: usize,
+    watch: &Watch<'_>,
+) -> Result<(Report, bool)> {
+    let mut steps = Steps::new(watch);
     let mut report = Report::default();
     let mut derived = Report::default();
     let before = store.counters();
@@ -180,18 +195,26 @@ fn check_once(store: &LocalStore, repair: bool, memory_bytes: usize) -> Result<(
         unreadable: OidSet::new(memory_bytes / 16),
     };
     let mut linker = Linker::new(memory_bytes / 2)?;
-    let mut counted = check_records(store, &mut ignored, &mut linker, &mut report)?;
+    let mut counted = check_records(store, &mut ignored, &mut linker, &mut report, &mut steps)?;
     let damaged = report.error_count > 0;
-    counted.orphans = links::compare(store, linker, &mut ignored, memory_bytes / 4, &mut derived)?;
+    counted.orphans = links::compare(
+        store,
+        linker,
+        &mut ignored,
+        memory_bytes / 4,
+        &mut derived,
+        watch,
+    )?;
     for key in store.damaged_pins()? {
         let (session, oid) = (key.first, Oid(key.second));
         let message = format!("the note that session {session} keeps object {oid} is damaged");
         derived.add(Some(oid), FindingKind::Pins, message);
     }
-    check_references(store, &mut report)?;
+    check_references(store, &mut report, &mut steps)?;
     let kept = store.counters();
     let mut rebuildable = false;
-    if before == kept {
+    // A commit that is being written may be seen before it is counted.
+    if before == kept && !store.may_show_after(kept.tid) {
         if kept.orphans != counted.orphans {
             let (said, there) = (kept.orphans, counted.orphans);
             let message = format!("the store counts {said} orphans, and there are {there}");
@@ -213,10 +236,12 @@ fn check_records(
     ignored: &mut Ignored,
     linker: &mut Linker,
     report: &mut Report,
+    steps: &mut Steps<'_>,
 ) -> Result<Counted> {
     let mut counted = Counted::default();
     let mut data = Vec::new();
     store.for_each_newest(&mut |oid, bytes, codecs, verified| {
+        steps.object(bytes.len())?;
         counted.oids_end = oid.0 + 1;
         if ignored.condemned.contains(oid)? {
             return Ok(());
@@ -251,8 +276,8 @@ fn check_records(
     Ok(counted)
 }
 
-fn check_references(store: &LocalStore, report: &mut Report) -> Result<()> {
-    let mut reached = reach(&*store.snapshot()?)?;
+fn check_references(store: &LocalStore, report: &mut Report, steps: &mut Steps<'_>) -> Result<()> {
+    let mut reached = reach_watched(&*store.snapshot()?, steps)?;
     if store.is_importing() {
         // These are still to come; the import does not end without them.
         let mut kept = Vec::new();

@@ -42,6 +42,7 @@ pub use budget::{Budget, Counters, Histogram};
 pub(crate) use delete::remove;
 pub(crate) use link::{Change, Committer, Hold};
 pub use oid_set::OidSet;
+pub(crate) use reach::reach_watched;
 pub use reach::{Reached, RootWalk, reach, reach_with};
 pub(crate) use resolve::{Collector, Progress};
 

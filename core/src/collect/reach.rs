@@ -5,6 +5,7 @@ use super::oid_set::OidSet;
 use crate::error::{ErrorKind, Result};
 use crate::id::Oid;
 use crate::store::Snapshot;
+use crate::watch::{Steps, UNWATCHED};
 
 /// The memory for the set of reached objects: a bit for each of half a thousand million of them.
 const SET_BYTES: usize = 64 << 20;
@@ -30,8 +31,14 @@ const DANGLING_MAX: usize = 1000;
 /// # Errors
 /// Those of reading, but for damaged and missing objects, which are listed.
 pub fn reach(snapshot: &dyn Snapshot) -> Result<Reached> {
+    reach_watched(snapshot, &mut Steps::new(UNWATCHED))
+}
+
+/// As [`reach`]; what `steps` tell can end it.
+pub(crate) fn reach_watched(snapshot: &dyn Snapshot, steps: &mut Steps<'_>) -> Result<Reached> {
     let mut damaged = Vec::new();
     let (oids, mut missing) = reach_with(SET_BYTES, &mut |oid, refs| {
+        steps.other(0)?;
         let loaded = snapshot.load_with(oid, &mut |record| {
             refs.extend(record.refs());
             Ok(())

@@ -28,6 +28,7 @@ pub(super) const KEYS: &[&str] = &[
     "commit_patience",
     "shutdown_time_max",
     "changes_max",
+    "filling_silence_max",
 ];
 /// No limit of time is longer: times that are added to the clock stay within it.
 const TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
@@ -112,6 +113,8 @@ pub struct ServerLimits {
     pub shutdown_time_max: Option<Duration>,
     /// Changes that are kept in memory.
     pub changes_max: Option<usize>,
+    /// How long a client that fills the store may say nothing.
+    pub filling_silence_max: Option<Duration>,
 }
 
 impl ServerSettings {
@@ -163,6 +166,7 @@ impl ServerLimits {
             }
             "commit_patience" => self.commit_patience = Some(time(name, value)?),
             "shutdown_time_max" => self.shutdown_time_max = Some(time(name, value)?),
+            "filling_silence_max" => self.filling_silence_max = Some(time(name, value)?),
             _ => self.changes_max = Some(count(most)? as usize),
         }
         Ok(())
@@ -270,6 +274,7 @@ mod tests {
             commit_patience = "250ms"
             shutdown_time_max = "1m"
             changes_max = 100
+            filling_silence_max = "10m"
             clients = { alice = "read-write", "batch jobs" = "read-only" }
             "#,
         );
@@ -281,6 +286,7 @@ mod tests {
             commit_patience: Some(Duration::from_millis(250)),
             shutdown_time_max: Some(Duration::from_secs(60)),
             changes_max: Some(100),
+            filling_silence_max: Some(Duration::from_secs(600)),
         };
         let clients = [
             ("alice".to_owned(), Rights::ReadWrite),

@@ -133,6 +133,16 @@ impl LocalStore {
         self.shared.codec
     }
 
+    /// The newest commit that snapshots show; asking costs less than to take one.
+    pub fn visible(&self) -> Tid {
+        self.shared.superseded.visible()
+    }
+
+    /// Whether what was read before this call can be of a commit after `tid`, also of one that is not visible yet.
+    pub(crate) fn may_show_after(&self, tid: Tid) -> bool {
+        self.shared.superseded.newer_than(tid)
+    }
+
     /// Has `tell` called with each commit that becomes visible, of the collector's too. It must be short and
     /// not use the store. It takes the place of the one before.
     pub fn tell_commits(&self, tell: impl Fn(Tid) + Send + Sync + 'static) {

@@ -120,6 +120,12 @@ pub trait Store: Send + Sync + Debug {
     /// Those of the engine's reading.
     fn outcome(&self, identity: CommitId) -> Result<Option<Tid>>;
 
+    /// Whether the answer to a commit can get lost, so that it fails with `Unreachable` and is performed all the
+    /// same: then it is worth an identity, see [`Store::outcome`].
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Which objects were written and deleted by the commits after `tid`.
     ///
     /// # Errors
@@ -172,6 +178,12 @@ pub trait Store: Send + Sync + Debug {
 pub trait Snapshot: Send + Sync + Debug {
     /// The last commit that it shows.
     fn tid(&self) -> Tid;
+
+    /// Which life of the store it shows. A store behind a server may have lost its last commits, where they were
+    /// not durable, and have used their numbers again: then this number is another one than before.
+    fn incarnation(&self) -> u64 {
+        0
+    }
 
     /// The dictionaries that the data of its records may need.
     fn codecs(&self) -> &Codecs;

@@ -1,7 +1,10 @@
 //! Filling the store of a server.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use durum_core::config::ServerLocation;
 use durum_core::record::{self, Codec, Payload};
@@ -33,7 +36,13 @@ pub struct RemoteImport {
     begun: Begun,
     waiting: VecDeque<Ticket>,
     part: Vec<u8>,
+    /// Dropped, nothing is said any more but what is to be said.
+    _talking: Sender<Infallible>,
 }
+
+/// So often the server is told at least that there is somebody: it does not wait for long for who fills its
+/// store and says nothing.
+const TALK: Duration = Duration::from_secs(20);
 
 impl RemoteImport {
     /// Connects to a server and begins to fill its store; `resumes`: goes on with one that was left, if there
@@ -43,14 +52,23 @@ impl RemoteImport {
     /// `Exists` where the store is not empty; `InUse` where others use it, or fill it; `ReadOnly` where this
     /// client may only read; as [`RemoteStore::connect`].
     pub fn begin(location: &ServerLocation, resumes: bool) -> Result<RemoteImport> {
+        RemoteImport::begin_talking(location, resumes, TALK)
+    }
+
+    fn begin_talking(
+        location: &ServerLocation,
+        resumes: bool,
+        pause: Duration,
+    ) -> Result<RemoteImport> {
         let (route, options) = (Route::new(location)?, ClientOptions::default());
         let connection = open(&route, options.connect_time_max, options.silence)?;
         let answer = call(&connection, Kind::Import, |out| out.push(u8::from(resumes)))?;
         let begun = Begun::take(&mut Body::new(&answer)).ok_or_else(nonsense)?;
         Ok(RemoteImport {
             route,
-            connection,
             begun,
+            _talking: talk(&connection, pause)?,
+            connection,
             waiting: VecDeque::new(),
             part: Vec::new(),
         })
@@ -187,5 +205,68 @@ impl RemoteImport {
             written = Body::new(&answer).u8().ok_or_else(nonsense)? != 0;
         }
         Ok(written)
+    }
+}
+
+/// Asks for nothing again and again, in order to be heard, until what is returned is dropped.
+fn talk(connection: &Arc<Connection>, pause: Duration) -> Result<Sender<Infallible>> {
+    let (talking, ends) = channel::<Infallible>();
+    let connection: Weak<Connection> = Arc::downgrade(connection);
+    let talk = move || {
+        while let Err(RecvTimeoutError::Timeout) = ends.recv_timeout(pause) {
+            let Some(connection) = connection.upgrade() else {
+                return;
+            };
+            // Nobody needs the answer.
+            if connection
+                .ask(Kind::Load, |out| out.extend_from_slice(&[0; 4]))
+                .is_err()
+            {
+                return;
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("durum-filling".to_owned());
+    thread
+        .spawn(talk)
+        .map_err(|error| Error::io(error, "fill the store of the server"))?;
+    Ok(talking)
+}
+
+#[cfg(test)]
+#[cfg(feature = "server")]
+mod tests {
+    use durum_core::engine::Registry;
+    use durum_memory::MemoryBackend;
+
+    use super::*;
+    use crate::{Home, Passed, Server, Settings};
+
+    /// The source may have nothing to give for a long time.
+    #[test]
+    fn who_fills_a_store_is_heard_of_all_the_time() {
+        let registry = Registry::new().with(MemoryBackend);
+        let settings = registry.parse_store("memory:").unwrap();
+        let home = Home { registry, settings };
+        let mut settings = Settings {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            ..Settings::default()
+        };
+        settings.limits.filling_silence_max = Duration::from_secs(2);
+        let server = Server::bind_home(home, settings, Passed::default()).unwrap();
+        let address = server.addresses()[0].to_string();
+        let location = ServerLocation { address, tls: None };
+        let stop = server.stopper();
+        let running = std::thread::spawn(move || server.run());
+        let pause = Duration::from_millis(20);
+        let mut import = RemoteImport::begin_talking(&location, false, pause).unwrap();
+        import.fill(b"begun", 1 << 20).unwrap();
+        std::thread::sleep(Duration::from_secs(3));
+        import.push(Oid(0), Tid(1), &[], Payload::plain(b"data"));
+        import.checkpoint(b"one").unwrap();
+        import.finish(Tid(1), Oid(1), (b"dangling ", b".")).unwrap();
+        import.publish().unwrap();
+        stop.stop();
+        running.join().unwrap().unwrap();
     }
 }

@@ -152,6 +152,14 @@ impl Snapshot for RemoteSnapshot {
         self.tid
     }
 
+    fn incarnation(&self) -> u64 {
+        match self.shared.welcome.durability {
+            // What was confirmed is there whatever has happened.
+            Durability::Power => 0,
+            _ => self.incarnation,
+        }
+    }
+
     fn codecs(&self) -> &Codecs {
         &self.shared.codecs
     }

@@ -236,6 +236,10 @@ impl Store for RemoteStore {
         self.shared.end_session(session)
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     fn outcome(&self, identity: CommitId) -> Result<Option<Tid>> {
         let answer = self
             .shared

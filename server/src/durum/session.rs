@@ -10,7 +10,9 @@ use durum_core::store::{Snapshot, Store as _};
 use durum_core::{Error, ErrorKind, Result, SessionId};
 use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinSet};
+use tokio::time::sleep;
 
+use crate::direct::serve_brisk;
 use crate::filling::{Filling, Vacant};
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Served};
@@ -87,38 +89,67 @@ impl Session {
     async fn converse(&mut self, wire: &mut Wire) -> Hangup {
         let hub = self.hub.clone();
         let mut shutdown = hub.shutdown.subscribe();
-        let limit = hub.settings.limits.request_bytes_max;
         loop {
-            if let Err(end) = wire.settle().await {
-                return end;
-            }
-            let beside = self.commits.len() + self.others.len();
-            let reads_on = beside < BESIDE_MAX && self.commit_bytes <= limit;
-            let command = tokio::select! {
-                biased;
-                Some(done) = self.commits.join_next_with_id() => {
-                    self.tell(done, wire);
-                    continue;
-                }
-                Some(done) = self.others.join_next_with_id() => {
-                    self.tell(done, wire);
-                    continue;
-                }
-                command = wire.command(), if reads_on => command,
-                _ = shutdown.wait_for(|ends| *ends) => Err(Hangup::Shutdown),
-                () = wait_for_retirement(&mut self.retired) => Err(Vacant::Filling.error().into()),
-            };
-            let answered = match command {
-                Ok(first) => match wire.frame(first, limit).await {
-                    Ok(frame) => self.answer(&frame, wire).await,
-                    Err(end) => Err(end),
-                },
-                Err(end) => Err(end),
-            };
-            if let Err(end) = answered {
+            let done = self.round(wire, &mut shutdown).await;
+            let done = done.and_then(|()| match self.waits_for_nothing() {
+                true => serve_brisk(wire, async |wire| {
+                    self.round(wire, &mut shutdown).await?;
+                    Ok(self.waits_for_nothing())
+                }),
+                false => Ok(()),
+            });
+            if let Err(end) = done {
                 return end;
             }
         }
+    }
+
+    /// Waits for a request, and answers it or has it answered later; or sends such an answer.
+    async fn round(
+        &mut self,
+        wire: &mut Wire,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> Result<(), Hangup> {
+        let limits = &self.hub.settings.limits;
+        let (limit, silence_max) = (limits.request_bytes_max, limits.filling_silence_max);
+        wire.settle().await?;
+        let beside = self.commits.len() + self.others.len();
+        let reads_on = beside < BESIDE_MAX && self.commit_bytes <= limit;
+        let frame = tokio::select! {
+            biased;
+            Some(done) = self.commits.join_next_with_id() => {
+                self.tell(done, wire);
+                return Ok(());
+            }
+            Some(done) = self.others.join_next_with_id() => {
+                self.tell(done, wire);
+                return Ok(());
+            }
+            frame = wire.frame(limit), if reads_on => frame?,
+            // A clock is needed only where it is polled.
+            () = async { sleep(silence_max).await }, if self.is_awaited() => {
+                return match wire.is_inside_frame() {
+                    true => Ok(()),
+                    false => Err(Hangup::Late("the next step of filling the store")),
+                };
+            }
+            _ = shutdown.wait_for(|ends| *ends) => return Err(Hangup::Shutdown),
+            () = wait_for_retirement(&mut self.retired) => return Err(Vacant::Filling.error().into()),
+        };
+        self.answer(&frame, wire).await
+    }
+
+    /// Whether it fills a store, and all others wait for what it says next.
+    fn is_awaited(&self) -> bool {
+        self.filling.is_some() && self.commits.is_empty() && self.others.is_empty()
+    }
+
+    /// Whether there is nothing that its client is to be told but what it asks next.
+    fn waits_for_nothing(&self) -> bool {
+        let retired = self.retired.as_ref();
+        self.commits.is_empty()
+            && self.others.is_empty()
+            && !retired.is_some_and(|retired| *retired.borrow())
     }
 
     /// Sends an answer that was to come; also where what was done for it has failed.
@@ -179,7 +210,7 @@ impl Session {
         }
         if kind.reads() {
             let request = metrics::Request::of_durum(kind);
-            self.hub.metrics.took(request, wire.elapsed());
+            self.hub.metrics.took(request, wire.answered());
         }
         wire.relieve().await
     }

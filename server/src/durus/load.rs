@@ -33,7 +33,7 @@ impl Session {
     async fn load_all(&mut self, oids: &[Oid], wire: &mut Wire) -> Result<(), Hangup> {
         for some in oids.chunks(LOADS_AT_ONCE) {
             let mut suspicion = std::mem::take(&mut self.suspicion);
-            let loaded = suspicion.run(|| self.load_some(some, &mut wire.output));
+            let loaded = suspicion.run(|| self.load_some(some, wire));
             self.suspicion = suspicion;
             loaded?;
             self.hub.metrics.loaded.add(some.len() as u64);
@@ -42,15 +42,25 @@ impl Session {
         Ok(())
     }
 
-    fn load_some(&self, oids: &[Oid], out: &mut Vec<u8>) -> Result<()> {
-        let mut reader = self.served.reader()?;
-        oids.iter()
-            .try_for_each(|oid| self.load(&mut reader, *oid, out))
+    fn load_some(&mut self, oids: &[Oid], wire: &mut Wire) -> Result<()> {
+        let kept = self.reader.take().filter(Reader::is_current);
+        let mut reader = match kept {
+            Some(reader) => reader,
+            None => self.served.reader()?,
+        };
+        for oid in oids {
+            self.load(&mut reader, *oid, &mut wire.output)?;
+        }
+        // The next request comes soon, or it is known soon that it does not.
+        if wire.goes_on_directly() {
+            self.reader = Some(reader);
+        }
+        Ok(())
     }
 
     /// Appends the answer: what others have written since this client asked for what is invalid it must not
     /// see before it asks again.
-    fn load(&self, reader: &mut Reader<'_>, oid: Oid, out: &mut Vec<u8>) -> Result<()> {
+    fn load(&self, reader: &mut Reader, oid: Oid, out: &mut Vec<u8>) -> Result<()> {
         let begin = out.len();
         let mut fits = true;
         let found = reader.load(oid, &mut |record, data| {

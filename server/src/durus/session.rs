@@ -1,6 +1,6 @@
 //! A client's connection: what it knows, and its commands.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use durum_core::config::Rights;
@@ -8,9 +8,10 @@ use durum_core::store::{SessionKind, Store as _};
 use durum_core::{Oid, SessionId, Tid};
 
 use super::{OKAY, VERSION};
+use crate::direct::serve_brisk;
 use crate::filling::Vacant;
 use crate::hangup::Hangup;
-use crate::hub::{Hub, Served};
+use crate::hub::{Hub, Reader, Served};
 use crate::listener::Peer;
 use crate::metrics::Request;
 use crate::protocol;
@@ -33,6 +34,9 @@ pub(super) struct Session {
     /// Whether it has the root's OID to create it.
     has_root_oid: bool,
     pub(super) suspicion: Suspicion,
+    /// What it loads from as long as nobody commits, where its requests follow one another closely: on some
+    /// engines a snapshot costs more than a load.
+    pub(super) reader: Option<Reader>,
 }
 
 /// Serves a client, which knows what was committed up to `synced`, until its connection ends.
@@ -52,28 +56,25 @@ pub(crate) async fn serve(
         own: Vec::new(),
         has_root_oid: false,
         suspicion: Suspicion::default(),
+        reader: None,
     };
     let mut shutdown = hub.shutdown.subscribe();
-    // Once for all requests: waiting anew for each would cost each.
-    let mut ends = pin!(shutdown.wait_for(|ends| *ends));
     let mut retirement = session.served.retired.subscribe();
-    let mut retired = pin!(retirement.wait_for(|retired| *retired));
+    // Once for all requests: waiting anew for each would cost each.
+    let mut ends = pin!(async {
+        tokio::select! {
+            _ = shutdown.wait_for(|ends| *ends) => Hangup::Shutdown,
+            _ = retirement.wait_for(|retired| *retired) => Vacant::Filling.error().into(),
+        }
+    });
     let end = loop {
-        let command = tokio::select! {
-            biased;
-            command = wire.command() => command,
-            _ = &mut ends => Err(Hangup::Shutdown),
-            _ = &mut retired => Err(Vacant::Filling.error().into()),
-        };
-        let done = match command {
-            Ok(command) => {
-                let done = session.execute(command, wire).await;
-                let request = Request::of_durus(command);
-                hub.metrics.took(request, wire.elapsed());
-                done
-            }
-            Err(end) => Err(end),
-        };
+        let done = session.round(wire, ends.as_mut()).await.and_then(|()| {
+            serve_brisk(wire, async |wire| {
+                session.round(wire, ends.as_mut()).await?;
+                Ok(!*session.served.retired.borrow())
+            })
+        });
+        session.reader = None;
         if let Err(end) = done {
             break end;
         }
@@ -114,7 +115,28 @@ async fn agree(wire: &mut Wire) -> Result<(), Hangup> {
 }
 
 impl Session {
+    /// Waits for a request and answers it.
+    async fn round(
+        &mut self,
+        wire: &mut Wire,
+        ends: Pin<&mut impl Future<Output = Hangup>>,
+    ) -> Result<(), Hangup> {
+        let command = tokio::select! {
+            biased;
+            command = wire.command() => command?,
+            end = ends => return Err(end),
+        };
+        let done = self.execute(command, wire).await;
+        let request = Request::of_durus(command);
+        self.hub.metrics.took(request, wire.answered());
+        done
+    }
+
     async fn execute(&mut self, command: u8, wire: &mut Wire) -> Result<(), Hangup> {
+        if !matches!(command, b'L' | b'B') {
+            // What it writes need not be kept for its own reading.
+            self.reader = None;
+        }
         match command {
             b'L' => self.load_one(wire).await,
             b'B' => Box::pin(self.load_many(wire)).await,

@@ -179,6 +179,11 @@ pub(crate) struct Metrics {
     closed: Counter,
     /// Connections that the server ended for what the client did, or did not do in time.
     pub(crate) cut_off: Counter,
+    /// How often a connection was given a thread of its own.
+    pub(crate) direct: Counter,
+    /// Objects that came for a store that is filled, and their bytes.
+    pub(crate) filled: Counter,
+    pub(crate) filled_bytes: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
 }
@@ -198,6 +203,9 @@ impl Metrics {
             refused: Counter::default(),
             closed: Counter::default(),
             cut_off: Counter::default(),
+            direct: Counter::default(),
+            filled: Counter::default(),
+            filled_bytes: Counter::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
         }

@@ -52,6 +52,7 @@ impl Collector for Exposition {
         connections(&mut out, &hub.metrics)?;
         requests(&mut out, &hub.metrics)?;
         commits(&mut out, &hub.metrics)?;
+        filling(&mut out, hub)?;
         // While a migration fills the store there is none to tell of.
         let Ok(served) = hub.served() else {
             return Ok(());
@@ -87,6 +88,11 @@ fn connections(out: &mut Out<'_>, metrics: &Metrics) -> fmt::Result {
         "connections_cut_off",
         "Connections that the server ended for a fault, or for what took too long",
         metrics.cut_off.get(),
+    )?;
+    out.counter(
+        "connections_direct",
+        "How often a connection was given a thread of its own, for requests that follow one another closely",
+        metrics.direct.get(),
     )?;
     out.counter(
         "received_bytes",
@@ -128,6 +134,24 @@ fn commits(out: &mut Out<'_>, metrics: &Metrics) -> fmt::Result {
     let kind = MetricType::Histogram;
     let encoder = out.0.encode_descriptor("write_seconds", help, None, kind)?;
     histogram(encoder, &metrics.writes)
+}
+
+fn filling(out: &mut Out<'_>, hub: &Hub) -> fmt::Result {
+    out.gauge(
+        "filling",
+        "Whether a migration fills the store, so that others cannot use it",
+        f64::from(u8::from(hub.is_filled())),
+    )?;
+    out.counter(
+        "filled_objects",
+        "Objects that migrations have brought",
+        hub.metrics.filled.get(),
+    )?;
+    out.counter(
+        "filled_bytes",
+        "Bytes of the objects that migrations have brought",
+        hub.metrics.filled_bytes.get(),
+    )
 }
 
 fn collector(out: &mut Out<'_>, health: &Health) -> fmt::Result {
