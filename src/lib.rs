@@ -18,7 +18,7 @@
 //!
 //! The pieces are crates of their own: [`core`] has the store and the interface for engines, [`migrate`]
 //! copies between engines and foreign formats, [`server`] shares a store among many clients and has the one
-//! for Rust. The `durum` program does what its name says from the
+//! for Rust, [`objects`] makes Rust structs persistent. The `durum` program does what its name says from the
 //! command line.
 
 #![forbid(unsafe_code)]
@@ -40,6 +40,13 @@ pub use durum_server as server;
 pub use durum_server::client::{ClientOptions, RemoteStore};
 
 pub use durum_backends::registry;
+
+/// Typed objects: Rust structs and enums that live in a store. See [`objects::Database`].
+pub mod objects {
+    pub use durum_objects::*;
+    // The derive macro of the same name as the trait, for programs that depend on this crate alone.
+    pub use durum_objects_derive::PersistentInFacade as Persistent;
+}
 
 /// Opens the store that a URL names: `lmdb:PATH`, `sqlite:PATH?durability=process`, ...
 ///

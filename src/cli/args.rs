@@ -10,6 +10,7 @@ use durum_bench::gc::GcSettings;
 use durum_bench::migrate::MigrateSettings;
 use durum_bench::oo7::Oo7Settings;
 use durum_bench::server::ServerSettings;
+use durum_core::Oid;
 use durum_core::record::Codec;
 use durum_core::units::{parse_duration, parse_size};
 use durum_migrate::MigrateOptions;
@@ -80,8 +81,12 @@ pub(crate) enum Command {
     Engines,
     /// Show what is in a store
     Stat(StoreArgs),
-    /// Show one object: tid, references, size
+    /// Show one object: tid, references, size; and the type and value of a typed one
     Get(GetArgs),
+    /// Show an object and what it leads to
+    Tree(TreeArgs),
+    /// Count objects and bytes by type
+    Census(StoreArgs),
     /// Print the digest of all objects, equal for equal contents on any engine
     Digest(StoreArgs),
     /// Verify checksums, references and counters
@@ -165,6 +170,25 @@ pub(crate) struct GetArgs {
     /// Write the object's data to standard output, and nothing else; with --json, as `data_hex`
     #[arg(long)]
     pub(crate) data: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each object is shown once, as near to the first as it is met, and mentioned elsewhere. References \
+                  are written @OID; weak ones are not followed."
+)]
+pub(crate) struct TreeArgs {
+    /// The store
+    pub(crate) url: String,
+    /// The object to begin with
+    #[arg(default_value = "0")]
+    pub(crate) oid: Oid,
+    /// How many references to follow in a row
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) depth: usize,
+    /// Show no more objects; the nearest are shown
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@
 mod args;
 mod backup;
 mod bench;
+mod census;
 mod cert;
 mod check;
 mod completions;
@@ -28,6 +29,7 @@ mod served;
 mod stat;
 mod table;
 mod tour;
+mod tree;
 
 use std::process::ExitCode;
 
@@ -58,6 +60,8 @@ fn dispatch(context: &Context, cli: &Cli) -> Outcome {
         Command::Engines => engines::run(context),
         Command::Stat(args) => stat::run(context, args),
         Command::Get(args) => get::run(context, args),
+        Command::Tree(args) => tree::run(context, args),
+        Command::Census(args) => census::run(context, args),
         Command::Digest(args) => digest::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Gc(args) => gc::run(context, args),

@@ -98,5 +98,8 @@ fn limits(said: &ServerLimits) -> Limits {
         commit_patience: said.commit_patience.unwrap_or(usual.commit_patience),
         shutdown_time_max: said.shutdown_time_max.unwrap_or(usual.shutdown_time_max),
         changes_max: said.changes_max.unwrap_or(usual.changes_max),
+        filling_silence_max: said
+            .filling_silence_max
+            .unwrap_or(usual.filling_silence_max),
     }
 }

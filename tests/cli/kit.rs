@@ -252,17 +252,30 @@ impl Drop for Held {
     fn drop(&mut self) {
         let _alone = alone();
         drop(self.0.take());
-        // Programs that others than `spawn` have started may have the lock for a moment longer.
-        let lock = self.1.join("lock");
-        for _ in 0..1000 {
-            match fs::File::open(&lock).map(|file| file.try_lock()) {
-                Ok(Err(fs::TryLockError::WouldBlock)) => {
-                    std::thread::sleep(std::time::Duration::from_millis(10));
-                }
-                _ => break,
+        wait_until_free(&self.1);
+    }
+}
+
+/// Programs that others than `spawn` have started may have the lock for a moment longer.
+fn wait_until_free(store: &Path) {
+    let lock = store.join("lock");
+    for _ in 0..1000 {
+        match fs::File::open(&lock).map(|file| file.try_lock()) {
+            Ok(Err(fs::TryLockError::WouldBlock)) => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
             }
+            _ => break,
         }
     }
+}
+
+/// Makes a store on `engine` in the directory of that name, and has it filled; returns its URL.
+pub(crate) fn filled(home: &Home, engine: &str, fill: impl FnOnce(LocalStore)) -> String {
+    let settings = StoreSettings::new(engine, home.path(engine)).without_collection();
+    let _alone = alone();
+    fill(durum_backends::registry().create(&settings).unwrap());
+    wait_until_free(&home.path(engine));
+    format!("{engine}:{engine}")
 }
 
 /// Opens the store that [`store`] made.

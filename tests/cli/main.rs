@@ -21,4 +21,5 @@ mod output;
 #[cfg(unix)]
 mod permissions;
 mod tour;
+mod typed;
 mod zodb;

@@ -131,7 +131,13 @@ fn followed(
 
 /// The same objects with the same tids, and tables of the collector that are right.
 fn assert_same(source: &LocalStore, copy: &LocalStore, outcome: &Outcome) {
-    assert!(contents(source) == contents(copy), "the copy differs");
+    let (ours, theirs) = (contents(source), contents(copy));
+    if ours != theirs {
+        let differs = |(left, right): &(_, _)| left != right;
+        let first = ours.iter().zip(&theirs).find(differs);
+        let (tid, counts) = (source.stats().unwrap().tid, (ours.len(), theirs.len()));
+        panic!("the copy differs at {first:?}; objects: {counts:?}; {tid:?}, {outcome:?}");
+    }
     assert_eq!(outcome.digest, Some(digest(source)));
     let stats = (source.stats().unwrap(), copy.stats().unwrap());
     assert_eq!(stats.0.objects, stats.1.objects);
@@ -165,6 +171,7 @@ fn a_store_that_is_committed_to_arrives_whole() {
             let at = home.path().display();
             let source = create(&registry, &format!("{from}:{at}/from"), &mut draw);
             let url = format!("{to}:{at}/to");
+            println!("{from} to {to}");
             let verify = *draw.choice([Verify::Digest, Verify::Full].iter()).unwrap();
             let options = MigrateOptions {
                 verify,

@@ -1,5 +1,5 @@
 //! OO7 (Carey, DeWitt and Naughton, "The OO7 Benchmark", SIGMOD 1993, with the counts of the technical report
-//! of 1994), on plain records: a module with a tree of assemblies, of which the lowest use composite parts,
+//! of 1994), on typed objects: a module with a tree of assemblies, of which the lowest use composite parts,
 //! graphs of atomic parts with a document each.
 //!
 //! Each operation is one transaction. It runs cold, on a store that was just opened and of which nothing is
@@ -10,26 +10,24 @@
 mod build;
 mod object;
 mod operation;
-mod session;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use durum_core::config::StoreSettings;
 use durum_core::engine::{Capabilities, Registry};
-use durum_core::record::Payload;
-use durum_core::store::LocalStore;
-use durum_core::{Error, ErrorKind, Oid, Result};
+use durum_core::store::{LocalStore, Store as _};
+use durum_core::{Error, ErrorKind, Result};
+use durum_objects::{Database, Options};
 use fastrand::Rng;
 use serde::Serialize;
 
 use crate::files::{forget, remove, scratch};
 use crate::machine::Machine;
-use crate::objects::LOADED;
 use crate::row::median;
 use crate::subject::best;
 use operation::Runner;
-use session::Session;
 
 pub use build::Size;
 pub use operation::Operation;
@@ -122,16 +120,17 @@ fn measure(
 ) -> Result<Vec<Oo7Row>> {
     let mut store_settings = StoreSettings::new(capabilities.name, path);
     store_settings.durability = Some(best(capabilities));
-    let mut store = load(registry, &store_settings, size, settings.seed)?;
+    let mut db = database(registry.create(&store_settings)?)?;
+    build::build(&db, size, settings.seed)?;
     let mut draw = Rng::with_seed(settings.seed);
     let mut rows = Vec::new();
     for operation in &settings.operations {
         if capabilities.persistent {
-            drop(store);
+            drop(db);
             forget(path)?;
-            store = registry.open(&store_settings)?;
+            db = database(registry.open(&store_settings)?)?;
         }
-        let (visits, cold_ms) = timed(&store, size, *operation, &mut draw)?;
+        let (visits, cold_ms) = timed(&db, size, *operation, &mut draw)?;
         let mut hot = Vec::new();
         // What was inserted can be deleted once.
         let once = matches!(operation, Operation::Insert | Operation::Delete);
@@ -141,9 +140,9 @@ fn measure(
                     Operation::Insert => Operation::Delete,
                     _ => Operation::Insert,
                 };
-                timed(&store, size, undo, &mut draw)?;
+                timed(&db, size, undo, &mut draw)?;
             }
-            hot.push(timed(&store, size, *operation, &mut draw)?.1);
+            hot.push(timed(&db, size, *operation, &mut draw)?.1);
         }
         rows.push(Oo7Row {
             engine: capabilities.name.to_owned(),
@@ -157,42 +156,25 @@ fn measure(
     Ok(rows)
 }
 
-fn load(
-    registry: &Registry,
-    settings: &StoreSettings,
-    size: Size,
-    seed: u64,
-) -> Result<LocalStore> {
-    let staged = registry.stage(settings)?;
-    let mut importer = staged.importer()?;
-    for (oid, object) in (0..).map(Oid).zip(build::build(size, seed)) {
-        let mut refs = object.links.clone();
-        durum_core::record::normalize_refs(oid, &mut refs);
-        importer.push_own(oid, LOADED, &refs, Payload::plain(&object.encode()))?;
-    }
-    importer.finish(LOADED, Oid::ROOT)?;
-    staged.publish()
+fn database(store: LocalStore) -> Result<Database> {
+    let options = Options {
+        durability: Some(best(store.engine())),
+        ..Options::default()
+    };
+    Database::with_options(Arc::new(store), options)
 }
 
 /// Runs an operation in a transaction of its own; what it counts, and milliseconds.
-fn timed(
-    store: &LocalStore,
-    size: Size,
-    operation: Operation,
-    draw: &mut Rng,
-) -> Result<(u64, f64)> {
-    use durum_core::store::Store as _;
-
-    let level = best(store.engine());
+fn timed(db: &Database, size: Size, operation: Operation, draw: &mut Rng) -> Result<(u64, f64)> {
     let begin = Instant::now();
-    let mut session = Session::begin(store)?;
+    let mut tx = db.begin()?;
     let mut runner = Runner {
-        session: &mut session,
+        tx: &tx,
         size,
         draw,
     };
     let visits = runner.run(operation)?;
-    session.commit(level)?;
+    tx.commit()?;
     Ok((visits, begin.elapsed().as_secs_f64() * 1e3))
 }
 
@@ -221,6 +203,7 @@ pub fn operations(names: &[String]) -> Result<Vec<Operation>> {
 mod tests {
     use super::*;
     use durum_core::check::check;
+    use durum_core::store::Store;
 
     /// What is known from the paper, or follows from the numbers of parts.
     #[test]
@@ -228,9 +211,14 @@ mod tests {
         let registry = durum_backends::registry();
         let dir = tempfile::tempdir().unwrap();
         let settings = StoreSettings::new("memory", dir.path());
-        let store = load(&registry, &settings, Size::Small, 1).unwrap();
+        let store = Arc::new(registry.create(&settings).unwrap());
+        let db = Database::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+        build::build(&db, Size::Small, 1).unwrap();
+        // Those of OO7, the nodes of three indexes, and the root and the table of types.
+        let objects = store.stats().unwrap().objects;
+        assert!((42_100..43_500).contains(&objects), "{objects}");
         let mut draw = Rng::with_seed(1);
-        let mut count = |operation| timed(&store, Size::Small, operation, &mut draw).unwrap().0;
+        let mut count = |operation| timed(&db, Size::Small, operation, &mut draw).unwrap().0;
         for (operation, expected) in [
             (Operation::T1, 43_740),
             (Operation::T2a, 2_187),

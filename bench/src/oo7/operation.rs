@@ -1,19 +1,16 @@
 //! The traversals, queries and changes of OO7, each as often as the paper has it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use durum_core::{Oid, Result};
+use durum_core::{Error, ErrorKind};
+use durum_objects::{Ref, Result, Transaction};
 use fastrand::Rng;
 use serde::Serialize;
 
-use super::build::{
-    ARRAY, COMPOSITES, CONNECTIONS, DATE_MIN, DATES, Size, composite, objects_of_composite,
-};
-use super::object::{
-    COMPOSITE, DATE, DATE_INDEX, DESIGN_ROOT, DOCUMENT, DOCUMENT_ID, DOCUMENT_INDEX, ID, LEVEL,
-    MANUAL, NOTHING, Object, PARENT, PART_INDEX, PARTS, TO, X, Y,
-};
-use super::session::Session;
+use super::DOING;
+use super::build::{COMPOSITES, DATE_MIN, DATES, Size, composite, module};
+use super::object::{Assembly, Composite, Content, Document, Module, Part};
 
 /// Composite parts that are inserted and deleted, and the assemblies that use them.
 const INSERTED: u64 = 5;
@@ -130,14 +127,17 @@ enum Changes {
     Date,
 }
 
+/// Is shown one of the lowest assemblies, and what it uses.
+type Visit<'a, R> = dyn FnMut(&mut R, &Assembly, &[Ref<Composite>]) -> Result<()> + 'a;
+
 /// Runs operations in a transaction.
-pub(super) struct Runner<'a, 'b> {
-    pub(super) session: &'a mut Session<'b>,
+pub(super) struct Runner<'a> {
+    pub(super) tx: &'a Transaction,
     pub(super) size: Size,
     pub(super) draw: &'a mut Rng,
 }
 
-impl Runner<'_, '_> {
+impl Runner<'_> {
     /// Runs an operation; returns what it counts: atomic parts that are visited, changes, letters, assemblies,
     /// composite parts.
     pub(super) fn run(&mut self, operation: Operation) -> Result<u64> {
@@ -153,9 +153,13 @@ impl Runner<'_, '_> {
             Operation::T4 => self.documents(),
             Operation::T6 => self.roots(),
             Operation::T7 => self.upward(),
-            Operation::T8 => Ok(letters(&self.manual()?.text)),
+            Operation::T8 => {
+                let manual = self.tx.get(self.module()?.manual)?;
+                Ok(letters(&manual.text))
+            }
             Operation::T9 => {
-                let text = self.manual()?.text;
+                let manual = self.tx.get(self.module()?.manual)?;
+                let text = manual.text.as_bytes();
                 Ok(u64::from(text.first() == text.last()))
             }
             Operation::Q1 => self.by_number(10),
@@ -170,128 +174,94 @@ impl Runner<'_, '_> {
         }
     }
 
-    fn module(&self) -> Result<Object> {
-        self.session.get(Oid::ROOT)
+    fn module(&self) -> Result<Arc<Module>> {
+        self.tx.get(module(self.tx)?)
     }
 
-    fn manual(&self) -> Result<Object> {
-        self.session.get(self.module()?.link(MANUAL)?)
+    fn design_root(&self) -> Result<Ref<Assembly>> {
+        self.module()?
+            .design_root
+            .ok_or_else(|| missing("the design root"))
     }
 
-    /// Calls `visit` with all of the lowest assemblies, from the left to the right.
-    fn bases(&mut self, visit: &mut dyn FnMut(&mut Self, Object) -> Result<()>) -> Result<()> {
-        let mut waiting = vec![self.module()?.link(DESIGN_ROOT)?];
-        while let Some(oid) = waiting.pop() {
-            let assembly = self.session.get(oid)?;
-            match assembly.number(LEVEL) {
-                1 => visit(self, assembly)?,
-                _ => waiting.extend(assembly.links_from(PARENT + 1).iter().rev()),
+    /// Calls `visit` with all of the lowest assemblies, from the left to the right, and what they use.
+    fn bases(&mut self, visit: &mut Visit<'_, Self>) -> Result<()> {
+        let mut waiting = vec![self.design_root()?];
+        while let Some(assembly) = waiting.pop() {
+            let assembly = self.tx.get(assembly)?;
+            match &assembly.content {
+                Content::Composites(used) => visit(self, &assembly, used)?,
+                Content::Assemblies(below) => waiting.extend(below.iter().rev()),
             }
         }
         Ok(())
     }
 
+    fn root_of(&self, composite: &Composite) -> Result<Ref<Part>> {
+        let root = composite.parts.first().copied();
+        root.ok_or_else(|| missing("a composite part's first atomic part"))
+    }
+
     fn traverse(&mut self, changes: Changes, times: u64, only_root: bool) -> Result<u64> {
         let (mut visited, mut changed) = (0, 0);
-        self.bases(&mut |this, base| {
-            for oid in base.links_from(PARENT + 1) {
-                let composite = this.session.get(*oid)?;
-                let root = composite.link(DOCUMENT + 1)?;
+        self.bases(&mut |this, _, used| {
+            for composite in used {
+                let root = this.root_of(&*this.tx.get(*composite)?)?;
                 let (mut seen, mut waiting) = (HashSet::from([root]), vec![root]);
-                while let Some(oid) = waiting.pop() {
-                    let part = this.session.get(oid)?;
+                while let Some(target) = waiting.pop() {
+                    let part = this.tx.get(target)?;
                     visited += 1;
-                    for connection in part.links_from(COMPOSITE + 1).iter().take(CONNECTIONS) {
-                        let to = this.session.get(*connection)?.link(TO)?;
+                    for connection in &part.connections {
+                        let to = this.tx.get(*connection)?.to;
                         if seen.insert(to) {
                             waiting.push(to);
                         }
                     }
-                    if !only_root || oid == root {
-                        this.change(oid, part, changes, times)?;
+                    drop(part);
+                    if !only_root || target == root {
+                        this.change(target, changes, times)?;
                         changed += times;
                     }
                 }
             }
             Ok(())
         })?;
-        Ok(if changes == Changes::Nothing {
-            visited
-        } else {
-            changed
+        Ok(match changes {
+            Changes::Nothing => visited,
+            _ => changed,
         })
     }
 
-    fn change(&mut self, oid: Oid, mut part: Object, changes: Changes, times: u64) -> Result<()> {
-        match changes {
-            Changes::Nothing => return Ok(()),
-            Changes::Coordinates => {
-                for _ in 0..times {
-                    part.numbers.swap(X, Y);
-                }
+    fn change(&mut self, target: Ref<Part>, changes: Changes, times: u64) -> Result<()> {
+        if changes == Changes::Nothing {
+            return Ok(());
+        }
+        let dates = self.module()?.dates;
+        let mut part = self.tx.get_mut(target)?;
+        for _ in 0..times {
+            if changes == Changes::Coordinates {
+                let part = &mut *part;
+                std::mem::swap(&mut part.x, &mut part.y);
+                continue;
             }
-            Changes::Date => {
-                for _ in 0..times {
-                    let old = part.number(DATE);
-                    let new = if old.is_multiple_of(2) {
-                        old + 1
-                    } else {
-                        old - 1
-                    };
-                    part.set(DATE, new);
-                    self.in_date_index(old, |list| list.retain(|it| *it != oid))?;
-                    self.in_date_index(new, |list| list.push(oid))?;
-                }
-            }
+            let (old, id) = (part.date, part.id);
+            let new = match old % 2 {
+                0 => old + 1,
+                _ => old - 1,
+            };
+            part.date = new;
+            dates.remove(self.tx, &(old, id))?;
+            dates.insert(self.tx, (new, id), target)?;
         }
-        self.session.put(oid, part);
         Ok(())
-    }
-
-    fn in_date_index(&mut self, date: u64, change: impl FnOnce(&mut Vec<Oid>)) -> Result<()> {
-        let index = self.session.get(self.module()?.link(DATE_INDEX)?)?;
-        let oid = index.link((date - DATE_MIN) as usize)?;
-        let mut list = self.session.get(oid)?;
-        change(&mut list.links);
-        self.session.put(oid, list);
-        Ok(())
-    }
-
-    /// Sets an entry of an index of arrays, or appends it.
-    fn in_array(&mut self, index: usize, number: u64, oid: Oid) -> Result<()> {
-        let index_oid = self.module()?.link(index)?;
-        let mut index = self.session.get(index_oid)?;
-        let (array, place) = ((number / ARRAY) as usize, (number % ARRAY) as usize);
-        if index.links.len() <= array {
-            let new = self.session.room(1)?;
-            self.session.create(new, Object::default());
-            index.links.push(new);
-            self.session.put(index_oid, index.clone());
-        }
-        let array_oid = index.link(array)?;
-        let mut array = self.session.get(array_oid)?;
-        if array.links.len() <= place {
-            array.links.resize(place + 1, NOTHING);
-        }
-        if let Some(entry) = array.links.get_mut(place) {
-            *entry = oid;
-        }
-        self.session.put(array_oid, array);
-        Ok(())
-    }
-
-    fn entry(&self, index: usize, number: u64) -> Result<Oid> {
-        let index = self.session.get(self.module()?.link(index)?)?;
-        let array = self.session.get(index.link((number / ARRAY) as usize)?)?;
-        array.link((number % ARRAY) as usize)
     }
 
     fn documents(&mut self) -> Result<u64> {
         let mut found = 0;
-        self.bases(&mut |this, base| {
-            for oid in base.links_from(PARENT + 1) {
-                let document = this.session.get(*oid)?.link(DOCUMENT)?;
-                found += letters(&this.session.get(document)?.text);
+        self.bases(&mut |this, _, used| {
+            for composite in used {
+                let document = this.tx.get(*composite)?.document;
+                found += letters(&this.tx.get(document)?.text);
             }
             Ok(())
         })?;
@@ -300,10 +270,10 @@ impl Runner<'_, '_> {
 
     fn roots(&mut self) -> Result<u64> {
         let mut visited = 0;
-        self.bases(&mut |this, base| {
-            for oid in base.links_from(PARENT + 1) {
-                let root = this.session.get(*oid)?.link(DOCUMENT + 1)?;
-                this.session.get(root)?;
+        self.bases(&mut |this, _, used| {
+            for composite in used {
+                let root = this.root_of(&*this.tx.get(*composite)?)?;
+                this.tx.get(root)?;
                 visited += 1;
             }
             Ok(())
@@ -311,20 +281,19 @@ impl Runner<'_, '_> {
         Ok(visited)
     }
 
-    /// The assemblies that use a composite part.
-    fn users(composite: &Object) -> &[Oid] {
-        composite.links_from(DOCUMENT + 1 + composite.number(PARTS) as usize)
+    fn some_part(&mut self) -> Result<Arc<Part>> {
+        let number = self.draw.u64(..COMPOSITES * self.size.parts() as u64);
+        let part = self.module()?.parts.get(self.tx, &number)?;
+        self.tx.get(part.ok_or_else(|| missing("an atomic part"))?)
     }
 
     fn upward(&mut self) -> Result<u64> {
-        let part = self.draw.u64(..COMPOSITES * self.size.parts() as u64);
-        let part = self.session.get(self.entry(PART_INDEX, part)?)?;
-        let composite = self.session.get(part.link(COMPOSITE)?)?;
+        let composite = self.tx.get(self.some_part()?.composite)?;
         let mut visited = HashSet::new();
-        for user in Self::users(&composite) {
-            let mut oid = *user;
-            while oid != Oid::ROOT && visited.insert(oid) {
-                oid = self.session.get(oid)?.link(PARENT)?;
+        for user in &composite.users {
+            let mut next = Some(*user);
+            while let Some(assembly) = next.filter(|assembly| visited.insert(*assembly)) {
+                next = self.tx.get(assembly)?.parent;
             }
         }
         Ok(visited.len() as u64)
@@ -332,8 +301,7 @@ impl Runner<'_, '_> {
 
     fn by_number(&mut self, count: u64) -> Result<u64> {
         for _ in 0..count {
-            let number = self.draw.u64(..COMPOSITES * self.size.parts() as u64);
-            self.session.get(self.entry(PART_INDEX, number)?)?;
+            self.some_part()?;
         }
         Ok(count)
     }
@@ -345,24 +313,28 @@ impl Runner<'_, '_> {
         Ok(found)
     }
 
-    fn parts_of(&mut self, dates: u64, visit: &mut dyn FnMut(&Object)) -> Result<()> {
-        let index = self.session.get(self.module()?.link(DATE_INDEX)?)?;
-        for list in index.links_from((DATES - dates) as usize) {
-            for part in &self.session.get(*list)?.links {
-                visit(&self.session.get(*part)?);
-            }
+    fn parts_of(&mut self, dates: u64, visit: &mut dyn FnMut(&Part)) -> Result<()> {
+        let first = (DATE_MIN + DATES - dates, 0);
+        for entry in self.module()?.dates.range(self.tx, first..)? {
+            let (_, part) = entry?;
+            visit(&*self.tx.get(part)?);
         }
         Ok(())
+    }
+
+    fn document(&self, id: u64) -> Result<Ref<Document>> {
+        let document = self.module()?.documents.get(self.tx, &id)?;
+        document.ok_or_else(|| missing("a document"))
     }
 
     fn by_document(&mut self, count: u64) -> Result<u64> {
         let mut found = 0;
         for _ in 0..count {
             let title = self.draw.u64(..COMPOSITES);
-            let document = self.session.get(self.entry(DOCUMENT_INDEX, title)?)?;
-            let composite = self.session.get(document.link(COMPOSITE)?)?;
-            for user in Self::users(&composite) {
-                self.session.get(*user)?;
+            let document = self.tx.get(self.document(title)?)?;
+            let composite = self.tx.get(document.composite)?;
+            for user in &composite.users {
+                self.tx.get(*user)?;
                 found += 1;
             }
         }
@@ -371,9 +343,9 @@ impl Runner<'_, '_> {
 
     fn younger(&mut self) -> Result<u64> {
         let mut found = 0;
-        self.bases(&mut |this, base| {
-            for oid in base.links_from(PARENT + 1) {
-                if this.session.get(*oid)?.number(DATE) > base.number(DATE) {
+        self.bases(&mut |this, base, used| {
+            for composite in used {
+                if this.tx.get(*composite)?.date > base.date {
                     found += 1;
                     break;
                 }
@@ -384,39 +356,35 @@ impl Runner<'_, '_> {
     }
 
     fn join(&mut self) -> Result<u64> {
-        let index = self.session.get(self.module()?.link(DOCUMENT_INDEX)?)?;
         let mut documents = HashSet::new();
-        for array in &index.links {
-            for oid in self.session.get(*array)?.links {
-                if oid != NOTHING {
-                    documents.insert(self.session.get(oid)?.number(ID));
-                }
-            }
+        for entry in self.module()?.documents.iter(self.tx)? {
+            let (_, document) = entry?;
+            documents.insert(self.tx.get(document)?.id);
         }
         let mut found = 0;
         self.parts_of(DATES, &mut |part| {
-            found += u64::from(documents.contains(&part.number(DOCUMENT_ID)));
+            found += u64::from(documents.contains(&part.document_id));
         })?;
         Ok(found)
     }
 
     /// The lowest assembly at the end of a way down that is drawn.
-    fn some_base(&mut self) -> Result<Oid> {
-        let mut oid = self.module()?.link(DESIGN_ROOT)?;
+    fn some_base(&mut self) -> Result<Ref<Assembly>> {
+        let mut target = self.design_root()?;
         loop {
-            let assembly = self.session.get(oid)?;
-            if assembly.number(LEVEL) == 1 {
-                return Ok(oid);
+            let assembly = self.tx.get(target)?;
+            match &assembly.content {
+                Content::Composites(_) => return Ok(target),
+                Content::Assemblies(below) => {
+                    let next = below.get(self.draw.usize(..below.len()));
+                    target = *next.ok_or_else(|| missing("an assembly"))?;
+                }
             }
-            let below = assembly.links_from(PARENT + 1);
-            oid = below
-                .get(self.draw.usize(..below.len()))
-                .copied()
-                .unwrap_or(oid);
         }
     }
 
     fn insert(&mut self) -> Result<u64> {
+        let module = module(self.tx)?;
         for id in COMPOSITES..COMPOSITES + INSERTED {
             let mut users = Vec::new();
             while users.len() < USERS {
@@ -425,48 +393,43 @@ impl Runner<'_, '_> {
                     users.push(base);
                 }
             }
-            let first = self.session.room(objects_of_composite(self.size))?;
-            let made = composite(self.size, id, first, &users, self.draw);
-            for user in users {
-                let mut base = self.session.get(user)?;
-                base.links.push(first);
-                self.session.put(user, base);
+            let made = composite(self.tx, module, self.size, id, self.draw)?;
+            for user in &users {
+                if let Content::Composites(used) = &mut self.tx.get_mut(*user)?.content {
+                    used.push(made);
+                }
             }
-            for (number, object) in (0..).zip(made.objects) {
-                self.session.create(Oid(first.0 + number), object);
-            }
-            self.in_array(DOCUMENT_INDEX, id, Oid(first.0 + 1))?;
-            for (number, date, oid) in made.parts {
-                self.in_array(PART_INDEX, number, oid)?;
-                self.in_date_index(date, |list| list.push(oid))?;
-            }
+            self.tx.get_mut(made)?.users = users;
         }
         Ok(INSERTED)
     }
 
     /// Takes away what leads to the composite parts that were inserted; the store collects them.
     fn delete(&mut self) -> Result<u64> {
+        let module = self.module()?;
         for id in COMPOSITES..COMPOSITES + INSERTED {
-            let document = self.entry(DOCUMENT_INDEX, id)?;
-            let oid = self.session.get(document)?.link(COMPOSITE)?;
-            let composite = self.session.get(oid)?;
-            for user in Self::users(&composite) {
-                let mut base = self.session.get(*user)?;
-                base.links.retain(|link| *link != oid);
-                self.session.put(*user, base);
+            let target = self.tx.get(self.document(id)?)?.composite;
+            let composite = self.tx.get(target)?;
+            for user in &composite.users {
+                if let Content::Composites(used) = &mut self.tx.get_mut(*user)?.content {
+                    used.retain(|it| *it != target);
+                }
             }
-            self.in_array(DOCUMENT_INDEX, id, NOTHING)?;
-            let parts = composite.number(PARTS) as usize;
-            for part_oid in composite.links_from(DOCUMENT + 1).iter().take(parts) {
-                let part = self.session.get(*part_oid)?;
-                self.in_array(PART_INDEX, part.number(ID), NOTHING)?;
-                self.in_date_index(part.number(DATE), |list| list.retain(|it| it != part_oid))?;
+            module.documents.remove(self.tx, &id)?;
+            for part in &composite.parts {
+                let part = self.tx.get(*part)?;
+                module.parts.remove(self.tx, &part.id)?;
+                module.dates.remove(self.tx, &(part.date, part.id))?;
             }
         }
         Ok(INSERTED)
     }
 }
 
-fn letters(text: &[u8]) -> u64 {
-    text.iter().filter(|letter| **letter == b'I').count() as u64
+fn missing(what: &str) -> Error {
+    Error::new(ErrorKind::Mismatch, DOING).because(format!("{what} is missing"))
+}
+
+fn letters(text: &str) -> u64 {
+    text.bytes().filter(|letter| *letter == b'I').count() as u64
 }

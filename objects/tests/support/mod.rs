@@ -1,0 +1,131 @@
+//! Databases on every engine, and through a server.
+
+#![allow(clippy::unwrap_used, dead_code)]
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use durum_core::config::{ServerLocation, StoreSettings};
+use durum_core::store::{LocalStore, Store};
+use durum_objects::{Database, Options};
+use durum_server::client::RemoteStore;
+use durum_server::{Server, Settings, Stopper};
+use tempfile::TempDir;
+
+/// A store that can be closed and opened again.
+pub(crate) struct Place {
+    settings: StoreSettings,
+    persistent: bool,
+    served: bool,
+    server: Option<Running>,
+    store: Option<Arc<LocalStore>>,
+    _dir: TempDir,
+}
+
+/// A server in this process, which ends when this is dropped.
+struct Running {
+    location: ServerLocation,
+    stop: Stopper,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(store: &Arc<LocalStore>) -> Running {
+        let settings = Settings {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            ..Settings::default()
+        };
+        let server = Server::bind(Arc::clone(store), settings).unwrap();
+        let address = server.addresses().first().unwrap().to_string();
+        Running {
+            location: ServerLocation { address, tls: None },
+            stop: server.stopper(),
+            thread: Some(std::thread::spawn(move || server.run().unwrap())),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// The names of all engines.
+pub(crate) fn engines() -> Vec<String> {
+    let registry = durum_backends::registry();
+    let names = registry.iter().map(|backend| backend.capabilities().name);
+    names.map(str::to_owned).collect()
+}
+
+impl Place {
+    /// A new store of this engine.
+    pub(crate) fn new(engine: &str) -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = durum_backends::registry();
+        let settings = StoreSettings::new(engine, dir.path().join("store"));
+        let mut backends = registry.iter().map(|backend| backend.capabilities());
+        let persistent = backends.any(|it| it.name == engine && it.persistent);
+        Place {
+            store: Some(Arc::new(registry.create(&settings).unwrap())),
+            settings,
+            persistent,
+            served: false,
+            server: None,
+            _dir: dir,
+        }
+    }
+
+    /// A new store of this engine behind a server.
+    pub(crate) fn served(engine: &str) -> Place {
+        let mut place = Place::new(engine);
+        place.served = true;
+        place.server = place.store.as_ref().map(Running::start);
+        place
+    }
+
+    /// One on each engine, and one behind a server.
+    pub(crate) fn all() -> impl Iterator<Item = (String, Place)> {
+        let local = engines()
+            .into_iter()
+            .map(|name| (name.clone(), Place::new(&name)));
+        local.chain(std::iter::once_with(|| {
+            ("served".to_owned(), Place::served("file"))
+        }))
+    }
+
+    /// A database of its own, with a cache of so many bytes.
+    pub(crate) fn database(&self, cache: u64) -> Database {
+        let store: Arc<dyn Store> = match &self.server {
+            Some(server) => Arc::new(RemoteStore::connect(&server.location).unwrap()),
+            None => Arc::clone(self.store.as_ref().unwrap()) as Arc<dyn Store>,
+        };
+        let options = Options {
+            cache,
+            ..Options::default()
+        };
+        Database::with_options(store, options).unwrap()
+    }
+
+    /// Closes the store, of which no database may be left, and opens it again.
+    pub(crate) fn reopen(&mut self) {
+        if !self.persistent {
+            return;
+        }
+        self.server = None;
+        self.store = None;
+        let opened = durum_backends::registry().open(&self.settings).unwrap();
+        self.store = Some(Arc::new(opened));
+        if self.served {
+            self.server = self.store.as_ref().map(Running::start);
+        }
+    }
+
+    /// The store itself.
+    pub(crate) fn store(&self) -> &LocalStore {
+        self.store.as_deref().unwrap()
+    }
+}
