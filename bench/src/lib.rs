@@ -7,7 +7,7 @@
 //! is measured in the same run: no engine can commit durably much faster than that, one commit at a time.
 //!
 //! What prompt collection costs is measured by [`gc`], what migrations cost by [`migrate`], what the storage
-//! server does for its clients by [`server`].
+//! server does for its clients by [`server`], what typed objects do beside those of others by [`typed`].
 //!
 //! What the engines can be told apart by finely is in this crate's Criterion benchmarks.
 //!
@@ -24,6 +24,7 @@
 mod clock;
 mod files;
 pub mod gc;
+mod judged;
 mod latency;
 mod machine;
 mod measure;
@@ -38,6 +39,7 @@ mod row;
 pub mod server;
 mod subject;
 mod sync_rate;
+pub mod typed;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -52,6 +54,7 @@ use objects::Objects;
 use round::Round;
 use row::Measured;
 
+pub use judged::Judged;
 pub use latency::Latency;
 pub use machine::Machine;
 pub use migrate::LoadSettings;

@@ -222,6 +222,99 @@ fn the_table_of_migrations_names_what_was_measured() {
     refused(&["--objects", "3"], "16");
 }
 
+/// What every row of typed objects has.
+const TYPED_KEYS: [&str; 10] = [
+    "workload",
+    "system",
+    "engine",
+    "served",
+    "per_second",
+    "unit",
+    "spread",
+    "rates",
+    "memory",
+    "mapped",
+];
+
+#[test]
+fn typed_objects_are_measured_beside_those_of_others() {
+    let home = Home::new();
+    let mut arguments = vec!["bench", "objects", "--engines", "file,memory"];
+    arguments.extend(["--served", "memory", "--rounds", "2", "--cache", "1"]);
+    arguments.extend(["--objects", "301", "--entries", "1234"]);
+    let (durus, zodb) = (durum_testkit::durus_python(), durum_testkit::zodb_python());
+    for (option, python) in [("--durus", &durus), ("--zodb", &zodb)] {
+        if let Some(python) = python {
+            arguments.extend([option, python.to_str().unwrap()]);
+        }
+    }
+    let report = home.json(&arguments);
+    let keys = ["rows", "figures", "objects", "entries", "cache"];
+    let more = ["sync_per_second", "seed", "machine"];
+    has_keys(&report, &[&keys[..], &more].concat());
+    assert_eq!(report["cache"], 1 << 20);
+    let mut found = BTreeSet::new();
+    for row in report["rows"].as_array().unwrap() {
+        has_keys(row, &TYPED_KEYS);
+        assert!(row["per_second"].as_f64().unwrap() > 0.0, "{row}");
+        assert_eq!(row["rates"].as_array().unwrap().len(), 2, "{row}");
+        let key = ["system", "engine", "workload"].map(|key| row[key].as_str().unwrap().to_owned());
+        assert!(
+            found.insert((key, row["served"].as_bool().unwrap())),
+            "{row} twice"
+        );
+    }
+    let mut subjects = vec![
+        ("durum", "file", false),
+        ("durum", "memory", false),
+        ("durum", "memory", true),
+        ("raw", "file", false),
+    ];
+    if durus.is_some() {
+        subjects.extend([
+            ("durus", "FileStorage2", false),
+            ("durus", "FileStorage", true),
+        ]);
+    }
+    subjects.extend(zodb.iter().map(|_| ("zodb", "FileStorage", false)));
+    let objects = ["store", "read-cold", "change", "records", "delete-half"];
+    let tree = ["build", "lookup", "range", "scan", "insert"].map(|what| format!("tree-{what}"));
+    let mut expected = BTreeSet::new();
+    for (system, engine, served) in subjects {
+        let of_tree = tree.iter().map(String::as_str);
+        for workload in objects
+            .into_iter()
+            .filter(|_| system != "raw")
+            .chain(of_tree)
+        {
+            expected.insert(([system, engine, workload].map(str::to_owned), served));
+        }
+    }
+    assert_eq!(found, expected);
+    for figure in report["figures"].as_array().unwrap() {
+        let keys = [
+            "workload", "engine", "served", "over", "value", "at_least", "at_most", "reached",
+        ];
+        has_keys(figure, &keys);
+        assert!(figure["value"].as_f64().unwrap() > 0.0, "{figure}");
+    }
+    // Nothing is left, and only what there is can be asked for.
+    assert_eq!(durum_testkit::names(&home.path(".")), Vec::<String>::new());
+    home.refused(&["bench", "objects", "--engines", "lmdp"], 2, &["lmdb"]);
+    home.refused(&["bench", "objects", "--served", "lmdp"], 2, &["lmdb"]);
+    home.refused(&["bench", "part", "{}"], 2, &["missing field"]);
+    let broken = [
+        "bench",
+        "objects",
+        "--quick",
+        "--engines",
+        "memory",
+        "--durus",
+        "/bin/false",
+    ];
+    home.refused(&broken, 1, &["/bin/false"]);
+}
+
 /// What every row of a server has.
 const SERVER_KEYS: [&str; 11] = [
     "server",

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{BufWriter, Write as _};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -290,6 +291,14 @@ impl Reader for FileReader<'_> {
                 visit(key, self.database.value((position, length))?);
             }
             position += u64::from(length);
+        }
+        Ok(())
+    }
+
+    /// A hash map has no order: each key that there could be is looked up.
+    fn range(&mut self, keys: Range<u64>, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
+        for key in keys {
+            self.get(key, &mut |value| visit(key, value))?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! fjall: rows ingested as finished tables, then read in snapshots.
 
+use std::ops::Range;
 use std::path::Path;
 
 use durum_core::Result;
@@ -103,6 +104,15 @@ impl Reader for FjallReader<'_> {
 
     fn scan(&mut self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
         for row in self.snapshot.iter(self.rows) {
+            let (key, value) = row.into_inner().map_err(failed)?;
+            visit(key_of(&key)?, &value);
+        }
+        Ok(())
+    }
+
+    fn range(&mut self, keys: Range<u64>, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
+        let keys = keys.start.to_be_bytes()..keys.end.to_be_bytes();
+        for row in self.snapshot.range(self.rows, keys) {
             let (key, value) = row.into_inner().map_err(failed)?;
             visit(key_of(&key)?, &value);
         }

@@ -42,6 +42,7 @@ mod sled;
 mod sqlite;
 
 use std::fmt::Display;
+use std::ops::Range;
 use std::path::Path;
 
 use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
@@ -100,6 +101,12 @@ pub trait Reader {
     /// # Errors
     /// As [`Database::reader`].
     fn scan(&mut self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()>;
+
+    /// Shows the rows of these keys in ascending order.
+    ///
+    /// # Errors
+    /// As [`Database::reader`].
+    fn range(&mut self, keys: Range<u64>, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()>;
 }
 
 /// The names of the engines that are compiled in, which are those of Durum's backends.

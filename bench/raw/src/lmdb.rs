@@ -1,5 +1,6 @@
 //! LMDB through heed: rows appended in large transactions, then read in place.
 
+use std::ops::{Bound, Range};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -165,6 +166,20 @@ impl Reader for LmdbReader<'_> {
 
     fn scan(&mut self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
         let rows = self.rows.iter(&self.transaction).map_err(failed)?;
+        for row in rows.move_between_keys() {
+            let (key, value) = row.map_err(failed)?;
+            visit(key_of(key)?, value);
+        }
+        Ok(())
+    }
+
+    fn range(&mut self, keys: Range<u64>, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
+        let (from, to) = (keys.start.to_be_bytes(), keys.end.to_be_bytes());
+        let bounds: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Included(&from), Bound::Excluded(&to));
+        let rows = self
+            .rows
+            .range(&self.transaction, &bounds)
+            .map_err(failed)?;
         for row in rows.move_between_keys() {
             let (key, value) = row.map_err(failed)?;
             visit(key_of(key)?, value);

@@ -1,6 +1,7 @@
 //! redb: rows appended through a cursor in large transactions, then read in read transactions.
 
 use std::ops::Bound;
+use std::ops::Range;
 use std::path::Path;
 
 use durum_core::Result;
@@ -119,6 +120,15 @@ impl Reader for RedbReader {
 
     fn scan(&mut self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
         for row in self.rows.iter().map_err(failed)? {
+            let (key, value) = row.map_err(failed)?;
+            visit(u64::from_be_bytes(*key.value()), value.value());
+        }
+        Ok(())
+    }
+
+    fn range(&mut self, keys: Range<u64>, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
+        let (from, to) = (keys.start.to_be_bytes(), keys.end.to_be_bytes());
+        for row in self.rows.range::<&[u8; 8]>(&from..&to).map_err(failed)? {
             let (key, value) = row.map_err(failed)?;
             visit(u64::from_be_bytes(*key.value()), value.value());
         }

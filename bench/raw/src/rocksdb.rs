@@ -1,5 +1,6 @@
 //! RocksDB: rows ingested as finished tables, then read in snapshots.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use durum_core::Result;
@@ -144,6 +145,20 @@ impl Reader for RocksdbReader<'_> {
         rows.seek_to_first();
         while let Some((key, value)) = rows.item() {
             visit(key_of(key)?, value);
+            rows.next();
+        }
+        rows.status().map_err(failed)
+    }
+
+    fn range(&mut self, keys: Range<u64>, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
+        let mut rows = self.snapshot.raw_iterator();
+        rows.seek(keys.start.to_be_bytes());
+        while let Some((key, value)) = rows.item() {
+            let key = key_of(key)?;
+            if key >= keys.end {
+                break;
+            }
+            visit(key, value);
             rows.next();
         }
         rows.status().map_err(failed)

@@ -1,6 +1,7 @@
 //! sled: batches on one tree.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -137,6 +138,15 @@ impl Reader for SledReader<'_> {
 
     fn scan(&mut self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
         for row in self.db.iter() {
+            let (key, value) = row.map_err(failed)?;
+            visit(key_of(&key)?, &value);
+        }
+        Ok(())
+    }
+
+    fn range(&mut self, keys: Range<u64>, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
+        let keys = keys.start.to_be_bytes()..keys.end.to_be_bytes();
+        for row in self.db.range(keys) {
             let (key, value) = row.map_err(failed)?;
             visit(key_of(&key)?, &value);
         }

@@ -2,6 +2,7 @@
 //! reader.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -188,6 +189,25 @@ impl SqliteReader<'_> {
             .as_ref()
             .ok_or_else(|| failed("the connection was closed"))
     }
+
+    /// Shows the keys and values that a statement finds.
+    fn query(
+        &self,
+        statement: &str,
+        bounds: &[i64],
+        visit: &mut dyn FnMut(u64, &[u8]),
+    ) -> Result<()> {
+        let statement = self.connection()?.prepare_cached(statement);
+        let mut statement = statement.map_err(failed)?;
+        let bounds = rusqlite::params_from_iter(bounds);
+        let mut rows = statement.query(bounds).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let key: i64 = row.get(0).map_err(failed)?;
+            let value = row.get_ref(1).map_err(failed)?;
+            visit(key.cast_unsigned(), value.as_blob().map_err(failed)?);
+        }
+        Ok(())
+    }
 }
 
 impl Reader for SqliteReader<'_> {
@@ -196,17 +216,14 @@ impl Reader for SqliteReader<'_> {
     }
 
     fn scan(&mut self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
-        let connection = self.connection()?;
-        let mut statement = connection
-            .prepare_cached("SELECT oid, record FROM objects ORDER BY oid")
-            .map_err(failed)?;
-        let mut rows = statement.query([]).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            let key: i64 = row.get(0).map_err(failed)?;
-            let value = row.get_ref(1).map_err(failed)?;
-            visit(key.cast_unsigned(), value.as_blob().map_err(failed)?);
-        }
-        Ok(())
+        let all = "SELECT oid, record FROM objects ORDER BY oid";
+        self.query(all, &[], visit)
+    }
+
+    fn range(&mut self, keys: Range<u64>, visit: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
+        let some = "SELECT oid, record FROM objects WHERE oid >= ?1 AND oid < ?2 ORDER BY oid";
+        let bounds = [keys.start.cast_signed(), keys.end.cast_signed()];
+        self.query(some, &bounds, visit)
     }
 }
 

@@ -25,6 +25,16 @@ fn rows(database: &dyn Database) -> BTreeMap<u64, Vec<u8>> {
         let present = database.get(key, &mut |bytes| alone = Some(bytes.to_vec()));
         assert_eq!((present.unwrap(), alone), (value.is_some(), value));
     }
+    for keys in [0..KEYS, 0..0, KEYS / 3..KEYS / 2, KEYS - 1..KEYS + 9] {
+        let mut ranged = Vec::new();
+        reader
+            .range(keys.clone(), &mut |key, value| {
+                ranged.push((key, value.to_vec()))
+            })
+            .unwrap();
+        let expected = found.range(keys).map(|(key, value)| (*key, value.clone()));
+        assert_eq!(ranged, expected.collect::<Vec<_>>());
+    }
     found
 }
 

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use durum_core::{Error, ErrorKind, Result};
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::DOING;
@@ -24,7 +26,7 @@ pub(crate) struct Taken {
     /// Pages of mapped files, the program's own among them, which the system takes back when it likes.
     /// Seen by looking every 20 ms.
     pub(crate) mapped: Option<u64>,
-    /// Seconds of processor time of all threads, to some hundredths.
+    /// Seconds of processor time of all threads. Seen by looking every 20 ms.
     pub(crate) cpu_seconds: Option<f64>,
 }
 
@@ -43,21 +45,19 @@ impl Taken {
         self.anonymous = self.anonymous.max(bytes("RssAnon:"));
         let mapped = bytes("RssFile:").zip(bytes("RssShmem:"));
         self.mapped = self.mapped.max(mapped.map(|(file, shared)| file + shared));
-        self.cpu_seconds = cpu_seconds(&process.to_string()).or(self.cpu_seconds);
+        self.cpu_seconds = processor_time(process)
+            .map(|time| time.as_secs_f64())
+            .or(self.cpu_seconds);
     }
 }
 
-/// The processor time of all threads of a process, `self` for this one; `None` where the system does not
-/// say.
-pub(crate) fn cpu_seconds(process: &str) -> Option<f64> {
-    /// The unit in which Linux tells it, on every machine.
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name, in parentheses, may hold anything. Behind it come the 3rd field and those that follow.
-    let (_, fields) = text.rsplit_once(')')?;
-    let mut times = fields.split_whitespace().skip(11);
-    let (user, system): (f64, f64) = (times.next()?.parse().ok()?, times.next()?.parse().ok()?);
-    Some((user + system) / TICKS_PER_SECOND)
+/// The processor time of all threads of a process, those that have ended among them; `None` where the
+/// system does not say. It is the process's clock, not `/proc`, whose ticks of a hundredth of a second would show
+/// nothing of a short run.
+pub(crate) fn processor_time(process: u32) -> Option<Duration> {
+    let process = Pid::from_raw(i32::try_from(process).ok()?);
+    let now = clock_gettime(clock_getcpuclockid(process).ok()?).ok()?;
+    Some(Duration::from(now))
 }
 
 /// Runs `program`, which prints a JSON object, with temporary files in `dir`. Returns the object, and
@@ -121,8 +121,19 @@ mod tests {
         if cfg!(target_os = "linux") {
             assert!(taken.peak >= taken.anonymous && taken.anonymous > Some(0));
             assert!(taken.mapped > Some(0) && taken.cpu_seconds < Some(1.0));
-            assert!(taken.cpu_seconds.is_some() && cpu_seconds("self") > Some(0.0));
+            assert!(taken.cpu_seconds > Some(0.0));
         }
+    }
+
+    #[test]
+    fn little_work_of_a_process_is_seen() {
+        let before = processor_time(std::process::id()).unwrap();
+        // A thread that has ended by the time of the second look.
+        let sum = std::thread::spawn(|| (0..1_000_u64).map(std::hint::black_box).sum::<u64>());
+        assert_eq!(sum.join().unwrap(), 499_500);
+        let taken = processor_time(std::process::id()).unwrap() - before;
+        assert!(taken > Duration::ZERO && taken < Duration::from_secs(10));
+        assert_eq!(processor_time(u32::MAX), None);
     }
 
     #[test]

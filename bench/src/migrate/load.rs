@@ -1,7 +1,6 @@
 //! Filling an engine with the objects, in a process of its own: through Durum, or the engine alone.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use durum_core::config::StoreSettings;
 use durum_core::digest::Digest;
@@ -12,8 +11,8 @@ use durum_core::{Oid, Result};
 use durum_raw::Rows;
 use serde::Serialize;
 
-use super::child::cpu_seconds;
 use super::objects::{Objects, Records, TID};
+use crate::clock::{Took, Whose};
 
 /// Objects are made in memory by this many bytes; then the clock starts, and they are loaded.
 const BLOCK_BYTES: usize = 8 << 20;
@@ -41,8 +40,8 @@ pub struct Loaded {
     /// Seconds that were spent loading, until all was durable and closed; not those in which the
     /// objects were made.
     pub seconds: f64,
-    /// Seconds of processor time in these; `None` where the system does not say.
-    pub cpu_seconds: Option<f64>,
+    /// Seconds of processor time in these.
+    pub cpu_seconds: f64,
     /// The digest of the objects; `None` for a raw load.
     pub digest: Option<String>,
 }
@@ -64,47 +63,28 @@ pub fn load(registry: &Registry, path: &Path, settings: &LoadSettings) -> Result
     }
 }
 
-/// Runs while something is done.
-#[derive(Debug, Default)]
-struct Clock {
-    time: Duration,
-    cpu_seconds: Option<f64>,
-}
-
-impl Clock {
-    fn run<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let (cpu_before, begin) = (cpu_seconds("self"), Instant::now());
-        let result = work();
-        self.time += begin.elapsed();
-        let cpu = cpu_seconds("self").zip(cpu_before);
-        let cpu = cpu.map(|(after, before)| after - before);
-        self.cpu_seconds = cpu.map(|cpu| cpu + self.cpu_seconds.unwrap_or_default());
-        result
-    }
-}
-
 fn load_raw(engine: &str, path: &Path, objects: Objects) -> Result<Loaded> {
-    let (mut clock, mut stored_bytes) = (Clock::default(), 0);
+    let (mut took, mut stored_bytes) = (Took::default(), 0);
     let (mut records, mut rows) = (Records::new(objects), Rows::default());
-    let mut load = clock.run(|| durum_raw::create(engine, path))?;
+    let mut load = took.add(Whose::Process, || durum_raw::create(engine, path))?;
     while records.fill(&mut rows, BLOCK_BYTES)? {
-        clock.run(|| load.write(&rows))?;
+        took.add(Whose::Process, || load.write(&rows))?;
         stored_bytes += rows.bytes() as u64;
     }
-    clock.run(|| load.finish())?;
+    took.add(Whose::Process, || load.finish())?;
     Ok(Loaded {
         stored_bytes,
-        seconds: clock.time.as_secs_f64(),
-        cpu_seconds: clock.cpu_seconds,
+        seconds: took.time.as_secs_f64(),
+        cpu_seconds: took.processor.as_secs_f64(),
         digest: None,
     })
 }
 
 fn load_store(registry: &Registry, engine: &str, path: &Path, objects: Objects) -> Result<Loaded> {
-    let (mut clock, mut digest) = (Clock::default(), Digest::default());
+    let (mut took, mut digest) = (Took::default(), Digest::default());
     let settings = StoreSettings::new(engine, path).without_collection();
-    let staged = clock.run(|| registry.stage(&settings))?;
-    let mut importer = clock.run(|| staged.importer())?;
+    let staged = took.add(Whose::Process, || registry.stage(&settings))?;
+    let mut importer = took.add(Whose::Process, || staged.importer())?;
     let mut next = 0;
     while next < objects.count {
         let (mut block, mut bytes) = (Vec::new(), 0);
@@ -116,15 +96,15 @@ fn load_store(registry: &Registry, engine: &str, path: &Path, objects: Objects) 
             block.push((Oid(next), refs, data));
             next += 1;
         }
-        clock.run(|| push(&mut importer, &block))?;
+        took.add(Whose::Process, || push(&mut importer, &block))?;
     }
-    let imported = clock.run(|| importer.finish(TID, Oid::ROOT))?;
-    let store = clock.run(|| staged.publish())?;
-    clock.run(|| drop(store));
+    let imported = took.add(Whose::Process, || importer.finish(TID, Oid::ROOT))?;
+    let store = took.add(Whose::Process, || staged.publish())?;
+    took.add(Whose::Process, || drop(store));
     Ok(Loaded {
         stored_bytes: imported.bytes,
-        seconds: clock.time.as_secs_f64(),
-        cpu_seconds: clock.cpu_seconds,
+        seconds: took.time.as_secs_f64(),
+        cpu_seconds: took.processor.as_secs_f64(),
         digest: Some(digest.to_string()),
     })
 }

@@ -11,21 +11,21 @@ use serde_json::Value;
 
 use super::DOING;
 use super::client::failed;
-use crate::migrate::child::cpu_seconds;
+use crate::migrate::child::processor_time;
 
 /// By then a server listens.
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A server that runs until this is dropped.
 #[derive(Debug)]
-pub(super) struct Served {
+pub(crate) struct Served {
     child: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Served {
     /// Durum's on a new store of the engine, in `dir`.
-    pub(super) fn durum(program: &Path, engine: &str, dir: &Path) -> Result<Served> {
+    pub(crate) fn durum(program: &Path, engine: &str, dir: &Path) -> Result<Served> {
         let url = format!("{engine}:{engine}");
         let listen = ["--listen", "127.0.0.1:0"];
         let mut command = Command::new(program);
@@ -41,7 +41,7 @@ impl Served {
     }
 
     /// Durus's on a new file, in `dir`.
-    pub(super) fn durus(python: &Path, dir: &Path) -> Result<Served> {
+    pub(crate) fn durus(python: &Path, dir: &Path) -> Result<Served> {
         let free = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
         let address = free.local_addr().map_err(failed)?;
         drop(free);
@@ -101,19 +101,21 @@ impl Served {
 
     /// Processor time that it has taken so far, all threads together.
     pub(super) fn processor(&self) -> Option<Duration> {
-        let seconds = cpu_seconds(&self.child.id().to_string());
-        seconds.map(Duration::from_secs_f64)
+        processor_time(self.child.id())
     }
 
     /// Waits until it has nothing to do any more, such as to accept connections or to end them.
     pub(super) fn settle(&self) {
         const LOOK: Duration = Duration::from_millis(100);
+        // What its timers take.
+        const IDLE: Duration = Duration::from_millis(1);
         let begin = Instant::now();
         let mut before = self.processor();
         while begin.elapsed() < START_TIME_MAX {
             std::thread::sleep(LOOK);
             let after = self.processor();
-            if after == before {
+            let taken = after.zip(before).map(|(after, before)| after - before);
+            if taken.is_none_or(|taken| taken <= IDLE) {
                 return;
             }
             before = after;

@@ -6,7 +6,7 @@
 //! machine does meets all of them. Clients and servers share the processors: where these are few, that is
 //! what limits them.
 
-mod child;
+pub(crate) mod child;
 mod client;
 mod load;
 mod remote;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::client::DURUS;
 use super::load::{Done, ServerWorkload};
+use crate::judged::{Judged, Wanted, median_ratio};
 use crate::row::{median, range};
 
 /// What one server does at one workload.
@@ -58,14 +59,9 @@ pub struct ServerFigure {
     pub server: String,
     /// What it is.
     pub figure: &'static str,
-    /// How much it is.
-    pub value: f64,
-    /// What it is to be at the least.
-    pub at_least: Option<f64>,
-    /// What it is to be at the most.
-    pub at_most: Option<f64>,
-    /// Whether it is so; `None` where nothing is asked of it, or not on this machine.
-    pub reached: Option<bool>,
+    /// How much it is, and is to be.
+    #[serde(flatten)]
+    pub judged: Judged,
 }
 
 impl ServerRow {
@@ -187,41 +183,20 @@ fn processors(row: &ServerRow) -> &[f64] {
     &row.processors
 }
 
-/// The median of the ratios of the rounds.
 fn ratio(
     value: Option<&ServerRow>,
     by: Option<&ServerRow>,
     of: impl Fn(&ServerRow) -> &[f64],
 ) -> Option<f64> {
-    let rounds = of(value?).iter().zip(of(by?));
-    let ratios: Vec<f64> = rounds
-        .map(|(value, by)| value / by.max(f64::MIN_POSITIVE))
-        .collect();
-    (!ratios.is_empty()).then(|| median(&ratios))
-}
-
-/// What a figure is to be.
-#[derive(Clone, Copy, Debug)]
-enum Wanted {
-    AtLeast(f64),
-    AtMost(f64),
-    Nothing,
+    median_ratio(of(value?), of(by?))
 }
 
 impl ServerFigure {
     fn new(server: &str, figure: &'static str, value: f64, wanted: Wanted) -> ServerFigure {
-        let (at_least, at_most, reached) = match wanted {
-            Wanted::AtLeast(bound) => (Some(bound), None, Some(value >= bound)),
-            Wanted::AtMost(bound) => (None, Some(bound), Some(value <= bound)),
-            Wanted::Nothing => (None, None, None),
-        };
         ServerFigure {
             server: server.to_owned(),
             figure,
-            value,
-            at_least,
-            at_most,
-            reached,
+            judged: Judged::new(value, wanted),
         }
     }
 }
@@ -264,8 +239,10 @@ mod tests {
         let durus = ServerRow::of(&slow.iter().collect::<Vec<_>>()).unwrap();
         let two = ServerRow::of(&[&measured("lmdb", 2, 600)]).unwrap();
         let found = figures(&["lmdb".to_owned()], &[ours, durus, two], 100.0);
-        let values: Vec<(f64, Option<bool>)> =
-            found.iter().map(|it| (it.value, it.reached)).collect();
+        let values: Vec<(f64, Option<bool>)> = found
+            .iter()
+            .map(|it| (it.judged.value, it.judged.reached))
+            .collect();
         let expected = [(2.0, Some(false)), (0.5, Some(false)), (1.5, None)];
         assert_eq!(values, expected);
         assert!(ServerRow::of(&[]).is_none());

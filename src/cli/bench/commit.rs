@@ -2,7 +2,7 @@
 
 use durum_bench::commit_until_killed;
 
-use crate::cli::args::BenchLoadArgs;
+use super::args::BenchLoadArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Outcome};
 use crate::cli::output;

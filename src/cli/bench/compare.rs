@@ -5,8 +5,8 @@ use durum_core::units::format_size;
 use durum_core::{Error, ErrorKind, IoResultExt as _};
 use serde_json::json;
 
+use super::args::BenchCompareArgs;
 use super::{debug_build, hundredths};
-use crate::cli::args::BenchCompareArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, Outcome};
 use crate::cli::output;

@@ -3,8 +3,8 @@
 use durum_bench::gc::{self, GcReport, GcRow, GcSettings};
 use serde_json::json;
 
+use super::args::BenchGcArgs;
 use super::{debug_build, hundredths, tenths, whole};
-use crate::cli::args::BenchGcArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Outcome};
 use crate::cli::output;

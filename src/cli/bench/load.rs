@@ -3,7 +3,7 @@
 use durum_bench::migrate::{LoadSettings, load};
 use serde_json::json;
 
-use crate::cli::args::BenchLoadArgs;
+use super::args::BenchLoadArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Outcome};
 use crate::cli::{memory, output};

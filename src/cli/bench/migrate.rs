@@ -5,8 +5,9 @@ use durum_bench::migrate::{self, LoadRow, MigrateReport, MigrateRow, MigrateSett
 use durum_core::Error;
 use serde_json::json;
 
+use super::args::BenchMigrateArgs;
 use super::{debug_build, hundredths, tenths};
-use crate::cli::args::{BenchMigrateArgs, VerifyArg};
+use crate::cli::args::VerifyArg;
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Outcome};
 use crate::cli::output;

@@ -3,8 +3,8 @@
 use durum_bench::oo7::{self, Oo7Report, Oo7Row, Oo7Settings, Size};
 use serde_json::json;
 
+use super::args::{BenchOo7Args, Oo7SizeArg};
 use super::debug_build;
-use crate::cli::args::{BenchOo7Args, Oo7SizeArg};
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Outcome};
 use crate::cli::output;

@@ -6,8 +6,8 @@ use durum_bench::server::{self, ServerFigure, ServerReport, ServerRow, ServerSet
 use durum_core::{Error, Result};
 use serde_json::json;
 
-use super::{debug_build, hundredths, tenths};
-use crate::cli::args::{BenchEchoArgs, BenchServerArgs};
+use super::args::{BenchEchoArgs, BenchServerArgs};
+use super::{debug_build, hundredths, judged, tenths};
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Outcome};
 use crate::cli::output;
@@ -105,28 +105,11 @@ fn rows(rows: &[ServerRow]) -> String {
 }
 
 fn figures(figures: &[ServerFigure]) -> String {
-    let mut table = Table::new(&[
-        ("server", Side::Left),
-        ("figure", Side::Left),
-        ("", Side::Right),
-        ("to be", Side::Left),
-        ("", Side::Left),
-    ]);
-    for figure in figures {
-        let least = figure.at_least.map(|bound| format!("at least {bound}"));
-        let most = figure.at_most.map(|bound| format!("at most {bound}"));
-        let reached = match figure.reached {
-            Some(true) => "yes",
-            Some(false) => "no",
-            None => "",
-        };
-        table.row([
-            figure.server.clone(),
-            figure.figure.to_owned(),
-            hundredths(Some(figure.value)),
-            least.or(most).unwrap_or_default(),
-            reached.to_owned(),
-        ]);
-    }
-    table.render("")
+    judged(
+        &["server", "figure"],
+        figures.iter().map(|figure| {
+            let cells = [figure.server.clone(), figure.figure.to_owned()];
+            (cells, &figure.judged)
+        }),
+    )
 }
