@@ -236,6 +236,39 @@ const TYPED_KEYS: [&str; 10] = [
     "mapped",
 ];
 
+/// What is measured of whom.
+fn typed_rows(durus: bool, zodb: bool) -> BTreeSet<([String; 3], bool)> {
+    let mut subjects = vec![
+        ("durum", "file", false),
+        ("durum", "memory", false),
+        ("durum", "memory", true),
+        ("raw", "file", false),
+    ];
+    if durus {
+        subjects.extend([
+            ("durus", "FileStorage2", false),
+            ("durus", "FileStorage", true),
+        ]);
+    }
+    if zodb {
+        subjects.push(("zodb", "FileStorage", false));
+    }
+    let objects = ["store", "read-cold", "change", "records", "delete-half"];
+    let tree = ["build", "lookup", "range", "scan", "insert"].map(|what| format!("tree-{what}"));
+    let mut expected = BTreeSet::new();
+    for (system, engine, served) in subjects {
+        let of_tree = tree.iter().map(String::as_str);
+        for workload in objects
+            .into_iter()
+            .filter(|_| system != "raw")
+            .chain(of_tree)
+        {
+            expected.insert(([system, engine, workload].map(str::to_owned), served));
+        }
+    }
+    expected
+}
+
 #[test]
 fn typed_objects_are_measured_beside_those_of_others() {
     let home = Home::new();
@@ -264,32 +297,7 @@ fn typed_objects_are_measured_beside_those_of_others() {
             "{row} twice"
         );
     }
-    let mut subjects = vec![
-        ("durum", "file", false),
-        ("durum", "memory", false),
-        ("durum", "memory", true),
-        ("raw", "file", false),
-    ];
-    if durus.is_some() {
-        subjects.extend([
-            ("durus", "FileStorage2", false),
-            ("durus", "FileStorage", true),
-        ]);
-    }
-    subjects.extend(zodb.iter().map(|_| ("zodb", "FileStorage", false)));
-    let objects = ["store", "read-cold", "change", "records", "delete-half"];
-    let tree = ["build", "lookup", "range", "scan", "insert"].map(|what| format!("tree-{what}"));
-    let mut expected = BTreeSet::new();
-    for (system, engine, served) in subjects {
-        let of_tree = tree.iter().map(String::as_str);
-        for workload in objects
-            .into_iter()
-            .filter(|_| system != "raw")
-            .chain(of_tree)
-        {
-            expected.insert(([system, engine, workload].map(str::to_owned), served));
-        }
-    }
+    let expected = typed_rows(durus.is_some(), zodb.is_some());
     assert_eq!(found, expected);
     for figure in report["figures"].as_array().unwrap() {
         let keys = [
