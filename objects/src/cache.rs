@@ -203,21 +203,23 @@ impl Cache {
         }
     }
 
-    /// Takes what a commit has written. `alone`: nothing was collected with it.
+    /// Takes what a commit has written, and whether each object was there before. `alone`: nothing was collected
+    /// with it.
     pub(crate) fn committed(
         &self,
         tid: Tid,
         alone: bool,
-        written: impl Iterator<Item = (Oid, Version)>,
+        written: impl Iterator<Item = (Oid, bool, Version)>,
     ) {
         let mut followed = self.write();
         // Where no other commit came between, its changes need not be read from the log.
         let next = alone && followed.tid != Tid::ZERO && followed.tid.next() == tid;
-        for (oid, version) in written {
-            if next {
+        for (oid, was_there, version) in written {
+            // No older snapshot has a version of a new object.
+            if next && was_there {
                 followed.note(oid, tid);
             }
-            if followed.is_newest(oid, tid) {
+            if next || followed.is_newest(oid, tid) {
                 self.versions.insert(oid, version);
             }
         }

@@ -27,6 +27,7 @@ pub struct Batch {
     pub(super) codec: Option<Codec>,
     pub(super) writes: Vec<Write>,
     pub(super) expects: Vec<(Oid, Tid)>,
+    pub(super) incarnation: Option<u64>,
 }
 
 /// A new object, or a new state of one.
@@ -62,6 +63,7 @@ impl Batch {
             codec: None,
             writes: Vec::new(),
             expects: Vec::new(),
+            incarnation: None,
         }
     }
 
@@ -91,6 +93,14 @@ impl Batch {
     /// [`Tid::ZERO`] expects that it does not exist.
     pub fn expect(&mut self, oid: Oid, tid: Tid) -> &mut Batch {
         self.expects.push((oid, tid));
+        self
+    }
+
+    /// Makes the commit fail with `TooOld` unless the store is still in the life that a snapshot has told by
+    /// [`Snapshot::incarnation`](super::Snapshot::incarnation): in another one the tids that the batch expects may
+    /// be those of other commits.
+    pub fn expect_incarnation(&mut self, incarnation: u64) -> &mut Batch {
+        self.incarnation = Some(incarnation);
         self
     }
 
@@ -129,6 +139,11 @@ impl Batch {
     /// The objects that it expects to be as certain commits wrote them.
     pub fn expects(&self) -> &[(Oid, Tid)] {
         &self.expects
+    }
+
+    /// The life of the store that it expects.
+    pub fn incarnation(&self) -> Option<u64> {
+        self.incarnation
     }
 
     /// The number of objects that it writes.

@@ -47,6 +47,11 @@ impl Shared {
     /// Does all of a commit's work that needs neither its tid nor the current state.
     pub(super) fn prepare(&self, mut batch: Batch, durability: Durability) -> Result<Request> {
         let durability = self.offered_durability(durability)?;
+        // This process has the store for all of its life.
+        if batch.incarnation.is_some_and(|expected| expected != 0) {
+            return Err(Error::new(ErrorKind::TooOld, "commit")
+                .because("what it was made from is of another life of the store"));
+        }
         batch.normalize()?;
         let codec = batch.codec.unwrap_or(self.codec);
         let mut buffer = Vec::new();

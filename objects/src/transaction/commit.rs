@@ -133,6 +133,7 @@ impl Transaction {
     /// The batch, which takes the states and references.
     fn batch(&self, encoded: &mut [Encoded], rebased: &AllRebased) -> Result<Batch> {
         let mut batch = Batch::of(self.db.session_id()?);
+        batch.expect_incarnation(self.snapshot()?.incarnation());
         for object in encoded {
             let (state, refs) = (take(&mut object.state), take(&mut object.refs));
             match object.base {
@@ -151,6 +152,7 @@ impl Transaction {
         Ok(batch)
     }
 
+    /// The cache takes what was stored.
     fn committed(&mut self, receipt: &Receipt, encoded: Vec<Encoded>) {
         let state = self.state.get_mut();
         for object in &encoded {
@@ -159,7 +161,7 @@ impl Transaction {
         let tid = receipt.tid;
         let written = encoded.into_iter().map(|object| {
             let version = Version::new(tid, object.kind, object.value, object.length);
-            (object.oid, version)
+            (object.oid, object.base.is_some(), version)
         });
         let alone = receipt.collected.objects == 0;
         self.db.cache.committed(tid, alone, written);

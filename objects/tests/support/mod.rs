@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, dead_code)]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use durum_core::config::{ServerLocation, StoreSettings};
+use durum_core::engine::Durability;
 use durum_core::store::{LocalStore, Store};
 use durum_objects::{Database, Options};
 use durum_server::client::RemoteStore;
@@ -31,8 +33,12 @@ struct Running {
 
 impl Running {
     fn start(store: &Arc<LocalStore>) -> Running {
+        Running::start_at(store, "127.0.0.1:0")
+    }
+
+    fn start_at(store: &Arc<LocalStore>, address: &str) -> Running {
         let settings = Settings {
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            listen: vec![address.parse().unwrap()],
             ..Settings::default()
         };
         let server = Server::bind(Arc::clone(store), settings).unwrap();
@@ -61,12 +67,29 @@ pub(crate) fn engines() -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+/// Copies a directory with all that is below it.
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => copy_directory(&path, &to.join(path.file_name().unwrap())),
+            false => drop(std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap()),
+        }
+    }
+}
+
 impl Place {
     /// A new store of this engine.
     pub(crate) fn new(engine: &str) -> Place {
+        Place::with_durability(engine, None)
+    }
+
+    fn with_durability(engine: &str, durability: Option<Durability>) -> Place {
         let dir = tempfile::tempdir().unwrap();
         let registry = durum_backends::registry();
-        let settings = StoreSettings::new(engine, dir.path().join("store"));
+        let mut settings = StoreSettings::new(engine, dir.path().join("store"));
+        settings.durability = durability;
         let mut backends = registry.iter().map(|backend| backend.capabilities());
         let persistent = backends.any(|it| it.name == engine && it.persistent);
         Place {
@@ -82,6 +105,14 @@ impl Place {
     /// A new store of this engine behind a server.
     pub(crate) fn served(engine: &str) -> Place {
         let mut place = Place::new(engine);
+        place.served = true;
+        place.server = place.store.as_ref().map(Running::start);
+        place
+    }
+
+    /// As [`Place::served`], where commits may be lost with the power.
+    pub(crate) fn served_without_syncs(engine: &str) -> Place {
+        let mut place = Place::with_durability(engine, Some(Durability::Process));
         place.served = true;
         place.server = place.store.as_ref().map(Running::start);
         place
@@ -122,6 +153,36 @@ impl Place {
         if self.served {
             self.server = self.store.as_ref().map(Running::start);
         }
+    }
+
+    /// Kills the server with the store, which is then as it was when `earlier` was taken, and starts it again at the
+    /// same address.
+    pub(crate) fn lose_what_came_after(&mut self, earlier: &TempDir) {
+        let address = self.server.take().unwrap().location.address.clone();
+        self.store = None;
+        std::fs::remove_dir_all(&self.settings.path).unwrap();
+        copy_directory(earlier.path(), &self.settings.path);
+        let opened = durum_backends::registry().open(&self.settings).unwrap();
+        self.store = Some(Arc::new(opened));
+        self.server = self
+            .store
+            .as_ref()
+            .map(|it| Running::start_at(it, &address));
+    }
+
+    /// A copy of the store, which is closed meanwhile. Clients find the server again.
+    pub(crate) fn copy(&mut self) -> TempDir {
+        let address = self.server.take().unwrap().location.address.clone();
+        self.store = None;
+        let copy = tempfile::tempdir().unwrap();
+        copy_directory(&self.settings.path, copy.path());
+        let opened = durum_backends::registry().open(&self.settings).unwrap();
+        self.store = Some(Arc::new(opened));
+        self.server = self
+            .store
+            .as_ref()
+            .map(|it| Running::start_at(it, &address));
+        copy
     }
 
     /// The store itself.

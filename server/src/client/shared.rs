@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use durum_core::engine::Capabilities;
+use durum_core::engine::{Capabilities, Durability};
 use durum_core::record::{Codecs, Payload};
+use durum_core::store::Batch;
 use durum_core::{Error, ErrorKind, Result, StoreId, Tid};
 
 use super::link::Link;
@@ -141,6 +142,15 @@ impl Shared {
             Err(TryLockError::Poisoned(current)) => Some(current.into_inner().link.clone()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    /// Whether commits that `batch` was made from may be lost, and their numbers be those of others.
+    pub(super) fn is_another_life(&self, link: &Link, batch: &Batch) -> bool {
+        // What was confirmed is there whatever has happened.
+        self.welcome.durability != Durability::Power
+            && batch
+                .incarnation()
+                .is_some_and(|expected| expected != link.welcome.incarnation)
     }
 
     /// The connection; a new one where it was lost.

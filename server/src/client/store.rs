@@ -13,7 +13,7 @@ use durum_core::store::{
 };
 use durum_core::{Error, ErrorKind, Oid, Result, SessionId, StoreId, Tid};
 
-use super::link::nonsense;
+use super::link::{Link, body_of, nonsense};
 use super::shared::{ClientOptions, Shared};
 use super::snapshot::RemoteSnapshot;
 use super::transport::Route;
@@ -194,8 +194,8 @@ impl Store for RemoteStore {
                 Err(error) => return Err(unknown_outcome(error, again)),
             };
             let sent = self
-                .shared
-                .committer_on(&link, batch.session())
+                .may_commit(&link, &batch, again.map(|_| identity))
+                .and_then(|()| self.shared.committer_on(&link, batch.session()))
                 .and_then(|session| {
                     let answer = link.ask(Kind::Commit, |out| {
                         put_head(out, again, session, durability);
@@ -204,7 +204,7 @@ impl Store for RemoteStore {
                     // From here on nobody knows what becomes of it, unless the server says so.
                     let before = again.replace(heard);
                     let answer = answer.and_then(super::connection::Ticket::wait)?;
-                    super::link::body_of(answer).map_err(|error| explain(error, before))
+                    body_of(answer).map_err(|error| explain(error, before))
                 });
             match sent {
                 Ok(answer) => {
@@ -244,8 +244,7 @@ impl Store for RemoteStore {
         let answer = self
             .shared
             .call(Kind::Outcome, |out| out.extend_from_slice(&identity))?;
-        let tid = Body::new(&answer).tid().ok_or_else(nonsense)?;
-        Ok(Some(tid).filter(|tid| *tid != Tid::ZERO))
+        take_outcome(&answer)
     }
 
     fn changes_since(&self, tid: Tid) -> Result<Changes> {
@@ -296,6 +295,30 @@ impl Store for RemoteStore {
         let answer = self.shared.call(Kind::Sync, |_| {})?;
         take_durability(&mut Body::new(&answer)).ok_or_else(nonsense)
     }
+}
+
+impl RemoteStore {
+    /// Refuses what was made from commits that the server may have lost since. A commit that was `sent` before, and
+    /// is there, is as good as confirmed: the server will say so.
+    fn may_commit(&self, link: &Link, batch: &Batch, sent: Option<CommitId>) -> Result<()> {
+        if !self.shared.is_another_life(link, batch) {
+            return Ok(());
+        }
+        if let Some(identity) = sent {
+            let answer = link.ask(Kind::Outcome, |out| out.extend_from_slice(&identity))?;
+            if take_outcome(&body_of(answer.wait()?)?)?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(Error::new(ErrorKind::TooOld, "commit")
+            .because("the server was started anew meanwhile, and may have lost its last commits")
+            .hint("Take a new snapshot, and repeat what led to the commit."))
+    }
+}
+
+fn take_outcome(answer: &[u8]) -> Result<Option<Tid>> {
+    let tid = Body::new(answer).tid().ok_or_else(nonsense)?;
+    Ok(Some(tid).filter(|tid| *tid != Tid::ZERO))
 }
 
 fn too_many(count: usize) -> Error {
