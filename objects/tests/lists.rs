@@ -219,7 +219,7 @@ fn beside_vec(name: &str, mut place: Place, seed: u64, most: usize) {
     let size = random.u32(4..9);
     let made = place.database(0).transact(|tx| {
         let list = List::<Item>::with_node_size(tx, size)?;
-        tx.set_root("list", list.head())
+        list.set_root(tx, "list")
     });
     made.unwrap();
     let mut left = most;
@@ -336,7 +336,7 @@ fn only_what_is_touched_is_stored() {
     let db = place.database(1 << 20);
     let list = db.transact(|tx| {
         let list = List::build(tx, 0..100_000_u64)?;
-        tx.set_root("list", list.head())?;
+        list.set_root(tx, "list")?;
         Ok(list)
     });
     let list = list.unwrap();
@@ -405,7 +405,7 @@ fn lists_with_other_elements_are_told_apart_when_all_is_crawled() {
     let db = place.database(1 << 20);
     let made = db.transact(|tx| {
         let numbers = List::build(tx, 0..1000_u32)?;
-        tx.set_root("numbers", numbers.head())?;
+        numbers.set_root(tx, "numbers")?;
         let texts = List::build(tx, (0..1000).map(|number| number.to_string()))?;
         tx.set_root("texts", texts.head())?;
         Ok((numbers, texts))

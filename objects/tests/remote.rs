@@ -8,12 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use durum_core::engine::{Capabilities, Durability};
+use durum_core::record::{Codecs, Record};
 use durum_core::store::{
-    Batch, Change, Changes, CommitId, LocalStore, Pending, Receipt, SessionKind, Snapshot, Store,
-    StoreStats,
+    Batch, Change, Changes, CommitId, LocalStore, Pending, Receipt, Scan, ScanStored, SessionKind,
+    Snapshot, Store, StoreStats,
 };
 use durum_core::{Error, SessionId, StoreId};
-use durum_objects::{Counter, Database, ErrorKind, Oid, Persistent, Ref, Result, Tid};
+use durum_objects::{
+    BTree, Counter, Database, ErrorKind, List, Oid, Options, Persistent, Ref, Result, Tid,
+    Transaction,
+};
 use serde::{Deserialize, Serialize};
 use support::Place;
 
@@ -33,6 +37,8 @@ const LOST: usize = 2;
 struct Far {
     store: LocalStore,
     fate: AtomicUsize,
+    /// How often its snapshots were asked for objects.
+    requests: Arc<AtomicUsize>,
 }
 
 impl Far {
@@ -42,6 +48,7 @@ impl Far {
         Arc::new(Far {
             store: registry.create(&settings).unwrap(),
             fate: AtomicUsize::new(PERFORMED),
+            requests: Arc::default(),
         })
     }
 }
@@ -56,7 +63,10 @@ impl Store for Far {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        self.store.snapshot()
+        Ok(Box::new(FarSnapshot {
+            snapshot: self.store.snapshot()?,
+            requests: Arc::clone(&self.requests),
+        }))
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<Receipt> {
@@ -121,6 +131,95 @@ impl Store for Far {
     fn sync(&self) -> Result<Durability> {
         self.store.sync()
     }
+}
+
+#[derive(Debug)]
+struct FarSnapshot {
+    snapshot: Box<dyn Snapshot>,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Snapshot for FarSnapshot {
+    fn tid(&self) -> Tid {
+        self.snapshot.tid()
+    }
+
+    fn codecs(&self) -> &Codecs {
+        self.snapshot.codecs()
+    }
+
+    fn load_with(&self, oid: Oid, visit: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<bool> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.snapshot.load_with(oid, visit)
+    }
+
+    fn load_many_with(
+        &self,
+        oids: &[Oid],
+        visit: &mut dyn FnMut(Oid, Option<Record<'_>>) -> Result<()>,
+    ) -> Result<()> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.snapshot.load_many_with(oids, visit)
+    }
+
+    fn scan(&self, from: Oid) -> Result<Box<dyn Scan + '_>> {
+        self.snapshot.scan(from)
+    }
+
+    fn scan_with(
+        &self,
+        from: Oid,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<bool>,
+    ) -> Result<()> {
+        self.snapshot.scan_with(from, visit)
+    }
+
+    fn scan_stored(&self, from: Oid) -> Result<Box<dyn ScanStored + '_>> {
+        self.snapshot.scan_stored(from)
+    }
+}
+
+/// Each walk is on a database of its own, with nothing in its cache.
+#[test]
+fn walks_ask_for_many_nodes_at_once() {
+    const ENTRIES: u64 = 10_000;
+    let far = Far::new();
+    let db = Database::new(Arc::clone(&far) as Arc<dyn Store>).unwrap();
+    let tree = BTree::build(&db, (0..ENTRIES).map(|n| (n, n))).unwrap();
+    db.transact(|tx| tree.set_root(tx, "tree")).unwrap();
+    db.transact(|tx| List::build(tx, 0..ENTRIES)?.set_root(tx, "list"))
+        .unwrap();
+    let requests = |cache, walk: &dyn Fn(&Transaction) -> u64, expected| {
+        let options = Options {
+            cache,
+            ..Options::default()
+        };
+        let db = Database::with_options(Arc::clone(&far) as Arc<dyn Store>, options).unwrap();
+        let tx = db.view().unwrap();
+        let before = far.requests.load(Ordering::Relaxed);
+        assert_eq!(walk(&tx), expected);
+        far.requests.load(Ordering::Relaxed) - before
+    };
+    let of_tree = |tx: &Transaction| BTree::<u64, u64>::root(tx, "tree").unwrap().unwrap();
+    let of_list = |tx: &Transaction| List::<u64>::root(tx, "list").unwrap().unwrap();
+    let sum =
+        |values: &mut dyn Iterator<Item = Result<u64>>| values.map(Result::unwrap).sum::<u64>();
+    let all = ENTRIES * (ENTRIES - 1) / 2;
+    let walks: [&dyn Fn(&Transaction) -> u64; 4] = [
+        &|tx| sum(&mut of_tree(tx).values(tx).unwrap()),
+        &|tx| sum(&mut of_tree(tx).iter(tx).unwrap().rev().map(|it| Ok(it?.0))),
+        &|tx| sum(&mut of_list(tx).iter(tx).unwrap()),
+        &|tx| sum(&mut of_list(tx).iter(tx).unwrap().rev()),
+    ];
+    for walk in walks {
+        // There are 157 leaves or more.
+        let (with, without) = (requests(1 << 24, walk, all), requests(0, walk, all));
+        assert!(with < 25 && without > 157, "{with} and {without}");
+    }
+    // Who wants little fetches little.
+    let first = |tx: &Transaction| sum(&mut of_list(tx).iter(tx).unwrap().take(3));
+    let few = requests(1 << 24, &first, 3);
+    assert!(few < 8, "{few}");
 }
 
 /// A counter, whose increments would be merged with those of others: that is why a second one is not refused.

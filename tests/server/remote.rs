@@ -62,7 +62,7 @@ fn typed_objects_are_shown_through_a_server() {
     let db = durum_objects::Database::new(std::sync::Arc::new(connect(&server))).unwrap();
     let list = db.transact(|tx| {
         let list = durum_objects::List::build(tx, 0..1000_u32)?;
-        tx.set_root("numbers", list.head())?;
+        list.set_root(tx, "numbers")?;
         Ok(list)
     });
     let oid = list.unwrap().head().oid().to_string();

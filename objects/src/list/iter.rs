@@ -43,6 +43,8 @@ impl<T: Storable> List<T> {
             to,
             first: None,
             last: None,
+            fetched: 0,
+            ahead: 1,
         })
     }
 }
@@ -58,7 +60,13 @@ pub struct Iter<'tx, T> {
     to: u64,
     first: Option<Leaf<T>>,
     last: Option<Leaf<T>>,
+    /// Leaves that were fetched and not come to yet, and how many to fetch next.
+    fetched: usize,
+    ahead: usize,
 }
+
+/// How many leaves are fetched ahead at most.
+const AHEAD_MAX: usize = 64;
 
 /// A leaf, and the index of its first element.
 struct Leaf<T> {
@@ -67,15 +75,6 @@ struct Leaf<T> {
 }
 
 impl<T: Storable> Leaf<T> {
-    fn load(list: List<T>, tx: &Transaction, index: u64) -> Result<Option<Leaf<T>>> {
-        let place = list.place(tx, index)?;
-        Ok(place.map(|place| {
-            let (Place::Head(_, within) | Place::Node(_, _, within)) = &place;
-            let begin = index.saturating_sub(*within as u64);
-            Leaf { begin, place }
-        }))
-    }
-
     fn get(&self, index: u64) -> Option<T> {
         let node = match &self.place {
             Place::Head(head, _) => &head.root,
@@ -90,20 +89,66 @@ impl<T: Storable> Leaf<T> {
 }
 
 impl<T: Storable> Iter<'_, T> {
+    /// The leaf with this element. With it come those that follow, the more the further this goes.
+    fn load(&mut self, index: u64, back: bool) -> Result<Option<Leaf<T>>> {
+        let (list, tx) = (self.list, self.tx);
+        let mut wanted = 0;
+        if self.fetched > 0 {
+            self.fetched -= 1;
+        } else {
+            // Who wants one element is served first.
+            wanted = if self.ahead > 1 && tx.keeps() {
+                self.ahead
+            } else {
+                0
+            };
+            self.ahead = (self.ahead * 2).min(AHEAD_MAX);
+        }
+        let (most, left) = (u64::from(tx.get(list.head)?.most), self.to - self.from);
+        let mut fetched = 0;
+        let place = list.place_by(tx, index, &mut |children, at| {
+            let mut leaves = Vec::new();
+            let mut elements = 0;
+            for step in 0..wanted {
+                let at = if back {
+                    at.checked_sub(step)
+                } else {
+                    at.checked_add(step)
+                };
+                let Some(child) = at.and_then(|at| children.get(at)) else {
+                    break;
+                };
+                // Those with more have others below them.
+                if child.count > most || elements > left {
+                    break;
+                }
+                elements += child.count;
+                leaves.push(child.node);
+            }
+            fetched = leaves.len().saturating_sub(1);
+            tx.prefetch(&leaves)
+        })?;
+        self.fetched += fetched;
+        Ok(place.map(|place| {
+            let (Place::Head(_, within) | Place::Node(_, _, within)) = &place;
+            let begin = index.saturating_sub(*within as u64);
+            Leaf { begin, place }
+        }))
+    }
+
     /// The element, from the leaf at this end if it is there.
     fn at(&mut self, index: u64, back: bool) -> Option<Result<T>> {
-        let held = if back {
-            &mut self.last
-        } else {
-            &mut self.first
-        };
+        let held = if back { &self.last } else { &self.first };
         if let Some(element) = held.as_ref().and_then(|leaf| leaf.get(index)) {
             return Some(Ok(element));
         }
-        match Leaf::load(self.list, self.tx, index) {
+        match self.load(index, back) {
             Ok(leaf) => {
                 let element = leaf.as_ref().and_then(|leaf| leaf.get(index));
-                *held = leaf;
+                match back {
+                    true => self.last = leaf,
+                    false => self.first = leaf,
+                }
                 // Where there is none the list has become shorter meanwhile.
                 if element.is_none() {
                     self.to = self.from;

@@ -38,7 +38,7 @@ const MOST_MIN: u32 = 4;
 /// let db = Database::create("memory:")?;
 /// let list = db.transact(|tx| {
 ///     let list = List::build(tx, 0..1000)?;
-///     tx.set_root("numbers", list.head())?;
+///     list.set_root(tx, "numbers")?;
 ///     Ok(list)
 /// })?;
 /// db.transact(|tx| {
@@ -47,7 +47,7 @@ const MOST_MIN: u32 = 4;
 ///     list.pop(tx)
 /// })?;
 /// let tx = db.view()?;
-/// let list = tx.root("numbers")?.map(List::at).unwrap_or(list);
+/// let list = List::root(&tx, "numbers")?.unwrap_or(list);
 /// assert_eq!((list.len(&tx)?, list.get(&tx, 500)?), (1000, Some(-1)));
 /// let last: Vec<i32> = list.range(&tx, 997..)?.collect::<Result<_, _>>()?;
 /// assert_eq!(last, [996, 997, 998]);
@@ -115,6 +115,22 @@ impl<T: Storable> List<T> {
         self.head
     }
 
+    /// The list with this name at the root.
+    ///
+    /// # Errors
+    /// As [`Transaction::root`].
+    pub fn root(tx: &Transaction, name: &str) -> Result<Option<List<T>>> {
+        Ok(tx.root(name)?.map(List::at))
+    }
+
+    /// Names it at the root.
+    ///
+    /// # Errors
+    /// As [`Transaction::set_root`].
+    pub fn set_root(self, tx: &Transaction, name: &str) -> Result<()> {
+        tx.set_root(name, self.head)
+    }
+
     /// The number of elements, without a walk.
     ///
     /// # Errors
@@ -173,6 +189,16 @@ impl<T: Storable> List<T> {
     }
 
     fn place(self, tx: &Transaction, index: u64) -> Result<Option<Place<T>>> {
+        self.place_by(tx, index, &mut |_, _| Ok(()))
+    }
+
+    /// As [`List::place`]; `pass` is shown the children of each node above the leaf, and which of them it goes on to.
+    fn place_by(
+        self,
+        tx: &Transaction,
+        index: u64,
+        pass: &mut dyn FnMut(&[node::Child<T>], usize) -> Result<()>,
+    ) -> Result<Option<Place<T>>> {
         let head = tx.get(self.head)?;
         if index >= head.len {
             return Ok(None);
@@ -184,7 +210,8 @@ impl<T: Storable> List<T> {
         let mut node: Option<Arc<Node<T>>> = None;
         for _ in 0..LEVELS_MAX {
             let here = node.as_deref().unwrap_or(&head.root);
-            let (_, child, left) = here.pick(place).ok_or_else(|| damaged(self.head.oid()))?;
+            let (at, child, left) = here.pick(place).ok_or_else(|| damaged(self.head.oid()))?;
+            pass(here.children(), at)?;
             let below = tx.get(child.node)?;
             if below.is_leaf() {
                 return Ok(Some(Place::Node(child.node, below, left as usize)));
