@@ -77,13 +77,14 @@ fn bank(tx: &Transaction) -> Result<Ref<Bank>, Error> {
 }
 
 fn sum(db: &Database, bank: Ref<Bank>) -> Result<i64, Error> {
-    let tx = db.view()?;
-    let accounts = &tx.get(bank)?.accounts;
-    tx.prefetch(accounts)?;
-    accounts
-        .iter()
-        .map(|account| Ok(tx.get(*account)?.balance))
-        .sum()
+    db.read(|tx| {
+        let accounts = &tx.get(bank)?.accounts;
+        tx.prefetch(accounts)?;
+        accounts
+            .iter()
+            .map(|account| Ok(tx.get(*account)?.balance))
+            .sum()
+    })
 }
 
 fn main() -> Result<(), Error> {
@@ -111,7 +112,7 @@ fn main() -> Result<(), Error> {
         let clerks: Vec<_> = (0..THREADS)
             .map(|_| {
                 scope.spawn(|| {
-                    let accounts = db.view()?.get(bank)?.accounts.clone();
+                    let accounts = db.read(|tx| Ok(tx.get(bank)?.accounts.clone()))?;
                     for _ in 0..transfers {
                         let from = fastrand::choice(&accounts).copied();
                         let to = fastrand::choice(&accounts).copied();
@@ -144,9 +145,12 @@ fn main() -> Result<(), Error> {
         );
         Ok::<_, Error>(())
     })?;
-    let tx = db.view()?;
-    for account in &tx.get(bank)?.accounts {
-        let account = tx.get(*account)?;
+    let accounts = db.read(|tx| {
+        let accounts = tx.get(bank)?.accounts.clone();
+        let accounts = accounts.into_iter().map(|account| tx.get(account));
+        accounts.collect::<Result<Vec<_>, _>>()
+    })?;
+    for account in accounts {
         println!("{}: {}", account.owner, account.balance);
     }
     println!("sum: {}", sum(&db, bank)?);

@@ -56,6 +56,35 @@ impl Database {
         }
     }
 
+    /// Runs `work` in a view, and repeats it in another one where the state of the first could not be had any longer:
+    /// behind a server that was started anew while others committed, or because it was kept open for too long.
+    ///
+    /// # Errors
+    /// That of `work`; those of [`Database::view`].
+    pub fn read<R>(&self, work: impl FnMut(&Transaction) -> Result<R>) -> Result<R> {
+        self.try_read(work)
+    }
+
+    /// As [`Database::read`], for work with errors of its own.
+    ///
+    /// # Errors
+    /// As [`Database::read`].
+    pub fn try_read<R, E: From<Error>>(
+        &self,
+        mut work: impl FnMut(&Transaction) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let mut attempt = 1;
+        loop {
+            let tx = self.view()?;
+            let result = work(&tx);
+            if result.is_ok() || !tx.was_disturbed() || attempt >= self.inner.options.attempts {
+                return result;
+            }
+            std::thread::sleep(self.wait(attempt));
+            attempt += 1;
+        }
+    }
+
     /// Between nothing and twice the average, so that those who met do not meet again.
     fn wait(&self, attempt: u32) -> Duration {
         let doubled = FIRST_WAIT.saturating_mul(1 << attempt.min(16));

@@ -301,3 +301,39 @@ fn what_a_server_has_lost_is_not_shown_nor_built_upon() {
     tx.commit().unwrap();
     assert_eq!(other.view().unwrap().get(same).unwrap().0, 30);
 }
+
+#[test]
+fn a_view_whose_state_is_lost_is_repeated() {
+    let mut place = Place::served("file");
+    let (db, other) = (place.database(0), place.database(0));
+    let root = db.transact(|tx| {
+        let root = tx.new(Value(1))?;
+        tx.set_root("root", root)?;
+        Ok(root)
+    });
+    let root = root.unwrap();
+    let mut seen = Vec::new();
+    let read = db.read(|tx| {
+        let before = tx.get(root)?.0;
+        seen.push(before);
+        if before < 3 {
+            place.copy();
+            other.transact(|tx| {
+                let root = tx.root::<Value>("root")?.unwrap();
+                tx.get_mut(root)?.0 += 1;
+                Ok(())
+            })?;
+        }
+        Ok((before, tx.get(root)?.0))
+    });
+    assert_eq!(read.unwrap(), (3, 3));
+    assert_eq!(seen, [1, 2, 3]);
+    // Other errors are those of the work, and nothing is repeated.
+    let mut times = 0;
+    let failed = db.read(|tx| {
+        times += 1;
+        tx.get(root)?;
+        Err::<(), _>(Error::new(ErrorKind::TooOld, "do something else"))
+    });
+    assert_eq!((failed.unwrap_err().kind(), times), (ErrorKind::TooOld, 1));
+}
