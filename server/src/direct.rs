@@ -3,9 +3,10 @@
 //! Usually the network threads wait for all connections at once. Who sends a request then wakes one of
 //! them, which costs more than to answer it: on another processor, that sleeps, several times as much. A
 //! client that sends the next request as soon as it has its answer is therefore served, as long as it does
-//! so, by a thread that waits in its socket and nowhere else: the system wakes that one where the client
-//! has just run. Nothing spins; as few connections as there are processors are served so at once, and all
-//! others as before.
+//! so, by a thread that waits in its socket and nowhere else. Where there is another processor for it, and
+//! nobody else wants that, it looks for the next request for some microseconds before it sleeps ([`Spin`]); else
+//! it stays where its client is ([`Nearness`]). As few connections as there are processors are served so at
+//! once, and all others as before.
 
 use std::future::{Future as _, poll_fn};
 use std::io::{self, Read, Write};
@@ -15,7 +16,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use rustix::io::ioctl_fionread;
+use rustix::io::{Errno, ioctl_fionread};
+use rustix::net::{RecvFlags, recv};
 use tokio::io::ReadBuf;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Handle;
@@ -23,6 +25,7 @@ use tokio::task::{block_in_place, unconstrained};
 
 use crate::hangup::Hangup;
 use crate::nearness::Nearness;
+use crate::spin::Spin;
 use crate::stream::Stream;
 use crate::wire::Wire;
 
@@ -58,19 +61,38 @@ impl Pace {
 
 /// A socket that a thread waits in, for a short time.
 #[derive(Debug)]
-pub(crate) enum Direct {
+pub(crate) struct Direct {
+    pub(crate) socket: Socket,
+    spin: Spin,
+}
+
+#[derive(Debug)]
+pub(crate) enum Socket {
     Tcp(net::TcpStream),
     Unix(unix::UnixStream),
 }
 
 impl Direct {
+    fn new(socket: Socket) -> Direct {
+        Direct::with(socket, Spin::new())
+    }
+
+    pub(crate) fn with(socket: Socket, spin: Spin) -> Direct {
+        Direct { socket, spin }
+    }
+
+    /// Whether the thread looks for what comes, before it sleeps.
+    pub(crate) fn is_looking(&self) -> bool {
+        self.spin.is_looking()
+    }
+
     /// Nobody else is told any more when something comes.
     pub(crate) fn from_tcp(stream: TcpStream) -> io::Result<Direct> {
         let socket = stream.into_std()?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.set_nonblocking(false)?;
-        Ok(Direct::Tcp(socket))
+        Ok(Direct::new(Socket::Tcp(socket)))
     }
 
     pub(crate) fn from_unix(stream: UnixStream) -> io::Result<Direct> {
@@ -78,17 +100,17 @@ impl Direct {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.set_nonblocking(false)?;
-        Ok(Direct::Unix(socket))
+        Ok(Direct::new(Socket::Unix(socket)))
     }
 
     /// What the network threads wait for again.
     pub(crate) fn register(self) -> io::Result<Stream> {
-        match self {
-            Direct::Tcp(socket) => {
+        match self.socket {
+            Socket::Tcp(socket) => {
                 socket.set_nonblocking(true)?;
                 TcpStream::from_std(socket).map(Stream::Tcp)
             }
-            Direct::Unix(socket) => {
+            Socket::Unix(socket) => {
                 socket.set_nonblocking(true)?;
                 UnixStream::from_std(socket).map(Stream::Unix)
             }
@@ -97,29 +119,44 @@ impl Direct {
 
     /// Whether something has come that was not read yet.
     pub(crate) fn has_more(&self) -> bool {
-        let there = match self {
-            Direct::Tcp(socket) => ioctl_fionread(socket),
-            Direct::Unix(socket) => ioctl_fionread(socket),
+        let there = match &self.socket {
+            Socket::Tcp(socket) => ioctl_fionread(socket),
+            Socket::Unix(socket) => ioctl_fionread(socket),
         };
         there.is_ok_and(|bytes| bytes > 0)
     }
 
     /// Reads, where something comes soon; false where nothing does.
-    pub(crate) fn read(&self, buffer: &mut ReadBuf<'_>) -> io::Result<bool> {
+    pub(crate) fn read(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<bool> {
+        let Direct { socket, spin } = self;
         let unfilled = buffer.initialize_unfilled();
-        let read = soon(|| match self {
-            Direct::Tcp(socket) => (&*socket).read(unfilled),
-            Direct::Unix(socket) => (&*socket).read(unfilled),
+        let found = spin.wait(|| {
+            let received = match socket {
+                Socket::Tcp(socket) => recv(socket, &mut *unfilled, RecvFlags::DONTWAIT),
+                Socket::Unix(socket) => recv(socket, &mut *unfilled, RecvFlags::DONTWAIT),
+            };
+            match received {
+                Ok((count, _)) => Ok(Some(count)),
+                Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
         })?;
+        let read = match found {
+            Some(count) => Some(count),
+            None => soon(|| match socket {
+                Socket::Tcp(socket) => (&*socket).read(unfilled),
+                Socket::Unix(socket) => (&*socket).read(unfilled),
+            })?,
+        };
         read.inspect(|count| buffer.advance(*count));
         Ok(read.is_some())
     }
 
     /// Writes as much as can be soon; `None` where nothing can.
     pub(crate) fn write(&self, data: &[u8]) -> io::Result<Option<usize>> {
-        soon(|| match self {
-            Direct::Tcp(socket) => (&*socket).write(data),
-            Direct::Unix(socket) => (&*socket).write(data),
+        soon(|| match &self.socket {
+            Socket::Tcp(socket) => (&*socket).write(data),
+            Socket::Unix(socket) => (&*socket).write(data),
         })
     }
 }

@@ -42,6 +42,7 @@ server! {
     mod records;
     mod server;
     mod settings;
+    mod spin;
     mod stream;
     mod supervisor;
     mod suspicion;

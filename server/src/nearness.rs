@@ -41,6 +41,11 @@ impl Nearness {
         time: Duration,
         waits: impl FnOnce() -> bool,
     ) {
+        if socket.is_looking() {
+            // On the client's processor it would be in its way.
+            (self.count, self.time) = (0, Duration::ZERO);
+            return self.thread.follow(None);
+        }
         self.count += 1;
         self.time += time;
         if self.count < LOOK {
@@ -61,7 +66,7 @@ mod thread {
     use rustix::net::sockopt::socket_incoming_cpu;
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-    use crate::direct::Direct;
+    use crate::direct::{Direct, Socket};
 
     /// A thread that may be kept on a processor.
     #[derive(Debug, Default)]
@@ -111,8 +116,8 @@ mod thread {
 
     /// The processor on which a client of this machine has run last, where the system knows.
     pub(super) fn client(socket: &Direct) -> Option<u32> {
-        match socket {
-            Direct::Tcp(socket) if socket.peer_addr().ok()?.ip().is_loopback() => {
+        match &socket.socket {
+            Socket::Tcp(socket) if socket.peer_addr().ok()?.ip().is_loopback() => {
                 // What a client sends to its own machine arrives on its own processor.
                 socket_incoming_cpu(socket).ok()
             }
@@ -147,19 +152,21 @@ mod tests {
     use rustix::thread::{CpuSet, sched_getaffinity};
 
     use super::*;
+    use crate::direct::Socket;
+    use crate::spin::Spin;
 
     fn processors() -> CpuSet {
         sched_getaffinity(None).unwrap()
     }
 
     /// A socket that a client has sent something to.
-    fn socket() -> (TcpStream, Direct) {
+    fn socket(looks: bool) -> (TcpStream, Direct) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (ours, _) = listener.accept().unwrap();
         std::io::Write::write_all(&mut client, b"x").unwrap();
         ours.peek(&mut [0]).unwrap();
-        (client, Direct::Tcp(ours))
+        (client, Direct::with(Socket::Tcp(ours), Spin::with(looks)))
     }
 
     fn answer(nearness: &mut Nearness, socket: &Direct, time: Duration, waits: bool) {
@@ -171,7 +178,7 @@ mod tests {
     #[test]
     fn a_thread_is_near_its_client_while_turns_are_short() {
         let all = processors();
-        let (_client, socket) = socket();
+        let (_client, socket) = self::socket(false);
         let mut nearness = Nearness::new();
         let (short, long) = (SHORT / 2, SHORT * 2);
         nearness.answered(&socket, short, || true);
@@ -182,7 +189,15 @@ mod tests {
             answer(&mut nearness, &socket, time, waits);
             assert_eq!(processors(), all, "{time:?}");
         }
+        // One that looks for requests leaves it.
         answer(&mut nearness, &socket, short, true);
+        let (_client, looking) = self::socket(true);
+        nearness.answered(&looking, short, || true);
+        assert_eq!(processors(), all);
+        answer(&mut nearness, &looking, short, true);
+        assert_eq!(processors(), all);
+        answer(&mut nearness, &socket, short, true);
+        assert_eq!(processors().count(), 1);
         drop(nearness);
         assert_eq!(processors(), all);
     }

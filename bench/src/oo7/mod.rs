@@ -3,9 +3,9 @@
 //! graphs of atomic parts with a document each.
 //!
 //! Each operation is one transaction. It runs cold, on a store that was just opened and of which nothing is
-//! in the page cache, and then hot, several times; what it changes is committed durably. Objects are not
-//! cached above the store: each visit is a load. What an operation counts is known for many, and checked by
-//! the tests.
+//! in the page cache, and then hot, several times; what it changes is committed durably. Above the store is the
+//! cache of typed objects, of its usual size, into which the small database fits and the medium one does not. What
+//! an operation counts is known for many, and checked by the tests.
 
 mod build;
 mod object;

@@ -48,20 +48,44 @@ pub(crate) enum Hold {
     End,
 }
 
-/// What a commit does to one object's referrers.
-#[derive(Debug, Default)]
-struct Delta {
-    added: Vec<Oid>,
-    removed: Vec<Oid>,
+/// A referrer that an object gains or loses by a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Link {
+    target: Oid,
+    added: bool,
+    source: Oid,
 }
 
-impl Delta {
-    fn apply(&self, graph: &mut dyn Graph, target: Oid, links: &mut Links) -> Result<()> {
-        for source in &self.removed {
-            remove_referrer(graph, target, links, *source)?;
+/// What a commit does to one object's referrers.
+#[derive(Clone, Copy, Debug)]
+struct Delta<'a> {
+    target: Oid,
+    removed: &'a [Link],
+    added: &'a [Link],
+}
+
+impl<'a> Delta<'a> {
+    /// Of `links` in their order, all of one target.
+    fn of(links: &'a [Link]) -> Option<Delta<'a>> {
+        let target = links.first()?.target;
+        let (removed, added) = links.split_at(links.partition_point(|link| !link.added));
+        Some(Delta {
+            target,
+            removed,
+            added,
+        })
+    }
+
+    fn removes(&self, source: Oid) -> bool {
+        self.removed.iter().any(|link| link.source == source)
+    }
+
+    fn apply(&self, graph: &mut dyn Graph, links: &mut Links) -> Result<()> {
+        for link in self.removed {
+            remove_referrer(graph, self.target, links, link.source)?;
         }
-        for source in &self.added {
-            add_referrer(graph, target, links, *source)?;
+        for link in self.added {
+            add_referrer(graph, self.target, links, link.source)?;
         }
         Ok(())
     }
@@ -115,11 +139,8 @@ impl Collector {
         committer: Committer<'_>,
         changes: &[Change<'_>],
     ) -> Result<u64> {
-        let deltas = deltas(changes);
-        let removed = deltas
-            .values()
-            .map(|delta| delta.removed.len() as u64)
-            .sum();
+        let all = links_changed(changes);
+        let removed = all.iter().filter(|link| !link.added).count() as u64;
         let mut created: BTreeMap<Oid, Links> = BTreeMap::new();
         for change in changes.iter().filter(|change| change.create) {
             let links = match committer.import {
@@ -130,13 +151,15 @@ impl Collector {
         }
         let (mut unlinked, mut pinned) = (Vec::new(), Vec::new());
         let mut cuts = Cuts::default();
-        for (target, delta) in &deltas {
-            if let Some(links) = created.get_mut(target) {
+        let deltas = all.chunk_by(|one, other| one.target == other.target);
+        for delta in deltas.filter_map(Delta::of) {
+            let target = delta.target;
+            if let Some(links) = created.get_mut(&target) {
                 // An import may drop a reference in the commit that brings what was missing.
-                delta.apply(graph, *target, links)?;
+                delta.apply(graph, links)?;
                 continue;
             }
-            let links = match self.relink(graph, *target, delta, &mut cuts) {
+            let links = match self.relink(graph, delta, &mut cuts) {
                 Err(error) if error.kind() == ErrorKind::Damaged => {
                     // It must be possible to unlink it. A repair of the tables finds its referrers.
                     tracing::warn!(%error, "the referrers of a damaged object are not followed up");
@@ -145,12 +168,12 @@ impl Collector {
                 links => links?,
             };
             if committer.hold != Hold::No && !delta.removed.is_empty() {
-                unlinked.push(*target);
+                unlinked.push(target);
             }
             if links.pins > 0 && !delta.added.is_empty() {
-                pinned.push(*target);
+                pinned.push(delta);
             }
-            put_links(graph, *target, links)?;
+            put_links(graph, target, links)?;
         }
         self.add_safe(&cuts.safe);
         for change in changes.iter().filter(|change| !change.create) {
@@ -167,9 +190,8 @@ impl Collector {
         for target in unlinked {
             self.hold(graph, committer, target)?;
         }
-        for target in pinned {
-            let added = deltas.get(&target).map_or(&[][..], |delta| &delta.added);
-            self.unpin_linked(graph, committer, target, added)?;
+        for delta in pinned {
+            self.unpin_linked(graph, committer, delta)?;
         }
         Ok(removed)
     }
@@ -179,15 +201,15 @@ impl Collector {
     fn relink(
         &mut self,
         graph: &mut dyn Graph,
-        target: Oid,
-        delta: &Delta,
+        delta: Delta<'_>,
         cuts: &mut Cuts,
     ) -> Result<Links> {
+        let target = delta.target;
         let mut links = links(graph, target)?.unwrap_or_default();
-        delta.apply(graph, target, &mut links)?;
+        delta.apply(graph, &mut links)?;
         self.touched(target)?;
         let anchor = links.anchor;
-        if let Some(anchor) = anchor.filter(|anchor| delta.removed.contains(anchor)) {
+        if let Some(anchor) = anchor.filter(|anchor| delta.removes(*anchor)) {
             self.cut_below(graph, target, anchor, cuts)?;
             set_anchor(graph, target, &mut links, None)?;
             graph.put_orphan(target)?;
@@ -282,7 +304,11 @@ impl Collector {
             frontier.push_back(oid);
         }
         for (oid, links) in created {
-            put_links(graph, oid, links)?;
+            // What did not exist before has no row that would have to go.
+            let alone = !committer.import && links.is_implied_by(links.anchor);
+            if !alone || !graph.set_record_anchor(oid, links.anchor)? {
+                put_links(graph, oid, links)?;
+            }
         }
         Ok(())
     }
@@ -356,13 +382,12 @@ impl Collector {
         &mut self,
         graph: &mut dyn Graph,
         committer: Committer<'_>,
-        target: Oid,
-        added: &[Oid],
+        delta: Delta<'_>,
     ) -> Result<()> {
-        let mut safe = None;
-        for referrer in added {
-            if self.is_safe(graph, target, *referrer)? {
-                safe = Some(*referrer);
+        let (target, mut safe) = (delta.target, None);
+        for link in delta.added {
+            if self.is_safe(graph, target, link.source)? {
+                safe = Some(link.source);
                 break;
             }
         }
@@ -406,20 +431,23 @@ impl Collector {
     }
 }
 
-/// Which referrers each object gains and loses.
-fn deltas(changes: &[Change<'_>]) -> BTreeMap<Oid, Delta> {
-    let mut deltas: BTreeMap<Oid, Delta> = BTreeMap::new();
+/// Which referrers each object gains and loses, by the objects.
+fn links_changed(changes: &[Change<'_>]) -> Vec<Link> {
+    let mut links = Vec::new();
+    let mut add = |targets: &[Oid], others: &[Oid], source, added| {
+        let new = targets
+            .iter()
+            .filter(|it| others.binary_search(it).is_err());
+        links.extend(new.map(|target| Link {
+            target: *target,
+            added,
+            source,
+        }));
+    };
     for change in changes {
-        for target in change.refs {
-            if change.old_refs.binary_search(target).is_err() {
-                deltas.entry(*target).or_default().added.push(change.oid);
-            }
-        }
-        for target in change.old_refs {
-            if change.refs.binary_search(target).is_err() {
-                deltas.entry(*target).or_default().removed.push(change.oid);
-            }
-        }
+        add(change.refs, change.old_refs, change.oid, true);
+        add(change.old_refs, change.refs, change.oid, false);
     }
-    deltas
+    links.sort_unstable();
+    links
 }

@@ -87,6 +87,9 @@ impl<T: Storable> Place<T> {
     }
 }
 
+/// Is shown the children of a node on the way down, and which of them is gone on to.
+type Pass<'a, T> = dyn FnMut(&[node::Child<T>], usize) -> Result<()> + 'a;
+
 impl<T: Storable> List<T> {
     /// A new list without elements.
     ///
@@ -197,7 +200,7 @@ impl<T: Storable> List<T> {
         self,
         tx: &Transaction,
         index: u64,
-        pass: &mut dyn FnMut(&[node::Child<T>], usize) -> Result<()>,
+        pass: &mut Pass<'_, T>,
     ) -> Result<Option<Place<T>>> {
         let head = tx.get(self.head)?;
         if index >= head.len {
