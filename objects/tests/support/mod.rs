@@ -155,34 +155,30 @@ impl Place {
         }
     }
 
-    /// Kills the server with the store, which is then as it was when `earlier` was taken, and starts it again at the
+    /// Ends the server with the store, which is then as it was when `earlier` was taken, and starts it again at the
     /// same address.
     pub(crate) fn lose_what_came_after(&mut self, earlier: &TempDir) {
-        let address = self.server.take().unwrap().location.address.clone();
-        self.store = None;
-        std::fs::remove_dir_all(&self.settings.path).unwrap();
-        copy_directory(earlier.path(), &self.settings.path);
-        let opened = durum_backends::registry().open(&self.settings).unwrap();
-        self.store = Some(Arc::new(opened));
-        self.server = self
-            .store
-            .as_ref()
-            .map(|it| Running::start_at(it, &address));
+        self.restart(|path| {
+            std::fs::remove_dir_all(path).unwrap();
+            copy_directory(earlier.path(), path);
+        });
     }
 
     /// A copy of the store, which is closed meanwhile. Clients find the server again.
     pub(crate) fn copy(&mut self) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        self.restart(|path| copy_directory(path, copy.path()));
+        copy
+    }
+
+    /// Ends the server, and starts it again at the same address; its store is closed `meanwhile`.
+    fn restart(&mut self, meanwhile: impl FnOnce(&Path)) {
         let address = self.server.take().unwrap().location.address.clone();
         self.store = None;
-        let copy = tempfile::tempdir().unwrap();
-        copy_directory(&self.settings.path, copy.path());
+        meanwhile(&self.settings.path);
         let opened = durum_backends::registry().open(&self.settings).unwrap();
-        self.store = Some(Arc::new(opened));
-        self.server = self
-            .store
-            .as_ref()
-            .map(|it| Running::start_at(it, &address));
-        copy
+        let store = self.store.insert(Arc::new(opened));
+        self.server = Some(Running::start_at(store, &address));
     }
 
     /// The store itself.

@@ -44,8 +44,7 @@ pub(crate) fn run(context: &Context, args: &BenchCompareArgs) -> Outcome {
 }
 
 fn settings(args: &BenchCompareArgs) -> Result<Settings, Failure> {
-    let program =
-        std::env::current_exe().map_err(|error| Error::io(error, "find the program to measure"))?;
+    let program = super::program()?;
     let mut settings = Settings {
         engines: [args.names.as_slice(), args.engines.as_slice()].concat(),
         raw: args.raw,

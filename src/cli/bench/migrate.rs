@@ -2,7 +2,6 @@
 
 use clap::ValueEnum as _;
 use durum_bench::migrate::{self, LoadRow, MigrateReport, MigrateRow, MigrateSettings};
-use durum_core::Error;
 use serde_json::json;
 
 use super::args::BenchMigrateArgs;
@@ -15,8 +14,7 @@ use crate::cli::table::{Side, Table};
 
 pub(crate) fn run(context: &Context, args: &BenchMigrateArgs) -> Outcome {
     context.check_config()?;
-    let program =
-        std::env::current_exe().map_err(|error| Error::io(error, "find the program to measure"))?;
+    let program = super::program()?;
     let objects = match (args.objects.is_empty(), args.quick) {
         (false, _) => args.objects.clone(),
         (true, true) => vec![MigrateSettings::OBJECTS_QUICK],

@@ -10,7 +10,10 @@ mod objects;
 mod oo7;
 mod server;
 
+use std::path::PathBuf;
+
 use durum_bench::{Judged, Machine};
+use durum_core::{Error, Result};
 
 use super::context::Context;
 use super::failure::Outcome;
@@ -31,6 +34,11 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> Outcome {
         Some(BenchCommand::Part(args)) => objects::part(context, args),
         Some(BenchCommand::Commit(args)) => commit::run(context, args),
     }
+}
+
+/// This program, which is to be run in other processes.
+fn program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|error| Error::io(error, "find the program to measure"))
 }
 
 /// A line about times that say nothing.

@@ -1,7 +1,6 @@
 //! `durum bench objects`.
 
 use durum_bench::typed::{self, Shape, System, TypedFigure, TypedReport, TypedRow, TypedSettings};
-use durum_core::Error;
 use serde_json::json;
 
 use super::args::{BenchObjectsArgs, BenchPartArgs, TypedShapeArg};
@@ -13,8 +12,7 @@ use crate::cli::table::{Side, Table};
 
 pub(crate) fn run(context: &Context, args: &BenchObjectsArgs) -> Outcome {
     context.check_config()?;
-    let program =
-        std::env::current_exe().map_err(|error| Error::io(error, "find the program to measure"))?;
+    let program = super::program()?;
     let (objects, entries) = match args.quick {
         true => (5000, 20_000),
         false => (TypedSettings::OBJECTS, TypedSettings::ENTRIES),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use durum_bench::server::{self, ServerFigure, ServerReport, ServerRow, ServerSettings};
-use durum_core::{Error, Result};
+use durum_core::Result;
 use serde_json::json;
 
 use super::args::{BenchEchoArgs, BenchServerArgs};
@@ -15,8 +15,7 @@ use crate::cli::table::{Side, Table};
 
 pub(crate) fn run(context: &Context, args: &BenchServerArgs) -> Outcome {
     context.check_config()?;
-    let program =
-        std::env::current_exe().map_err(|error| Error::io(error, "find the program to measure"))?;
+    let program = super::program()?;
     let (objects, seconds, idle) = match args.quick {
         true => (2000, 0.2, 200),
         false => (ServerSettings::OBJECTS, 2.0, ServerSettings::IDLE),
