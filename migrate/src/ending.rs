@@ -156,22 +156,6 @@ pub(crate) fn stopped(
     }
 }
 
-/// Where the disk is full, however the engine words that, it is said what to do.
-pub(crate) fn tell_of_room(error: Error) -> Error {
-    use std::error::Error as _;
-    use std::io::ErrorKind as Io;
-    let cause = error.source().and_then(|cause| cause.downcast_ref());
-    let full = cause
-        .map(std::io::Error::kind)
-        .is_some_and(|kind| matches!(kind, Io::StorageFull | Io::QuotaExceeded));
-    match full || error.kind() == ErrorKind::Full {
-        true => error
-            .with_kind(ErrorKind::Full)
-            .hint_also("Make room first."),
-        false => error,
-    }
-}
-
 /// What is to be said where it ends before the destination is opened.
 pub(crate) fn nothing_copied(error: Error) -> Error {
     match error.kind() {

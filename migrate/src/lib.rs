@@ -23,6 +23,7 @@ mod plan;
 mod rate;
 mod rejects;
 mod reuse;
+mod room;
 #[cfg(test)]
 mod scratch;
 mod source;

@@ -16,7 +16,7 @@ use durum_core::{Error, ErrorKind, Oid, Result};
 use crate::channel::Channel;
 use crate::destination::{Destination, Remote, Writer};
 use crate::durus_server::Rest;
-use crate::ending::{End, Filled, nothing_copied, stopped, tell_of_room};
+use crate::ending::{End, Filled, nothing_copied, stopped};
 use crate::follow::{self, Followed};
 use crate::note::Note;
 use crate::options::{MigrateOptions, OnError, StopWatch};
@@ -27,6 +27,7 @@ use crate::plan;
 use crate::rate::Rate;
 use crate::rejects::Rejects;
 use crate::reuse::Spare;
+use crate::room::tell_of_room;
 use crate::source::Source;
 use crate::verify::Seen;
 use crate::zodb::LeftOut;
@@ -118,7 +119,8 @@ pub fn migrate(
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let open = |watch: &_| Source::open(registry, source, options.follow, watch);
-    migrate_from(registry, &open, destination, options, progress).map_err(tell_of_room)
+    migrate_from(registry, &open, destination, options, progress)
+        .map_err(|error| tell_of_room(error, destination))
 }
 
 /// As [`migrate`] with [`MigrateOptions::follow`], from a store that is open in this process and is
@@ -140,7 +142,8 @@ pub fn migrate_open(
         ..options.clone()
     };
     let open = |_: &_| Source::of_store(source.clone(), still.clone(), true);
-    migrate_from(registry, &open, destination, &options, progress).map_err(tell_of_room)
+    migrate_from(registry, &open, destination, &options, progress)
+        .map_err(|error| tell_of_room(error, destination))
 }
 
 fn migrate_from(

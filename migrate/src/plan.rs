@@ -1,7 +1,5 @@
 //! What a migration would do.
 
-use std::path::Path;
-
 use durum_core::config::Location;
 use durum_core::engine::Registry;
 use durum_core::store::Store as _;
@@ -13,6 +11,7 @@ use crate::follow;
 use crate::note::Note;
 use crate::options::{MigrateOptions, StopWatch};
 use crate::pipeline::walk;
+use crate::room::{directory, free_bytes};
 use crate::source::Source;
 
 /// What a migration would do, and whether there is room for it.
@@ -75,10 +74,6 @@ pub(crate) fn look(
     destination: &Location,
     options: &MigrateOptions,
 ) -> Result<(Option<std::path::PathBuf>, u64)> {
-    let directory = |path: &Path| {
-        let path = std::path::absolute(path).ok()?;
-        path.parent().map(Path::to_path_buf)
-    };
     match destination {
         Location::Store(settings) => {
             let settings = settings.clone().without_collection();
@@ -94,7 +89,7 @@ pub(crate) fn look(
                 done = note?.objects;
             }
             let persistent = registry.get(&settings.backend)?.capabilities().persistent;
-            let path = persistent.then(|| directory(&settings.path)).flatten();
+            let path = persistent.then(|| directory(destination)).flatten();
             Ok((path, done))
         }
         Location::DurusFile { path, .. } => {
@@ -103,7 +98,7 @@ pub(crate) fn look(
                     .with_path(path)
                     .because("there is a file of this name already"));
             }
-            Ok((directory(path), 0))
+            Ok((directory(destination), 0))
         }
         Location::ZodbFile { .. } => Destination::check(destination).map(|()| (None, 0)),
         Location::Server(server) => {
@@ -121,9 +116,4 @@ pub(crate) fn look(
             Ok((None, 0))
         }
     }
-}
-
-fn free_bytes(directory: &Path) -> Option<u64> {
-    let found = rustix::fs::statvfs(directory).ok()?;
-    Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
