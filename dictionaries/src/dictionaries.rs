@@ -1,0 +1,316 @@
+//! The interface, whatever the home.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use durum_core::Result;
+use durum_objects::Database;
+
+use crate::class::{Class, check_key};
+use crate::clock::{Clock, RevisionId};
+use crate::embedded::Embedded;
+use crate::home::{Absorbed, At, Change, Dictionary, Healed, Marker, SharedHome, Stream, Write};
+use crate::merge::Merger;
+use crate::order::Query;
+use crate::revision::Revision;
+use crate::value::Fields;
+
+/// Dictionaries in classes, with all of their revisions. It can be cloned, and used by many threads at once.
+///
+/// ```
+/// use durum_dictionaries::{Class, Dictionaries, Fields, IndexType, Query, Value};
+///
+/// let people = Dictionaries::create("memory:")?;
+/// people.define(Class::new("person").index("born", IndexType::Int))?;
+/// let ada = Fields::from([("name".into(), "Ada".into()), ("born".into(), 1815.into())]);
+/// let first = people.put("person", "ada", ada)?;
+/// people.update("person", "ada", |fields| {
+///     fields.insert("name".into(), "Ada Lovelace".into());
+/// })?;
+/// let found = people.get("person", "ada")?.unwrap();
+/// assert_eq!(found.fields()["name"], Value::from("Ada Lovelace"));
+/// assert_eq!(people.history("person", "ada")?.count(), 2);
+///
+/// let born = Query::Range(
+///     std::ops::Bound::Included(Value::Int(1800)),
+///     std::ops::Bound::Excluded(Value::Int(1900)),
+/// );
+/// for dictionary in people.select("person", "born", &born)? {
+///     assert_eq!(dictionary?.key, "ada");
+/// }
+/// # Ok::<(), durum_dictionaries::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Dictionaries {
+    home: SharedHome,
+}
+
+impl Dictionaries {
+    /// Opens the dictionaries of a store by its URL, as `lmdb:PATH` or `durus+tcp://HOST:PORT`.
+    ///
+    /// # Errors
+    /// Those of [`Database::open`].
+    #[cfg(feature = "open")]
+    pub fn open(url: &str) -> Result<Dictionaries> {
+        Dictionaries::embedded(&Database::open(url)?, Merger::default())
+    }
+
+    /// As [`Dictionaries::open`], in a store that is made by it.
+    ///
+    /// # Errors
+    /// Those of [`Database::create`].
+    #[cfg(feature = "open")]
+    pub fn create(url: &str) -> Result<Dictionaries> {
+        Dictionaries::embedded(&Database::create(url)?, Merger::default())
+    }
+
+    /// As [`Dictionaries::open`], in a store that is made where there is none.
+    ///
+    /// # Errors
+    /// Those of [`Database::open_or_create`].
+    #[cfg(feature = "open")]
+    pub fn open_or_create(url: &str) -> Result<Dictionaries> {
+        Dictionaries::embedded(&Database::open_or_create(url)?, Merger::default())
+    }
+
+    /// Dictionaries beside other objects in a database, with the application's functions for merging.
+    ///
+    /// # Errors
+    /// `Io` where the system has no random numbers.
+    pub fn embedded(database: &Database, merger: Merger) -> Result<Dictionaries> {
+        Dictionaries::embedded_with(database, merger, Clock::new()?)
+    }
+
+    /// As [`Dictionaries::embedded`], as the writer with this clock. No two writers may have the same number.
+    ///
+    /// # Errors
+    /// None, so far.
+    pub fn embedded_with(
+        database: &Database,
+        merger: Merger,
+        clock: Clock,
+    ) -> Result<Dictionaries> {
+        Ok(Dictionaries {
+            home: Arc::new(Embedded::new(database.clone(), merger, clock)),
+        })
+    }
+
+    /// Defines a class, or defines one anew. Its dictionaries stay; indexes that it did not have are made of them before this returns,
+    /// and those that it no longer has go.
+    ///
+    /// # Errors
+    /// `Usage` for a class that cannot be; those of the home.
+    pub fn define(&self, mut class: Class) -> Result<()> {
+        for index in &mut class.indexes {
+            index.field = index.field().to_owned();
+        }
+        class.check()?;
+        self.home.define(class)
+    }
+
+    /// All classes, by name.
+    ///
+    /// # Errors
+    /// Those of the home.
+    pub fn classes(&self) -> Result<Vec<Class>> {
+        self.home.classes()
+    }
+
+    /// A class.
+    ///
+    /// # Errors
+    /// `NotFound` where it is not defined.
+    pub fn class(&self, name: &str) -> Result<Class> {
+        self.home.class(name)
+    }
+
+    /// Gives the dictionary of a key these fields, and makes it where there is none. Returns its new revision.
+    ///
+    /// # Errors
+    /// `NotFound` for a class that is not defined; `Usage` for a key or fields that cannot be, and for a value that an index of
+    /// its field cannot have; those of the home.
+    pub fn put(&self, class: &str, key: &str, fields: Fields) -> Result<RevisionId> {
+        self.write_one(class, key, None, Some(fields))
+    }
+
+    /// As [`Dictionaries::put`], by one who has seen these revisions and no later ones. If there are others, both are
+    /// concurrent, and are merged by the rule of the class.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::put`]; `NotFound` for a revision that is not there.
+    pub fn put_after(
+        &self,
+        class: &str,
+        key: &str,
+        seen: &[RevisionId],
+        fields: Fields,
+    ) -> Result<RevisionId> {
+        self.write_one(class, key, Some(seen.to_vec()), Some(fields))
+    }
+
+    /// Changes the fields of a dictionary, or of an empty one where there is none: what others write meanwhile is concurrent with it.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::put`].
+    pub fn update(
+        &self,
+        class: &str,
+        key: &str,
+        change: impl FnOnce(&mut Fields),
+    ) -> Result<RevisionId> {
+        check_key(key)?;
+        let newest = self.home.newest(class, key)?;
+        let seen = newest.as_ref().map(Dictionary::seen).unwrap_or_default();
+        let mut fields = newest
+            .map(|newest| newest.revision.fields)
+            .unwrap_or_default();
+        change(&mut fields);
+        self.write_one(class, key, Some(seen), Some(fields))
+    }
+
+    /// Deletes a dictionary: a revision as all others, after which there is none to be found. Deleting what is not there does nothing.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::put`].
+    pub fn delete(&self, class: &str, key: &str) -> Result<Option<RevisionId>> {
+        match self.get(class, key)? {
+            Some(_) => self.write_one(class, key, None, None).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes many at once: all of them or none in an embedded home. Returns the new revisions in the same order.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::put`].
+    pub fn write(&self, class: &str, writes: Vec<Write>) -> Result<Vec<RevisionId>> {
+        for write in &writes {
+            check_key(&write.key)?;
+        }
+        self.home.write(class, writes)
+    }
+
+    fn write_one(
+        &self,
+        class: &str,
+        key: &str,
+        after: Option<Vec<RevisionId>>,
+        fields: Option<Fields>,
+    ) -> Result<RevisionId> {
+        let write = Write {
+            key: key.to_owned(),
+            after,
+            fields,
+        };
+        let ids = self.write(class, vec![write])?;
+        ids.into_iter().next().ok_or_else(|| {
+            durum_core::Error::new(durum_core::ErrorKind::Other, "write a dictionary")
+                .because("the home did not name it")
+        })
+    }
+
+    /// The dictionary of a key, if it is there and not deleted.
+    ///
+    /// # Errors
+    /// `NotFound` for a class that is not defined; those of the home.
+    pub fn get(&self, class: &str, key: &str) -> Result<Option<Dictionary>> {
+        let newest = self.newest(class, key)?;
+        Ok(newest.filter(|newest| !newest.revision.is_deleted()))
+    }
+
+    /// As [`Dictionaries::get`], with those that are deleted.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::get`].
+    pub fn newest(&self, class: &str, key: &str) -> Result<Option<Dictionary>> {
+        self.home.newest(class, key)
+    }
+
+    /// A dictionary as it was at a time, or in a revision; a deleted one is there, too.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::get`].
+    pub fn get_at(&self, class: &str, key: &str, at: At) -> Result<Option<Revision>> {
+        self.home.get_at(class, key, at)
+    }
+
+    /// All revisions of a dictionary that are kept, newest first.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::get`].
+    pub fn history(&self, class: &str, key: &str) -> Result<Stream<Revision>> {
+        self.home.history(class, key)
+    }
+
+    /// The dictionaries that an index finds, in the order of the values; of one value, in the order of their keys. One with
+    /// many values comes once, by the least of those that are meant.
+    ///
+    /// # Errors
+    /// `Usage` for an index that the class does not have, and for values that it cannot have; as [`Dictionaries::get`].
+    pub fn select(&self, class: &str, index: &str, query: &Query) -> Result<Stream<Dictionary>> {
+        self.home.select(class, index, query)
+    }
+
+    /// All dictionaries of a class, in the order of their keys.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::get`].
+    pub fn all(&self, class: &str) -> Result<Stream<Dictionary>> {
+        self.home.all(class, "", false)
+    }
+
+    /// As [`Dictionaries::all`], from one key on, with those that are deleted.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::get`].
+    pub fn all_newest(&self, class: &str, from: &str) -> Result<Stream<Dictionary>> {
+        self.home.all(class, from, true)
+    }
+
+    /// The revisions that came to a class since a marker, or that are kept at all, in the order in which they came. It ends with the last
+    /// one; ask again with its marker for what has come since.
+    ///
+    /// # Errors
+    /// `TooOld` where they are no longer kept since then; `Usage` for a marker of another home; as [`Dictionaries::get`].
+    pub fn changes(&self, class: &str, since: Option<&Marker>) -> Result<Stream<Change>> {
+        self.home.changes(class, since)
+    }
+
+    /// Where the changes of a class end now. Who reads all dictionaries after asking for it, and then the changes since, misses nothing.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::get`].
+    pub fn marker(&self, class: &str) -> Result<Marker> {
+        self.home.marker(class)
+    }
+
+    /// Takes revisions from another home as they are, with their keys: those that are here already are passed over, so that it can be
+    /// repeated. Revisions that neither supersede what is here nor are superseded by it are concurrent.
+    ///
+    /// # Errors
+    /// `Usage` for what no revision can be; as [`Dictionaries::put`].
+    pub fn absorb(&self, class: &str, revisions: Vec<(String, Revision)>) -> Result<Absorbed> {
+        for (key, revision) in &revisions {
+            check_key(key)?;
+            revision.check()?;
+        }
+        self.home.absorb(class, revisions)
+    }
+
+    /// Merges concurrent revisions, prunes what the history no longer keeps, and finishes what was interrupted, in all classes or one.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::get`].
+    pub fn heal(&self, class: Option<&str>) -> Result<BTreeMap<String, Healed>> {
+        let names = match class {
+            Some(class) => vec![class.to_owned()],
+            None => self
+                .classes()?
+                .into_iter()
+                .map(|class| class.name)
+                .collect(),
+        };
+        let heal = |name: String| Ok((name.clone(), self.home.heal(&name)?));
+        names.into_iter().map(heal).collect()
+    }
+}
