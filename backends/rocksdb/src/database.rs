@@ -10,7 +10,7 @@ use rocksdb::DB;
 use crate::config::Config;
 use crate::current::{self, sync};
 use crate::error::{convert, damaged, poisoned};
-use crate::ingest::remove_leftovers;
+use crate::ingest::{put_back, remove_leftovers};
 use crate::note::{Note, Notes, ROW};
 
 const OPEN: &str = "open the database";
@@ -30,6 +30,7 @@ impl Db {
         let create = fs::read_dir(dir).during(OPEN, dir)?.next().is_none();
         if !create {
             current::mend(dir)?;
+            put_back(dir, config)?;
             refuse_a_damaged_log(dir, config)?;
             remove_leftovers(dir)?;
         }

@@ -14,6 +14,7 @@ use durum_core::{Error, Result};
 use rocksdb::{DB, DBRawIterator, IngestExternalFileOptions, ReadOptions, SstFileWriter};
 
 use crate::NAME;
+use crate::config::Config;
 use crate::database::Db;
 use crate::engine::RocksdbEngine;
 use crate::error::damaged;
@@ -41,20 +42,85 @@ pub(crate) enum Filling {
 
 /// Removes tables that were being written when the process ended.
 pub(crate) fn remove_leftovers(dir: &Path) -> Result<()> {
-    let removed = fs::read_dir(dir).and_then(|entries| {
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        io::Result::Ok(())
-    });
+    let removed = leftovers(dir).and_then(|paths| paths.into_iter().try_for_each(fs::remove_file));
     removed.map_err(|error| {
         Error::io(error, "remove tables that are not complete")
             .with_engine(NAME)
             .with_path(dir)
     })
+}
+
+fn leftovers(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+/// Puts tables back that RocksDB has removed and still counts on.
+///
+/// Where it cannot sync its note that it has taken tables over, it removes its links to them; but the note can be on
+/// the device all the same, and then it does not open the database without them. The files are here still, by
+/// the names that they were written under. Which is which it tells itself: it refuses one in another's place.
+pub(crate) fn put_back(dir: &Path, config: &Config) -> Result<()> {
+    let failed = |error| {
+        Error::io(error, "put tables back that were taken over")
+            .with_engine(NAME)
+            .with_path(dir)
+    };
+    let tables = leftovers(dir).map_err(failed)?;
+    if tables.is_empty() {
+        return Ok(());
+    }
+    while let Some(missing) = missing_table(dir, config) {
+        let mut is_back = false;
+        for table in &tables {
+            fs::hard_link(table, &missing).map_err(failed)?;
+            is_back = !is_refused(dir, config, &missing);
+            if is_back {
+                break;
+            }
+            fs::remove_file(&missing).map_err(failed)?;
+        }
+        if !is_back {
+            // Opening it says what is missing.
+            return Ok(());
+        }
+        tracing::info!(path = %missing.display(), "a table is put back that was taken over");
+    }
+    Ok(())
+}
+
+/// What it says where it cannot be opened.
+fn refusal(dir: &Path, config: &Config) -> Option<String> {
+    let opened = config.settings(false);
+    let opened = opened.and_then(|settings| DB::open_for_read_only(&settings, dir, false));
+    opened.err().map(|error| error.to_string())
+}
+
+/// A table without which it cannot be opened.
+fn missing_table(dir: &Path, config: &Config) -> Option<PathBuf> {
+    let refusal = refusal(dir, config)?;
+    let names = refusal.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.');
+    let is_table = |name: &str| {
+        let number = name.strip_suffix(".sst");
+        number.is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
+    };
+    let mut paths = names
+        .filter(|name| is_table(name))
+        .map(|name| dir.join(name));
+    paths.find(|path| !path.exists())
+}
+
+/// Whether it cannot be opened for this table.
+fn is_refused(dir: &Path, config: &Config, table: &Path) -> bool {
+    let name = table.file_name().unwrap_or_default().to_string_lossy();
+    refusal(dir, config).is_some_and(|refusal| refusal.contains(&*name))
 }
 
 impl RocksdbEngine {
@@ -176,7 +242,7 @@ mod tests {
     use durum_core::engine::{Durability, Engine as _, Options, Table};
 
     use super::*;
-    use crate::config::{Config, OPTIONS};
+    use crate::config::OPTIONS;
 
     fn open(dir: &Path) -> RocksdbEngine {
         let options = Options::check(NAME, OPTIONS, [("bulk_size", "4KiB")]).unwrap();
@@ -240,5 +306,41 @@ mod tests {
         let complete = all_rows(&engine);
         drop(engine);
         assert_eq!(all_rows(&open(home.path())), complete);
+    }
+
+    #[test]
+    fn tables_that_were_taken_over_and_removed_are_put_back() {
+        let home = tempfile::tempdir().unwrap();
+        let engine = open(home.path());
+        engine
+            .apply(&batch(0, &[1; 30], b"before"), Durability::Power)
+            .unwrap();
+        let expected = all_rows(&engine);
+        let second = batch(200, &[2; 30], b"second");
+        let parts = engine.split(&second).unwrap().unwrap();
+        let before = tables(home.path());
+        drop(engine.ingest(&mut engine.lock_note(), &parts).unwrap());
+        let taken_over: Vec<_> = tables(home.path())
+            .into_iter()
+            .filter(|table| !before.contains(table))
+            .collect();
+        assert_eq!(taken_over.len(), 2);
+        drop(engine);
+        // In the wrong order.
+        for (number, table) in taken_over.iter().rev().enumerate() {
+            fs::rename(table, home.path().join(format!("{PREFIX}{number}.sst"))).unwrap();
+        }
+        assert_eq!(all_rows(&open(home.path())), expected);
+        assert!(leftovers(home.path()).unwrap().is_empty());
+    }
+
+    fn tables(dir: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(dir).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let is_table =
+            |path: &PathBuf| path.extension().is_some_and(|extension| extension == "sst");
+        let mut tables: Vec<_> = paths.filter(is_table).collect();
+        tables.sort_unstable();
+        tables
     }
 }
