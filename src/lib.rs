@@ -18,7 +18,8 @@
 //!
 //! The pieces are crates of their own: [`core`] has the store and the interface for engines, [`migrate`]
 //! copies between engines and foreign formats, [`server`] shares a store among many clients and has the one
-//! for Rust, [`objects`] makes Rust structs persistent. The `durum` program does what its name says from the
+//! for Rust, [`objects`] makes Rust structs persistent, [`dictionaries`] keeps names and values with all
+//! of their revisions. The `durum` program does what its name says from the
 //! command line.
 
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@ pub use durum_core::store::{
     Store,
 };
 pub use durum_core::{Error, ErrorKind, Oid, Result, SessionId, StoreId, Tid};
+pub use durum_dictionaries as dictionaries;
 pub use durum_migrate as migrate;
 pub use durum_server as server;
 pub use durum_server::client::{ClientOptions, RemoteStore};

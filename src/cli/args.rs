@@ -12,6 +12,7 @@ use durum_migrate::MigrateOptions;
 
 use super::bench::args::BenchArgs;
 use super::cert::CertArgs;
+use super::dict::DictArgs;
 
 /// A persistent object store on the engine of your choice.
 #[derive(Debug, Parser)]
@@ -97,6 +98,8 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Share a store among many clients, Durus's own among them
     Serve(ServeArgs),
+    /// Keep dictionaries, with all of their revisions
+    Dict(DictArgs),
     /// Make certificates for a server and its clients
     Cert(CertArgs),
     /// Measure on this machine

@@ -2,10 +2,12 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use durum_core::config::{Config, Location, ServerSettings, StoreSettings};
 use durum_core::engine::Registry;
 use durum_core::{ErrorKind, Result};
+use durum_objects::Database;
 use durum_server::client::RemoteStore;
 use serde_json::Value;
 
@@ -36,7 +38,11 @@ impl Context {
             json: cli.json,
             quiet: cli.quiet,
             progress: cli.progress,
-            streams: matches!(&cli.command, Command::Backup(args) if args.file.as_os_str() == "-"),
+            streams: match &cli.command {
+                Command::Backup(args) => args.file.as_os_str() == "-",
+                Command::Dict(args) => args.streams(),
+                _ => false,
+            },
         }
     }
 
@@ -110,6 +116,25 @@ impl Context {
                 error
             }
         })
+    }
+
+    /// The database of typed objects in the store that `url` names, or else the configuration. It collects. Where `create` is set it is made
+    /// if it is absent.
+    pub(crate) fn database(&self, url: Option<&str>, create: bool) -> Result<Database, Failure> {
+        if let Some(url) = url
+            && let Location::Server(server) = self.registry.parse(url)?
+        {
+            self.check_config()?;
+            return Ok(Database::new(Arc::new(RemoteStore::connect(&server)?))?);
+        }
+        let (settings, _) = self.served(url)?;
+        let store = match self.registry.open(&settings) {
+            Err(error) if create && error.kind() == ErrorKind::NotFound => {
+                self.registry.create(&settings)
+            }
+            store => store,
+        };
+        Ok(Database::new(Arc::new(store?))?)
     }
 
     /// As [`Context::open`], for commands that only read.

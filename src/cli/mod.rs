@@ -11,6 +11,7 @@ mod cert;
 mod check;
 mod completions;
 mod context;
+mod dict;
 mod digest;
 mod engines;
 mod failure;
@@ -69,6 +70,7 @@ fn dispatch(context: &Context, cli: &Cli) -> Outcome {
         Command::Backup(args) => backup::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Serve(args) => serve::run(context, args),
+        Command::Dict(args) => dict::run(context, args),
         Command::Cert(args) => cert::run(context, args),
         Command::Bench(args) => bench::run(context, args),
         Command::Tour(args) => tour::run(context, args),

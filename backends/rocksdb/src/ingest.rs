@@ -81,7 +81,7 @@ pub(crate) fn put_back(dir: &Path, config: &Config) -> Result<()> {
         let mut is_back = false;
         for table in &tables {
             fs::hard_link(table, &missing).map_err(failed)?;
-            is_back = !is_refused(dir, config, &missing);
+            is_back = !is_refused(dir, config);
             if is_back {
                 break;
             }
@@ -117,10 +117,10 @@ fn missing_table(dir: &Path, config: &Config) -> Option<PathBuf> {
     paths.find(|path| !path.exists())
 }
 
-/// Whether it cannot be opened for this table.
-fn is_refused(dir: &Path, config: &Config, table: &Path) -> bool {
-    let name = table.file_name().unwrap_or_default().to_string_lossy();
-    refusal(dir, config).is_some_and(|refusal| refusal.contains(&*name))
+/// Whether it cannot be opened for what the table that was just put back holds. It looks at tables in their order, so that
+/// it has come past this one where it misses another.
+fn is_refused(dir: &Path, config: &Config) -> bool {
+    refusal(dir, config).is_some() && missing_table(dir, config).is_none()
 }
 
 impl RocksdbEngine {

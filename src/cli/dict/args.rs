@@ -1,0 +1,165 @@
+//! The arguments of `durum dict`.
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Fields are a JSON object. What JSON does not have is written as {\"$bytes\": \"base64\"} and \
+                  {\"$float\": \"NaN\"}. A URL can be left out where the configuration names the store.\n\n\
+                  Example:\n  durum dict define lmdb:people person --index born:int --index tags:string:many\n  \
+                  durum dict put lmdb:people person ada '{\"name\": \"Ada\", \"born\": 1815, \"tags\": [\"maths\"]}'\n  \
+                  durum dict select lmdb:people person born --from 1800 --below 1900"
+)]
+pub(crate) struct DictArgs {
+    #[command(subcommand)]
+    pub(crate) what: DictCommand,
+}
+
+/// What is done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DictCommand {
+    /// Define a class, or change its definition; the store is created where there is none
+    Define(DefineArgs),
+    /// List the classes
+    Classes(PlaceArgs),
+    /// Give a dictionary its fields: a new revision
+    Put(PutArgs),
+    /// Show a dictionary as it is, or was
+    Get(GetArgs),
+    /// Show all revisions of a dictionary, newest first
+    History(OneArgs),
+    /// Find dictionaries by an index
+    Select(SelectArgs),
+    /// Show all dictionaries of a class, by key
+    All(AllArgs),
+    /// Delete a dictionary; its history stays
+    Delete(OneArgs),
+    /// Show the revisions that came to a class, in the order in which they came
+    Changes(ChangesArgs),
+    /// Merge concurrent revisions, prune old ones, finish indexes
+    Heal(PlaceArgs),
+    /// Write classes with all revisions to standard output, as JSON lines
+    Export(PlaceArgs),
+    /// Take classes and revisions, or plain dictionaries, from standard input, as JSON lines
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// The store, and a class where not all are meant
+    #[arg(value_name = "[URL] [CLASS]", num_args = 0..=2)]
+    pub(crate) what: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneArgs {
+    /// The store, the class and the key
+    #[arg(value_name = "[URL] CLASS KEY", num_args = 2..=3, required = true)]
+    pub(crate) what: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "What is not given stays as it is, or is the default in a new class.")]
+pub(crate) struct DefineArgs {
+    /// The store and the class
+    #[arg(value_name = "[URL] CLASS", num_args = 1..=2, required = true)]
+    pub(crate) what: Vec<String>,
+    /// On how many nodes each dictionary lies [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) copies: Option<u32>,
+    /// What is kept: `all`, a number of revisions, or a time such as `30d` [default: all]
+    #[arg(long, value_name = "HOW MUCH")]
+    pub(crate) history: Option<String>,
+    /// An index: `NAME:TYPE`, `NAME=FIELD:TYPE`, and `:many` behind it for lists; types are bool, int, float, string, bytes
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) index: Vec<String>,
+    /// An index that is no longer wanted
+    #[arg(long, value_name = "NAME")]
+    pub(crate) drop_index: Vec<String>,
+    /// What becomes of concurrent revisions: `fields`, `latest`, `leave`, or `function:NAME` [default: fields]
+    #[arg(long, value_name = "RULE")]
+    pub(crate) merge: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    /// The store, the class, the key, and the fields as a JSON object; `-` reads them from standard input
+    #[arg(value_name = "[URL] CLASS KEY FIELDS", num_args = 3..=4, required = true)]
+    pub(crate) what: Vec<String>,
+    /// The revisions that the new one follows [default: whatever is the newest]
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) after: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// The store, the class and the key
+    #[arg(value_name = "[URL] CLASS KEY", num_args = 2..=3, required = true)]
+    pub(crate) what: Vec<String>,
+    /// As of a time, `2026-11-23T12:00:00Z`, or a revision
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) at: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SelectArgs {
+    /// The store, the class and the index
+    #[arg(value_name = "[URL] CLASS INDEX", num_args = 2..=3, required = true)]
+    pub(crate) what: Vec<String>,
+    /// This value
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["prefix", "from", "above", "to", "below"])]
+    pub(crate) equals: Option<String>,
+    /// Strings or bytes that begin so
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["from", "above", "to", "below"])]
+    pub(crate) prefix: Option<String>,
+    /// From this value on
+    #[arg(long, value_name = "VALUE", conflicts_with = "above")]
+    pub(crate) from: Option<String>,
+    /// From this value on, without it
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) above: Option<String>,
+    /// Up to this value
+    #[arg(long, value_name = "VALUE", conflicts_with = "below")]
+    pub(crate) to: Option<String>,
+    /// Up to this value, without it
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) below: Option<String>,
+    /// No more than so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AllArgs {
+    /// The store and the class
+    #[arg(value_name = "[URL] CLASS", num_args = 1..=2, required = true)]
+    pub(crate) what: Vec<String>,
+    /// From this key on
+    #[arg(long, value_name = "KEY", default_value = "")]
+    pub(crate) from: String,
+    /// Deleted ones, too
+    #[arg(long)]
+    pub(crate) deleted: bool,
+    /// No more than so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChangesArgs {
+    /// The store and the class
+    #[arg(value_name = "[URL] CLASS", num_args = 1..=2, required = true)]
+    pub(crate) what: Vec<String>,
+    /// After this marker, which each change comes with
+    #[arg(long, value_name = "MARKER")]
+    pub(crate) since: Option<String>,
+    /// Wait for more, until stopped
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The store, which is created where there is none
+    pub(crate) url: Option<String>,
+}
