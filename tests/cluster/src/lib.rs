@@ -176,7 +176,8 @@ impl TestCluster {
         index
     }
 
-    fn peers(&self) -> Vec<String> {
+    /// How nodes name the others: `ID@HOST:PORT`.
+    pub fn peers(&self) -> Vec<String> {
         let name = |node: &TestNode| format!("{}@{}", node.id, node.rpc);
         self.nodes.iter().map(name).collect()
     }
@@ -338,6 +339,8 @@ impl TestCluster {
                 if up >= running {
                     break;
                 }
+                // Garage by itself tries again after half a minute only.
+                let _some_fail = self.admin(index).connect(&self.peers()).await;
                 assert!(
                     begun.elapsed() < TIME_MAX,
                     "nodes do not start\n{}",
