@@ -73,6 +73,8 @@ pub struct NodeStatus {
     pub draining: bool,
     /// The disk of its data.
     pub data_partition: Option<Space>,
+    /// How many parts of objects it has still to look at, and to fetch where they are missing.
+    pub resync_queue_len: Option<u64>,
 }
 
 /// The room of a disk.

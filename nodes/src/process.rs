@@ -13,6 +13,9 @@ use crate::files;
 const DOING: &str = "write Garage's configuration";
 /// The longest path of a Unix-domain socket on Linux, in bytes.
 const SOCKET_PATH_MAX: usize = 107;
+/// How long a process waits for another one that says nothing, before a reader gets its data from a third. Garage
+/// has 300 s, which is longer than anybody waits. Less would cut off transfers over slow lines.
+const RPC_TIME_MAX_MS: u32 = 10_000;
 
 /// What a Garage process is started with.
 ///
@@ -74,6 +77,7 @@ struct Config<'a> {
     data_dir: &'a Path,
     db_engine: &'static str,
     replication_factor: u32,
+    rpc_timeout_msec: u32,
     consistency_mode: &'static str,
     metadata_fsync: bool,
     data_fsync: bool,
@@ -121,16 +125,8 @@ impl Process {
     pub fn write(&self) -> Result<()> {
         let dir = std::path::absolute(&self.dir)
             .map_err(|error| Error::io(error, DOING).with_path(&self.dir))?;
+        check_sockets(&dir)?;
         let sockets = Sockets::of(&dir);
-        let length = sockets.admin.as_os_str().len();
-        if length > SOCKET_PATH_MAX {
-            return Err(Error::new(ErrorKind::Usage, DOING)
-                .with_path(&dir)
-                .because(format!(
-                    "the sockets in it would have names of {length} bytes, and the system allows {SOCKET_PATH_MAX}"
-                ))
-                .hint("Choose a directory with a shorter path."));
-        }
         if dir.to_str().is_none() {
             return Err(Error::new(ErrorKind::Usage, DOING)
                 .with_path(&dir)
@@ -144,6 +140,7 @@ impl Process {
             data_dir: &data,
             db_engine: "lmdb",
             replication_factor: self.copies,
+            rpc_timeout_msec: RPC_TIME_MAX_MS,
             consistency_mode: "consistent",
             metadata_fsync: self.metadata_fsync,
             data_fsync: self.data_fsync,
@@ -171,5 +168,19 @@ impl Process {
             files::SECRET,
             text.as_bytes(),
         )
+    }
+}
+
+/// Whether the names of the sockets in an absolute directory are short enough for the system.
+pub(crate) fn check_sockets(dir: &Path) -> Result<()> {
+    let length = Sockets::of(dir).admin.as_os_str().len();
+    match length > SOCKET_PATH_MAX {
+        false => Ok(()),
+        true => Err(Error::new(ErrorKind::Usage, DOING)
+            .with_path(dir)
+            .because(format!(
+                "the sockets in it would have names of {length} bytes, and the system allows {SOCKET_PATH_MAX}"
+            ))
+            .hint("Choose a directory with a shorter path.")),
     }
 }

@@ -73,7 +73,10 @@ impl Load {
         let goal = self.written.load(Ordering::Relaxed) + items;
         let begun = Instant::now();
         while self.written.load(Ordering::Relaxed) < goal {
-            assert!(begun.elapsed() < durum_cluster::TIME_MAX, "nothing is written");
+            assert!(
+                begun.elapsed() < durum_cluster::TIME_MAX,
+                "nothing is written"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -156,7 +159,11 @@ async fn without_a_quorum_the_error_says_so() {
     let error = k2v.read_item("p", "s").await.unwrap_err();
     println!("{error}");
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
-    assert_eq!(error.reason().matches("no connection").count(), 3, "{error}");
+    assert_eq!(
+        error.reason().matches("no connection").count(),
+        3,
+        "{error}"
+    );
     for index in 0..3 {
         cluster.run(index);
     }
@@ -173,7 +180,11 @@ async fn a_node_with_another_secret_gets_nowhere() {
     let admin = cluster.admin(stranger);
     let begun = Instant::now();
     while admin.status().await.is_err() {
-        assert!(begun.elapsed() < durum_cluster::TIME_MAX, "{}", cluster.logs());
+        assert!(
+            begun.elapsed() < durum_cluster::TIME_MAX,
+            "{}",
+            cluster.logs()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // It is told to, and fails; and nobody has heard of it.
@@ -183,7 +194,10 @@ async fn a_node_with_another_secret_gets_nowhere() {
     println!("{failed:?}");
     for index in 0..3 {
         let status = cluster.admin(index).status().await.unwrap();
-        let known = status.nodes.iter().find(|node| node.id == cluster.id(stranger));
+        let known = status
+            .nodes
+            .iter()
+            .find(|node| node.id == cluster.id(stranger));
         assert!(known.is_none_or(|node| !node.is_up), "{known:?}");
     }
 }
