@@ -28,6 +28,10 @@ pub enum ErrorKind {
     ReadOnly,
     /// The server cannot be reached, or is no longer there.
     Unreachable,
+    /// Nodes of a cluster can be reached, but too few of those that have the copies.
+    NoQuorum,
+    /// Whoever asks is not known, or may not do it.
+    Refused,
     /// Somebody else has the store open.
     InUse,
     /// The disk, the quota or the engine's map is full; nothing was changed.
@@ -246,10 +250,10 @@ impl Error {
 
     /// Whether trying the same again can help, perhaps after reading anew or freeing space.
     pub fn retry(&self) -> bool {
-        use ErrorKind::{Conflict, Full, Gone, InUse, NeedsRoom, TooOld, Unreachable};
+        use ErrorKind::{Conflict, Full, Gone, InUse, NeedsRoom, NoQuorum, TooOld, Unreachable};
         matches!(
             self.kind(),
-            Conflict | Gone | InUse | Full | TooOld | NeedsRoom | Unreachable
+            Conflict | Gone | InUse | Full | TooOld | NeedsRoom | NoQuorum | Unreachable
         )
     }
 
@@ -258,9 +262,11 @@ impl Error {
         use ErrorKind as K;
         match self.kind() {
             K::Usage | K::Unsupported => 2,
-            K::NotFound | K::Unreadable | K::Unreachable => 3,
+            K::NotFound | K::Unreadable | K::Unreachable | K::Refused => 3,
             K::Exists | K::ReadOnly => 4,
-            K::InUse | K::Full | K::Conflict | K::Gone | K::TooOld | K::NeedsRoom => 5,
+            K::InUse | K::Full | K::Conflict | K::Gone | K::TooOld | K::NeedsRoom | K::NoQuorum => {
+                5
+            }
             K::Mismatch => 6,
             K::Damaged => 7,
             K::Interrupted => 8,

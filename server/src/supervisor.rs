@@ -37,19 +37,22 @@ impl Supervisor {
 
     /// How often it wants to hear that the process lives: twice in the time after which it takes it for
     /// dead.
-    pub(crate) fn watchdog(&self) -> Option<Duration> {
+    pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog.map(|time| time / 2)
     }
 
-    pub(crate) fn ready(&self) {
+    /// Says that requests are answered from now on.
+    pub fn ready(&self) {
         self.tell("READY=1");
     }
 
-    pub(crate) fn alive(&self) {
+    /// Says that the process lives.
+    pub fn alive(&self) {
         self.tell("WATCHDOG=1");
     }
 
-    pub(crate) fn stopping(&self) {
+    /// Says that the process is about to end.
+    pub fn stopping(&self) {
         self.tell("STOPPING=1");
     }
 

@@ -13,6 +13,7 @@ use durum_migrate::MigrateOptions;
 use super::bench::args::BenchArgs;
 use super::cert::CertArgs;
 use super::dict::DictArgs;
+use super::node::NodeArgs;
 
 /// A persistent object store on the engine of your choice.
 #[derive(Debug, Parser)]
@@ -102,6 +103,8 @@ pub(crate) enum Command {
     Dict(DictArgs),
     /// Make certificates for a server and its clients
     Cert(CertArgs),
+    /// Run the nodes of clusters that keep copies on several machines
+    Node(NodeArgs),
     /// Measure on this machine
     Bench(Box<BenchArgs>),
     /// See Durum at work on a real database, on every engine

@@ -21,6 +21,7 @@ mod init;
 mod logging;
 mod memory;
 mod migrate;
+mod node;
 mod opened;
 mod output;
 mod progress;
@@ -72,6 +73,7 @@ fn dispatch(context: &Context, cli: &Cli) -> Outcome {
         Command::Serve(args) => serve::run(context, args),
         Command::Dict(args) => dict::run(context, args),
         Command::Cert(args) => cert::run(context, args),
+        Command::Node(args) => node::run(context, args),
         Command::Bench(args) => bench::run(context, args),
         Command::Tour(args) => tour::run(context, args),
         Command::Completions(args) => completions::run(context, args),

@@ -24,6 +24,8 @@
 
 mod client;
 mod files;
+#[cfg(feature = "issue")]
+pub mod issue;
 #[cfg(feature = "server")]
 mod names;
 #[cfg(feature = "server")]
@@ -36,9 +38,9 @@ pub use client::{client_config, server_name};
 pub use durum_core::config::Rights;
 pub use files::Identity;
 #[cfg(feature = "server")]
-pub use server::TlsSettings;
+pub(crate) use server::ServerTls;
 #[cfg(feature = "server")]
-pub(crate) use server::{ServerTls, explain};
+pub use server::{TlsSettings, explain, server_config};
 
 use std::sync::Arc;
 

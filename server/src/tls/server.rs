@@ -199,8 +199,16 @@ impl ClientCertVerifier for Listed {
     }
 }
 
+/// The TLS of a server that is not Durum's own: what the settings say, of which `required` does not count here.
+///
+/// # Errors
+/// `Usage` for a file that is absent or not what it should be.
+pub fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>> {
+    ServerTls::load(settings).map(|tls| tls.config())
+}
+
 /// Why a handshake has failed, for the log.
-pub(crate) fn explain(error: &io::Error) -> String {
+pub fn explain(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     let why = match inner {
         Some(rustls::Error::PeerIncompatible(

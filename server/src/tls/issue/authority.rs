@@ -13,9 +13,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::args::CertHow;
 use super::files::Files;
-use super::{DOING, impossible};
+use super::{DOING, How, Validity, impossible};
 
 /// Clocks of other machines may be so late.
 const BACKDATED: Duration = Duration::from_secs(3600);
@@ -23,15 +22,20 @@ const BACKDATED: Duration = Duration::from_secs(3600);
 const VALID_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// An authority that signs.
-pub(super) struct Authority {
+#[derive(Debug)]
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub(super) path: PathBuf,
+    path: PathBuf,
     /// Until when it is valid, in seconds since 1970.
     until: i64,
 }
 
 impl Authority {
-    pub(super) fn read(dir: &Path) -> Result<Authority> {
+    /// That of a directory.
+    ///
+    /// # Errors
+    /// `Usage` for files that are absent or not what they should be; it says which, and what to do.
+    pub fn read(dir: &Path) -> Result<Authority> {
         let Files { certificate, key } = Files::of(dir, "ca");
         let text = |path: &Path| {
             fs::read_to_string(path)
@@ -80,8 +84,13 @@ impl Authority {
         })
     }
 
+    /// Its certificate.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// From when to when a certificate is valid: not for longer than the authority is.
-    pub(super) fn validity(&self, valid: Duration) -> Result<(SystemTime, SystemTime)> {
+    pub(super) fn validity(&self, valid: Duration) -> Result<Validity> {
         let (from, until) = validity(valid)?;
         let own = u64::try_from(self.until).unwrap_or_default();
         let own = SystemTime::UNIX_EPOCH + Duration::from_secs(own);
@@ -99,7 +108,7 @@ impl Authority {
         &self,
         params: &CertificateParams,
         files: &Files,
-        how: &CertHow,
+        how: How,
     ) -> Result<String> {
         if !how.replace {
             files.must_be_absent("With --replace it is made anew.")?;
@@ -112,7 +121,7 @@ impl Authority {
 }
 
 /// From when to when what is made now is valid.
-pub(super) fn validity(valid: Duration) -> Result<(SystemTime, SystemTime)> {
+pub(super) fn validity(valid: Duration) -> Result<Validity> {
     if valid.is_zero() || valid > VALID_MAX {
         return Err(Error::new(ErrorKind::Usage, DOING)
             .because("nothing can be valid for such a time")
@@ -122,17 +131,13 @@ pub(super) fn validity(valid: Duration) -> Result<(SystemTime, SystemTime)> {
     Ok((now - BACKDATED, now + valid))
 }
 
-pub(super) fn params(name: &str, validity: (SystemTime, SystemTime)) -> CertificateParams {
+pub(super) fn params(name: &str, validity: Validity) -> CertificateParams {
     let mut params = CertificateParams::default();
     dress(&mut params, name, validity);
     params
 }
 
-pub(super) fn dress(
-    params: &mut CertificateParams,
-    name: &str,
-    validity: (SystemTime, SystemTime),
-) {
+pub(super) fn dress(params: &mut CertificateParams, name: &str, validity: Validity) {
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     (params.not_before, params.not_after) = (validity.0.into(), validity.1.into());

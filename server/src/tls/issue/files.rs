@@ -15,14 +15,17 @@ const SECRET: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
 /// The files of a certificate.
-#[derive(Debug)]
-pub(super) struct Files {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The certificate, which all may see.
+    pub certificate: PathBuf,
+    /// Its key, which only its owner sees.
+    pub key: PathBuf,
 }
 
 impl Files {
-    pub(super) fn of(dir: &Path, name: &str) -> Files {
+    /// `NAME.pem` and `NAME.key` in a directory.
+    pub fn of(dir: &Path, name: &str) -> Files {
         Files {
             certificate: dir.join(format!("{name}.pem")),
             key: dir.join(format!("{name}.key")),

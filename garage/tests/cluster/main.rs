@@ -1,0 +1,8 @@
+//! The client with real Garage nodes.
+
+// Clippy knows test functions, but not the helpers beside them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod failures;
+mod items;
+mod objects;
