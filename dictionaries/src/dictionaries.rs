@@ -81,6 +81,23 @@ impl Dictionaries {
         Dictionaries::embedded_with(database, merger, Clock::new()?)
     }
 
+    /// Dictionaries on clusters of Garage, with the application's functions for merging. Those of different namespaces have nothing to do with each
+    /// other; see [`NAMESPACE`](crate::NAMESPACE).
+    ///
+    /// # Errors
+    /// `Usage` for a namespace that cannot be; `Io` where the system has no random numbers, or no threads.
+    #[cfg(feature = "garage")]
+    pub fn distributed(
+        cluster: durum_garage::Cluster,
+        namespace: &str,
+        merger: Merger,
+    ) -> Result<Dictionaries> {
+        let home = crate::distributed::Distributed::new(cluster, namespace, merger, Clock::new()?)?;
+        Ok(Dictionaries {
+            home: Arc::new(home),
+        })
+    }
+
     /// As [`Dictionaries::embedded`], as the writer with this clock. No two writers may have the same number.
     ///
     /// # Errors

@@ -10,6 +10,8 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod dictionaries;
+#[cfg(feature = "garage")]
+mod distributed;
 mod embedded;
 mod home;
 pub mod json;
@@ -29,5 +31,9 @@ pub use merge::{Concurrent, MergeFunction, Merger};
 pub use order::Query;
 pub use revision::{DICTIONARY_BYTES_MAX, FIELDS_MAX, PARENTS_MAX, Revision};
 pub use value::{DEPTH_MAX, Fields, Value};
+
+/// The namespace of an installation that needs no others.
+#[cfg(feature = "garage")]
+pub const NAMESPACE: &str = "durum";
 
 pub use durum_core::{Error, ErrorKind, Result};

@@ -8,7 +8,7 @@
 //! A revision that merges others has a name that follows from these and from what it holds. So writers that merge the same revisions
 //! by themselves make the same revision, and merging ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -163,6 +163,52 @@ pub(crate) fn by_fields(heads: &[Revision]) -> State {
     }
     forget_some(&mut state.stamps, &state.fields);
     state
+}
+
+/// Whether a revision changes nothing in what these hold together: what a revision has seen is older than itself, so that this is so for
+/// all that these descend from.
+pub(crate) fn is_seen(heads: &[Revision], revision: &Revision) -> bool {
+    let before = by_fields(heads);
+    let with_it: Vec<Revision> = heads.iter().chain([revision]).cloned().collect();
+    let after = by_fields(&with_it);
+    before.fields == after.fields
+        && before.stamps == after.stamps
+        && before.cleared == after.cleared
+}
+
+/// The last revision from which all of these descend, by what each supersedes, as far as that is known.
+///
+/// Revisions are visited from the latest to the earliest, and what a revision descends from is earlier than it: so all ways to one have
+/// been walked when it is visited, and the first that lies on ways from all heads is the last one.
+pub(crate) fn common(
+    lineage: &BTreeMap<RevisionId, Vec<RevisionId>>,
+    heads: &[Revision],
+) -> Option<RevisionId> {
+    let find = |id: RevisionId| Ok::<_, std::convert::Infallible>(lineage.get(&id).cloned());
+    common_by(heads, find).unwrap_or_default()
+}
+
+/// As [`common`], where what a revision supersedes is looked up.
+pub(crate) fn common_by<E>(
+    heads: &[Revision],
+    parents: impl Fn(RevisionId) -> Result<Option<Vec<RevisionId>>, E>,
+) -> Result<Option<RevisionId>, E> {
+    let mut ways: BTreeMap<RevisionId, BTreeSet<usize>> = BTreeMap::new();
+    for (number, head) in heads.iter().enumerate() {
+        ways.entry(head.id).or_default().insert(number);
+    }
+    while let Some((id, from)) = ways.pop_last() {
+        let Some(parents) = parents(id)? else {
+            continue;
+        };
+        if from.len() == heads.len() {
+            return Ok(Some(id));
+        }
+        for parent in parents {
+            ways.entry(parent).or_default().extend(&from);
+        }
+    }
+    Ok(None)
 }
 
 /// A function's result, as if somebody had written it: what is as the fields' own stamps would have it keeps these.

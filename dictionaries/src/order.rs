@@ -7,9 +7,6 @@ use durum_core::{Error, ErrorKind, Result};
 use crate::class::{Index, IndexType};
 use crate::value::{Fields, Value};
 
-/// How many bytes of a value an index has. Dictionaries of longer ones are found by that much, and then looked at.
-pub(crate) const FORM_BYTES_MAX: usize = 200;
-
 /// What to look for in an index.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Query {
@@ -79,19 +76,19 @@ impl Span {
             }
     }
 
-    /// From which, and up to but without which, forms as they lie in an index the values are found. Where a form was cut off
-    /// there are others among them.
-    pub(crate) fn lying(&self) -> (Vec<u8>, Option<Vec<u8>>) {
-        let is_whole = |form: &[u8]| form.len() < FORM_BYTES_MAX;
+    /// From which, and up to but without which, forms as they lie in an index the values are found, where `most` bytes of each
+    /// lie there. Where a form was cut off there are others among them.
+    pub(crate) fn lying(&self, most: usize) -> (Vec<u8>, Option<Vec<u8>>) {
+        let is_whole = |form: &[u8]| form.len() < most;
         let low = match &self.low {
             Bound::Unbounded => Vec::new(),
             Bound::Excluded(low) if is_whole(low) => next(low),
-            Bound::Included(low) | Bound::Excluded(low) => cut(low).to_vec(),
+            Bound::Included(low) | Bound::Excluded(low) => cut(low, most).to_vec(),
         };
         let high = match &self.high {
             Bound::Unbounded => None,
             Bound::Excluded(high) if is_whole(high) => Some(high.clone()),
-            Bound::Included(high) | Bound::Excluded(high) => Some(next(cut(high))),
+            Bound::Included(high) | Bound::Excluded(high) => Some(next(cut(high, most))),
         };
         (low, high)
     }
@@ -112,9 +109,9 @@ pub(crate) fn forms(index: &Index, fields: &Fields) -> Vec<Vec<u8>> {
     forms
 }
 
-/// As much of a form as lies in an index.
-pub(crate) fn cut(form: &[u8]) -> &[u8] {
-    form.get(..FORM_BYTES_MAX).unwrap_or(form)
+/// As much of a form as lies in an index. Dictionaries of longer values are found by that much, and then looked at.
+pub(crate) fn cut(form: &[u8], most: usize) -> &[u8] {
+    form.get(..most).unwrap_or(form)
 }
 
 /// Integers as big-endian with the sign turned over; floats so, too, by the order of IEEE 754, where zero has one sign and all that
@@ -176,6 +173,8 @@ fn unfit(index: &Index, value: &Value) -> Error {
 mod tests {
     use super::*;
 
+    const FORM_BYTES_MAX: usize = 200;
+
     #[test]
     fn forms_are_in_the_order_of_the_values() {
         let ints = [i64::MIN, -256, -1, 0, 1, 255, 256, i64::MAX].map(Value::Int);
@@ -231,17 +230,18 @@ mod tests {
                 let span = Query::Range(low.clone(), high.clone())
                     .span(&index)
                     .unwrap();
-                let (from, to) = span.lying();
+                let (from, to) = span.lying(FORM_BYTES_MAX);
                 for value in &values {
-                    let lies = cut(value.as_bytes());
+                    let lies = cut(value.as_bytes(), FORM_BYTES_MAX);
                     let found = lies >= from.as_slice() && to.as_deref().is_none_or(|to| lies < to);
                     assert!(
                         found || !span.has(value.as_bytes()),
                         "{low:?} {high:?} {value}"
                     );
-                    let is_cut = values
-                        .iter()
-                        .any(|value| value.len() > FORM_BYTES_MAX && lies == cut(value.as_bytes()));
+                    let is_cut = values.iter().any(|value| {
+                        value.len() > FORM_BYTES_MAX
+                            && lies == cut(value.as_bytes(), FORM_BYTES_MAX)
+                    });
                     assert!(
                         is_cut || found == span.has(value.as_bytes()),
                         "{low:?} {high:?} {value}"

@@ -52,6 +52,8 @@ pub fn changes_come_in_order_and_go_on_at_a_marker(site: &dyn Site) {
             .collect();
         assert_eq!(rest, changes[at + 1..], "after {marker}");
     }
+    let last = &changes.last().unwrap().marker;
+    assert_eq!(home.changes("c", Some(last)).unwrap().count(), 0);
     let end = home.marker("c").unwrap();
     assert_eq!(home.changes("c", Some(&end)).unwrap().count(), 0);
     let last = home.put("c", "later", fields([])).unwrap();

@@ -33,11 +33,23 @@ pub trait Site {
     }
 }
 
+/// A case, and its name.
+pub type Case = (&'static str, fn(&dyn Site));
+
 /// Registers every case as a test, on the [`Site`] that the expression makes.
 #[macro_export]
 macro_rules! conformance {
     ($site:expr) => {
-        $crate::conformance_cases! {
+        $crate::conformance_list!(conformance_tests, $site);
+    };
+}
+
+/// Gives all cases to a macro.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_list {
+    ($with:ident, $site:expr) => {
+        $crate::$with! {
             $site;
             classes: a_class_is_defined_before_it_is_used, what_no_class_can_be_is_refused,
                 a_class_defined_anew_keeps_its_dictionaries;
@@ -61,10 +73,10 @@ macro_rules! conformance {
     };
 }
 
-/// Registers the cases of modules.
+/// Makes tests of the cases of modules.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! conformance_cases {
+macro_rules! conformance_tests {
     ($site:expr; $($module:ident: $($case:ident),+;)+) => {
         $(mod $module {
             use super::*;
@@ -76,6 +88,20 @@ macro_rules! conformance_cases {
         })+
     };
 }
+
+/// Makes a table of the cases of modules.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_table {
+    ($_site:expr; $($module:ident: $($case:ident),+;)+) => {
+        /// All cases, for homes that are dear to make.
+        pub const CASES: &[Case] = &[
+            $($((concat!(stringify!($module), "::", stringify!($case)), $module::$case),)+)+
+        ];
+    };
+}
+
+conformance_list!(conformance_table, ());
 
 /// Fields of these names and values.
 pub fn fields<const N: usize>(entries: [(&str, Value); N]) -> Fields {

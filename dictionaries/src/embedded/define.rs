@@ -5,7 +5,9 @@ use std::ops::Bound;
 use durum_core::{Error, ErrorKind, Result};
 use durum_objects::{BTree, Database, Ref, Set, Transaction};
 
-use super::layout::{Catalogue, ClassRoot, Entry, Form, IndexRoot, Line, ROOT, Tail};
+use super::layout::{
+    Catalogue, ClassRoot, Entry, FORM_BYTES_MAX, Form, IndexRoot, Line, ROOT, Tail,
+};
 use super::write;
 use crate::class::{Class, Index};
 use crate::order::{cut, forms};
@@ -129,7 +131,7 @@ fn build_on(tx: &Transaction, class: &str, name: &str) -> Result<bool> {
     for (key, entry) in &entries {
         let newest = write::load(tx, &tx.get(*entry)?.newest)?;
         for form in forms(&place.index, &newest.fields) {
-            let form = Form(cut(&form).to_vec());
+            let form = Form(cut(&form, FORM_BYTES_MAX).to_vec());
             place.lines.insert(
                 tx,
                 Line {

@@ -1,6 +1,5 @@
 //! What becomes of concurrent revisions and of old ones, in time.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::SystemTime;
 
@@ -12,7 +11,7 @@ use super::{define, log, open, write};
 use crate::class::History;
 use crate::clock::RevisionId;
 use crate::home::Healed;
-use crate::merge::Merger;
+use crate::merge::{self, Merger};
 use crate::revision::Revision;
 
 /// How many dictionaries are merged, or changes looked at, in one transaction.
@@ -47,7 +46,7 @@ fn merge_all(database: &Database, merger: &Merger, class: &str, healed: &mut Hea
             let root = open(tx, class)?;
             let mut counts = (0, 0);
             for key in &keys {
-                match merge(tx, &root, merger, key)? {
+                match merge_one(tx, &root, merger, key)? {
                     Some(true) => counts.0 += 1,
                     Some(false) => counts.1 += 1,
                     None => {}
@@ -62,7 +61,12 @@ fn merge_all(database: &Database, merger: &Merger, class: &str, healed: &mut Hea
 }
 
 /// Merges the concurrent revisions of one dictionary; says whether that could be done, where there are any.
-fn merge(tx: &Transaction, root: &ClassRoot, merger: &Merger, key: &str) -> Result<Option<bool>> {
+fn merge_one(
+    tx: &Transaction,
+    root: &ClassRoot,
+    merger: &Merger,
+    key: &str,
+) -> Result<Option<bool>> {
     let Some(entry) = root.entries.get(tx, key)? else {
         return Ok(None);
     };
@@ -82,26 +86,12 @@ fn merge(tx: &Transaction, root: &ClassRoot, merger: &Merger, key: &str) -> Resu
 }
 
 /// The last revision from which all of these descend, as far as the history has them.
-///
-/// Revisions are visited from the latest to the earliest, and what a revision descends from is earlier than it: so all ways to one have
-/// been walked when it is visited, and the first that lies on ways from all heads is the last one.
 fn common(tx: &Transaction, entry: &Entry, heads: &[Revision]) -> Result<Option<Revision>> {
-    let mut ways: BTreeMap<RevisionId, BTreeSet<usize>> = BTreeMap::new();
-    for (number, head) in heads.iter().enumerate() {
-        ways.entry(head.id).or_default().insert(number);
+    let parents = |id| Ok(write::find(tx, entry, id)?.map(|revision| revision.parents));
+    match merge::common_by(heads, parents)? {
+        Some(id) => write::find(tx, entry, id),
+        None => Ok(None),
     }
-    while let Some((id, from)) = ways.pop_last() {
-        let Some(revision) = write::find(tx, entry, id)? else {
-            continue;
-        };
-        if from.len() == heads.len() {
-            return Ok(Some(revision));
-        }
-        for parent in revision.parents {
-            ways.entry(parent).or_default().extend(&from);
-        }
-    }
-    Ok(None)
 }
 
 /// Prunes what the history no longer keeps.

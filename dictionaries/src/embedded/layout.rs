@@ -23,6 +23,9 @@ use crate::value::{Fields, Value};
 /// The name at the root.
 pub(super) const ROOT: &str = "durum.dictionaries";
 
+/// How many bytes of a value an index has.
+pub(super) const FORM_BYTES_MAX: usize = 200;
+
 /// All classes.
 #[derive(Clone, Serialize, Deserialize, Persistent)]
 #[persistent(name = "durum.dictionaries.Catalogue")]

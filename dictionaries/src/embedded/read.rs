@@ -6,7 +6,7 @@ use std::ops::Bound;
 use durum_core::{Error, ErrorKind, Result};
 use durum_objects::{Database, Ref, Transaction};
 
-use super::layout::{ClassRoot, Entry, Form, Line};
+use super::layout::{ClassRoot, Entry, FORM_BYTES_MAX, Form, Line};
 use super::{log, open, write};
 use crate::class::Index;
 use crate::clock::RevisionId;
@@ -177,7 +177,7 @@ impl Selected {
             form: Form(form),
             key: String::new(),
         };
-        let (low, high) = span.lying();
+        let (low, high) = span.lying(FORM_BYTES_MAX);
         Selected {
             index,
             span,
@@ -190,7 +190,7 @@ impl Selected {
     fn is_first(&self, line: &Line, revision: &Revision) -> bool {
         let forms = forms(&self.index, &revision.fields);
         let first = forms.iter().find(|form| self.span.has(form));
-        first.is_some_and(|first| cut(first) == line.form.0)
+        first.is_some_and(|first| cut(first, FORM_BYTES_MAX) == line.form.0)
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use durum_core::{Error, ErrorKind, Result};
 use durum_objects::Transaction;
 
-use super::layout::{ClassRoot, Entry, Form, Kept, Line, Shared};
+use super::layout::{ClassRoot, Entry, FORM_BYTES_MAX, Form, Kept, Line, Shared};
 use super::log;
 use super::past::Past;
 use crate::class::History;
@@ -162,13 +162,7 @@ fn is_left_behind(tx: &Transaction, entry: &Entry, revision: &Revision) -> Resul
     if entry.pruned_to < Some(revision.id) {
         return Ok(false);
     }
-    let mut heads = heads(tx, entry)?;
-    let before = merge::by_fields(&heads);
-    heads.push(revision.clone());
-    let with_it = merge::by_fields(&heads);
-    Ok(before.fields == with_it.fields
-        && before.stamps == with_it.stamps
-        && before.cleared == with_it.cleared)
+    Ok(merge::is_seen(&heads(tx, entry)?, revision))
 }
 
 /// Prunes all but the newest revisions, and what nothing supersedes.
@@ -279,7 +273,10 @@ pub(super) fn index(
         let lines = |revision: Option<&Revision>| -> BTreeSet<Vec<u8>> {
             let forms = revision.map(|revision| forms(&place.index, &revision.fields));
             let forms = forms.unwrap_or_default();
-            forms.iter().map(|form| cut(form).to_vec()).collect()
+            forms
+                .iter()
+                .map(|form| cut(form, FORM_BYTES_MAX).to_vec())
+                .collect()
         };
         let line = |form: &Vec<u8>| Line {
             form: Form(form.clone()),

@@ -1,0 +1,281 @@
+//! The catalogue: the classes of an installation, in its cluster with most copies.
+//!
+//! Each definition is an item of its own, `c NAME REVISION`, of which the last holds.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use durum_core::{Error, ErrorKind, Result};
+use durum_garage::{Cluster, Insert, K2v, Range, S3};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::class::Class;
+use crate::clock::Clock;
+
+/// With the longest name of a class it makes the longest name of a bucket.
+const NAMESPACE_BYTES_MAX: usize = 9;
+
+const PARTITION: &str = "classes";
+
+/// Over how many partitions a class is spread.
+const SHARDS: u32 = 16;
+
+/// For how long a definition that was read is taken to hold.
+const KEPT: Duration = Duration::from_secs(2);
+
+/// A class, and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Defined {
+    pub(super) class: Class,
+    pub(super) bucket: String,
+    pub(super) shards: u32,
+    /// The indexes that do not have all dictionaries yet.
+    #[serde(default)]
+    pub(super) building: Vec<String>,
+}
+
+/// A class, with its bucket at hand.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    pub(super) defined: Arc<Defined>,
+    pub(super) items: K2v,
+    pub(super) objects: S3,
+}
+
+/// The catalogue, with definitions that were read lately.
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    cluster: Cluster,
+    /// What the names of all buckets begin with.
+    namespace: String,
+    kept: Mutex<BTreeMap<String, (Instant, Opened)>>,
+}
+
+impl Opened {
+    /// The partition of a key. Garage spreads partitions over the nodes.
+    pub(super) fn shard(&self, key: &str) -> String {
+        let hash = Sha256::digest(key.as_bytes());
+        let number = hash
+            .first_chunk()
+            .map_or(0, |first| u64::from_be_bytes(*first));
+        shard_name(number % u64::from(self.defined.shards.max(1)))
+    }
+
+    /// All partitions.
+    pub(super) fn shards(&self) -> Vec<String> {
+        (0..u64::from(self.defined.shards.max(1)))
+            .map(shard_name)
+            .collect()
+    }
+}
+
+fn shard_name(number: u64) -> String {
+    format!("s{number:03}")
+}
+
+impl Catalogue {
+    pub(super) fn new(cluster: Cluster, namespace: &str) -> Result<Catalogue> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        if !(1..=NAMESPACE_BYTES_MAX).contains(&namespace.len()) || !namespace.bytes().all(plain) {
+            return Err(Error::new(ErrorKind::Usage, "use a cluster")
+                .because(format!("`{namespace}` cannot be a namespace"))
+                .hint(format!(
+                    "It has up to {NAMESPACE_BYTES_MAX} lower-case letters and digits."
+                )));
+        }
+        Ok(Catalogue {
+            cluster,
+            namespace: namespace.to_owned(),
+            kept: Mutex::default(),
+        })
+    }
+
+    fn copies(&self) -> u32 {
+        self.cluster.copies().last().copied().unwrap_or(1)
+    }
+
+    fn bucket(&self) -> String {
+        format!("{}-catalogue", self.namespace)
+    }
+
+    fn items(&self) -> Result<K2v> {
+        self.cluster.k2v(self.copies(), &self.bucket())
+    }
+
+    /// A class. One that was read within the last seconds is not read again, nor is one where the catalogue cannot be reached.
+    pub(super) async fn open(&self, name: &str) -> Result<Opened> {
+        let kept = self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned();
+        if let Some((read, opened)) = &kept
+            && read.elapsed() < KEPT
+        {
+            return Ok(opened.clone());
+        }
+        match (self.read(name).await, kept) {
+            (Err(error), Some((_, opened))) if error.retry() => Ok(opened),
+            (result, _) => result,
+        }
+    }
+
+    /// A class as it is defined now.
+    pub(super) async fn read(&self, name: &str) -> Result<Opened> {
+        let range = Range {
+            reverse: true,
+            limit: Some(1),
+            ..Range::prefix(PARTITION, &format!("c {name} "))
+        };
+        let page = match self.items()?.read_range(&range).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            page => Some(page?),
+        };
+        let item = page.and_then(|page| page.items.into_iter().next());
+        let item = item.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "use a class")
+                .because(format!("no class `{name}` is defined here"))
+                .hint("Define it first: `durum dict define`, or `Dictionaries::define`.")
+        })?;
+        let value = item.value().map(|value| value.as_ref()).unwrap_or_default();
+        self.keep(decode(&item.sort, value)?)
+    }
+
+    fn keep(&self, defined: Defined) -> Result<Opened> {
+        let (copies, name) = (defined.class.copies, defined.class.name.clone());
+        let opened = Opened {
+            items: self.cluster.k2v(copies, &defined.bucket)?,
+            objects: self.cluster.s3(copies, &defined.bucket)?,
+            defined: Arc::new(defined),
+        };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(name, (Instant::now(), opened.clone()));
+        Ok(opened)
+    }
+
+    /// All classes, by name.
+    pub(super) async fn all(&self) -> Result<Vec<Class>> {
+        let items = self.items()?;
+        let mut classes = BTreeMap::new();
+        let mut range = Range::prefix(PARTITION, "c ");
+        loop {
+            let page = match items.read_range(&range).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                page => page?,
+            };
+            for item in &page.items {
+                if let Some(value) = item.value() {
+                    // Later definitions come later.
+                    let defined = decode(&item.sort, value)?;
+                    classes.insert(defined.class.name.clone(), defined.class);
+                }
+            }
+            match page.next {
+                Some(next) => range.start = Some(next),
+                None => break,
+            }
+        }
+        Ok(classes.into_values().collect())
+    }
+
+    /// Writes a definition down; new indexes are still to be built.
+    pub(super) async fn define(&self, clock: &Clock, class: Class) -> Result<Opened> {
+        let there = self.cluster.copies();
+        if !there.contains(&class.copies) {
+            let there: Vec<String> = there.iter().map(u32::to_string).collect();
+            return Err(Error::new(ErrorKind::Usage, "define a class")
+                .because(format!("no cluster here keeps {} copies", class.copies))
+                .hint(format!("Copies can be {}.", there.join(", "))));
+        }
+        let before = match self.read(&class.name).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            opened => Some(opened?.defined),
+        };
+        let defined = match before {
+            None => {
+                self.cluster
+                    .create_bucket(self.copies(), &self.bucket())
+                    .await?;
+                Defined {
+                    bucket: format!("{}-{}", self.namespace, bucket(&class.name)),
+                    shards: SHARDS,
+                    building: Vec::new(),
+                    class,
+                }
+            }
+            Some(before) if before.class.copies != class.copies => {
+                return Err(Error::new(ErrorKind::Unsupported, "define a class")
+                    .because(format!("the class `{}` has {} copies", class.name, before.class.copies))
+                    .hint("Its dictionaries lie in the cluster that keeps so many: export them, and import them into another class."));
+            }
+            Some(before) => {
+                let is_there = |name: &String| {
+                    let find = |class: &Class| {
+                        class
+                            .indexes
+                            .iter()
+                            .find(|index| index.name == *name)
+                            .cloned()
+                    };
+                    find(&before.class) == find(&class) && !before.building.contains(name)
+                };
+                let names = class.indexes.iter().map(|index| index.name.clone());
+                Defined {
+                    building: names.filter(|name| !is_there(name)).collect(),
+                    class,
+                    ..Defined::clone(&before)
+                }
+            }
+        };
+        self.cluster
+            .create_bucket(defined.class.copies, &defined.bucket)
+            .await?;
+        self.write(clock, defined).await
+    }
+
+    /// Says that all indexes have all dictionaries.
+    pub(super) async fn built(&self, clock: &Clock, opened: &Opened) -> Result<Opened> {
+        let defined = Defined {
+            building: Vec::new(),
+            ..Defined::clone(&opened.defined)
+        };
+        self.write(clock, defined).await
+    }
+
+    async fn write(&self, clock: &Clock, defined: Defined) -> Result<Opened> {
+        let sort = format!("c {} {}", defined.class.name, clock.next(&[]));
+        let value = serde_json::to_vec(&defined).map_err(|error| {
+            Error::new(ErrorKind::Other, "define a class").because(error.to_string())
+        })?;
+        self.items()?
+            .insert(&[Insert::new(PARTITION, &sort, value)])
+            .await?;
+        self.keep(defined)
+    }
+}
+
+fn decode(sort: &str, value: &[u8]) -> Result<Defined> {
+    serde_json::from_slice(value)
+        .map_err(|error| Error::damaged("read the catalogue", format!("`{}`: {error}", sort)))
+}
+
+/// What a class's bucket is called: its name where a bucket can be called so.
+fn bucket(class: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let fits = class.bytes().all(plain) && !class.ends_with('-') && !class.ends_with("s3alias");
+    match fits {
+        true => format!("dict-{class}"),
+        false => {
+            let hash = Sha256::digest(class.as_bytes());
+            let digits: String = hash
+                .iter()
+                .take(16)
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            format!("dictx-{digits}")
+        }
+    }
+}

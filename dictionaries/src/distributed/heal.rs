@@ -1,0 +1,328 @@
+//! The reconciler: it finds what crashes have left of writes, merges what is concurrent, and prunes what is old.
+//!
+//! It walks a class once, with the histories beside the newest revisions; what it writes and deletes is what any other
+//! reconciler at the same time would, so that several do no harm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use durum_core::{Error, ErrorKind, Result};
+use durum_garage::{Item, Range};
+
+use super::Shared;
+use super::catalogue::Opened;
+use super::form::{self, FORM_BYTES_MAX};
+use super::pages::{Merged, key_of, strange};
+use super::shard::{self, Parts, Place};
+use crate::class::History;
+use crate::clock::RevisionId;
+use crate::home::Healed;
+use crate::order::{cut, forms};
+use crate::revision::Revision;
+
+/// How many lines are looked up, or items deleted, in one request.
+const AT_ONCE: usize = 64;
+
+pub(super) async fn heal(shared: &Shared, class: &Opened) -> Result<Healed> {
+    let mut healed = Healed {
+        indexed: build(shared, class).await?,
+        ..Healed::default()
+    };
+    // A class whose indexes were just finished was defined anew by that.
+    let class = shared.catalogue.read(&class.defined.class.name).await?;
+    let mut histories = Merged::new(&class, "h ", None, None);
+    let mut newest = Merged::new(&class, "n ", None, None);
+    loop {
+        let (old, new) = (peeked(&mut histories).await?, peeked(&mut newest).await?);
+        let Some(key) = old.iter().chain(&new).min().cloned() else {
+            break;
+        };
+        let mut place = None;
+        let (mut revisions, mut heads) = (BTreeMap::new(), Vec::new());
+        if old.as_ref() == Some(&key) {
+            let (shard, lineage) = lineage(&mut histories, &key).await?;
+            place = Some(Place::escaped(&shard, &key));
+            revisions = lineage;
+        }
+        if new.as_ref() == Some(&key)
+            && let Some((at, items)) = newest.next_key().await?
+        {
+            place = Some(at);
+            for item in &items {
+                heads.extend(shard::revision(&class, item).await?);
+            }
+        }
+        if let Some(place) = place {
+            Key {
+                class: &class,
+                place,
+                revisions,
+                heads,
+            }
+            .heal(shared, &mut healed)
+            .await?;
+        }
+    }
+    healed.indexed += mend_lines(&class).await?;
+    Ok(healed)
+}
+
+/// The escaped key that comes next.
+async fn peeked(items: &mut Merged) -> Result<Option<String>> {
+    let next = items.peek().await?;
+    next.map(|item| key_of(item).map(str::to_owned)).transpose()
+}
+
+/// What of a dictionary's history there is: the revisions and what each supersedes, without what they hold.
+async fn lineage(
+    histories: &mut Merged,
+    key: &str,
+) -> Result<(String, BTreeMap<RevisionId, Vec<RevisionId>>)> {
+    let mut found = (String::new(), BTreeMap::new());
+    while let Some(next) = histories.peek().await?
+        && key_of(next)? == key
+        && let Some((shard, item)) = histories.next().await?
+    {
+        found.0 = shard;
+        if let Some(value) = item.value() {
+            let decoded = super::codec::decode(value);
+            let decoded = decoded.map_err(|why| {
+                Error::damaged("heal a class", format!("the item `{}`: {why}", item.sort))
+            })?;
+            found
+                .1
+                .insert(decoded.revision.id, decoded.revision.parents);
+        }
+    }
+    Ok(found)
+}
+
+/// A dictionary that is being healed.
+struct Key<'a> {
+    class: &'a Opened,
+    place: Place,
+    revisions: BTreeMap<RevisionId, Vec<RevisionId>>,
+    heads: Vec<Revision>,
+}
+
+impl Key<'_> {
+    async fn heal(mut self, shared: &Shared, healed: &mut Healed) -> Result<()> {
+        self.mend().await?;
+        if self.heads.len() > 1 {
+            self.merge(shared, healed).await?;
+        }
+        self.prune(healed).await
+    }
+
+    /// Brings the history and the newest revisions to what they would be if nothing had been cut off.
+    async fn mend(&mut self) -> Result<()> {
+        let mut parts = Vec::new();
+        for head in &self.heads {
+            if !self.revisions.contains_key(&head.id) {
+                parts.push(shard::parts(self.class, &self.place, head, true)?);
+                self.revisions.insert(head.id, head.parents.clone());
+            }
+        }
+        let superseded: BTreeSet<RevisionId> = self.revisions.values().flatten().copied().collect();
+        let missing = self.revisions.keys().filter(|id| !superseded.contains(*id));
+        let missing: Vec<_> = missing
+            .filter(|id| self.heads.iter().all(|head| head.id != **id))
+            .copied()
+            .collect();
+        for id in missing {
+            if let Some(head) = shard::find(self.class, &self.place, id).await? {
+                parts.push(shard::parts(self.class, &self.place, &head, true)?);
+                self.heads.push(head);
+            }
+        }
+        shard::write(self.class, parts).await?;
+        let (gone, heads): (Vec<_>, Vec<_>) = std::mem::take(&mut self.heads)
+            .into_iter()
+            .partition(|head| superseded.contains(&head.id));
+        self.heads = heads;
+        self.heads.sort_by_key(|head| head.id);
+        let gone: Vec<_> = gone
+            .into_iter()
+            .map(|head| (self.place.clone(), head))
+            .collect();
+        shard::tidy(self.class, &gone).await?;
+        self.mend_heads().await
+    }
+
+    /// Writes the lines that are missing of the newest revisions.
+    async fn mend_heads(&self) -> Result<()> {
+        let mut lines = Vec::new();
+        for head in &self.heads {
+            lines.extend(self.place.lines(self.class, head));
+        }
+        let mut missing = Vec::new();
+        for lines in lines.chunks(AT_ONCE) {
+            let ranges: Vec<Range> = lines
+                .iter()
+                .map(|line| Range::single(&self.place.shard, line))
+                .collect();
+            let pages = self.class.items.read(&ranges).await?;
+            let is_there =
+                |items: &[Item]| items.first().is_some_and(|item| item.value().is_some());
+            let absent = lines
+                .iter()
+                .zip(&pages)
+                .filter(|(_, page)| !is_there(&page.items));
+            missing.extend(
+                absent.map(|(line, _)| durum_garage::Insert::new(&self.place.shard, line, "")),
+            );
+        }
+        let parts = Parts {
+            items: missing,
+            objects: Vec::new(),
+        };
+        shard::write(self.class, vec![parts]).await
+    }
+
+    async fn merge(&mut self, shared: &Shared, healed: &mut Healed) -> Result<()> {
+        let class = &self.class.defined.class;
+        let key = super::pages::plain(&self.place.key)?;
+        let base = match crate::merge::common(&self.revisions, &self.heads) {
+            Some(base) => shard::find(self.class, &self.place, base).await?,
+            None => None,
+        };
+        let names = (class.name.as_str(), key.as_str());
+        let merged = shared
+            .merger
+            .merge(&class.merge, names, &self.heads, || Ok::<_, Error>(base))?;
+        let Some(merged) = merged else {
+            healed.left += 1;
+            return Ok(());
+        };
+        merged.check()?;
+        shard::write(
+            self.class,
+            vec![shard::parts(self.class, &self.place, &merged, true)?],
+        )
+        .await?;
+        healed.merged += 1;
+        self.revisions.insert(merged.id, merged.parents.clone());
+        let gone = std::mem::replace(&mut self.heads, vec![merged]);
+        let gone: Vec<_> = gone
+            .into_iter()
+            .map(|head| (self.place.clone(), head))
+            .collect();
+        shard::tidy(self.class, &gone).await
+    }
+
+    /// Deletes what the history no longer keeps.
+    async fn prune(&self, healed: &mut Healed) -> Result<()> {
+        let is_head = |id: &RevisionId| self.heads.iter().any(|head| head.id == *id);
+        let history = self.class.defined.class.history;
+        let mut gone: Vec<RevisionId> = match history {
+            History::All => return Ok(()),
+            History::Revisions(most) => {
+                let surplus = self.revisions.len().saturating_sub(most as usize);
+                self.revisions
+                    .keys()
+                    .filter(|id| !is_head(id))
+                    .take(surplus)
+                    .copied()
+                    .collect()
+            }
+            History::Seconds(_) => {
+                let Some(limit) = history
+                    .age()
+                    .and_then(|age| SystemTime::now().checked_sub(age))
+                else {
+                    return Ok(());
+                };
+                // The last one from before is what the dictionary was at that time.
+                let limit = RevisionId::first_of(limit);
+                let Some((last, _)) = self.revisions.range(..limit).next_back() else {
+                    return Ok(());
+                };
+                self.revisions
+                    .range(..last)
+                    .map(|(id, _)| *id)
+                    .filter(|id| !is_head(id))
+                    .collect()
+            }
+        };
+        if let (Some(age), [head]) = (history.age(), self.heads.as_slice())
+            && head.is_deleted()
+            && SystemTime::now()
+                .checked_sub(age)
+                .is_some_and(|limit| head.id < RevisionId::first_of(limit))
+        {
+            gone.push(head.id);
+            shard::tidy(self.class, &[(self.place.clone(), head.clone())]).await?;
+        }
+        for ids in gone.chunks(AT_ONCE) {
+            let ranges: Vec<Range> = ids.iter().map(|id| self.place.revision(*id)).collect();
+            self.class.items.delete(&ranges).await?;
+        }
+        healed.pruned += gone.len() as u64;
+        Ok(())
+    }
+}
+
+/// Deletes lines of indexes that no newest revision has; says how many indexes had such.
+async fn mend_lines(class: &Opened) -> Result<u64> {
+    let mut mended = 0;
+    for index in &class.defined.class.indexes {
+        let mut lines = Merged::new(class, &form::index(&index.name), None, None);
+        let mut wrong = false;
+        loop {
+            let mut some = Vec::new();
+            while some.len() < AT_ONCE
+                && let Some((shard, item)) = lines.next().await?
+            {
+                let line = form::parse_line(&item.sort).ok_or_else(|| strange(&item.sort))?;
+                some.push((Place::escaped(&shard, &line.key), item.sort, line));
+            }
+            if some.is_empty() {
+                break;
+            }
+            let ranges: Vec<Range> = some.iter().map(|(place, ..)| place.newest()).collect();
+            let pages = class.items.read(&ranges).await?;
+            let mut gone = Vec::new();
+            for ((place, sort, line), page) in some.iter().zip(pages) {
+                let heads = shard::heads_of(class, &page.items).await?;
+                let has = |head: &Revision| {
+                    let mut forms = forms(index, &head.fields).into_iter();
+                    head.id == line.id && forms.any(|form| cut(&form, FORM_BYTES_MAX) == line.form)
+                };
+                if !heads.iter().any(has) {
+                    gone.push(Range::single(&place.shard, sort));
+                }
+            }
+            wrong |= !gone.is_empty();
+            class.items.delete(&gone).await?;
+        }
+        mended += u64::from(wrong);
+    }
+    Ok(mended)
+}
+
+/// Builds the indexes that are not finished; says how many were not.
+pub(super) async fn build(shared: &Shared, class: &Opened) -> Result<u64> {
+    if class.defined.building.is_empty() {
+        return Ok(0);
+    }
+    let mut newest = Merged::new(class, "n ", None, None);
+    while let Some((place, items)) = newest.next_key().await? {
+        let heads = shard::heads_of(class, &items).await?;
+        let key = Key {
+            class,
+            place,
+            revisions: BTreeMap::new(),
+            heads,
+        };
+        key.mend_heads().await?;
+    }
+    let current = shared.catalogue.read(&class.defined.class.name).await?;
+    // Who defined it anew meanwhile builds it anew.
+    if current.defined != class.defined {
+        return Err(Error::new(ErrorKind::Conflict, "make an index")
+            .because("the class was defined anew meanwhile")
+            .hint("Try again."));
+    }
+    shared.catalogue.built(&shared.clock, class).await?;
+    Ok(class.defined.building.len() as u64)
+}
