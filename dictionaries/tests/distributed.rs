@@ -25,6 +25,10 @@ impl Site for Place {
     fn writer(&self, merger: Merger) -> Dictionaries {
         Dictionaries::distributed(self.cluster.clone(), &self.namespace, merger).unwrap()
     }
+
+    fn is_slow(&self) -> bool {
+        true
+    }
 }
 
 #[test]

@@ -45,12 +45,12 @@ pub fn changes_come_in_order_and_go_on_at_a_marker(site: &dyn Site) {
     assert_eq!(home.changes("c", Some(&begin)).unwrap().count(), ids.len());
     for at in [0, 1, 127, 128, 299, 600] {
         let marker: Marker = changes[at].marker.to_string().parse().unwrap();
-        let rest: Vec<_> = home
-            .changes("c", Some(&marker))
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-        assert_eq!(rest, changes[at + 1..], "after {marker}");
+        // Some may come again.
+        let rest = home.changes("c", Some(&marker)).unwrap();
+        let rest: Vec<_> = rest.map(|change| change.unwrap().revision.id).collect();
+        let mut missing = changes[at + 1..].iter();
+        let missing = missing.find(|change| !rest.contains(&change.revision.id));
+        assert!(missing.is_none(), "after {marker}");
     }
     let last = &changes.last().unwrap().marker;
     assert_eq!(home.changes("c", Some(last)).unwrap().count(), 0);

@@ -117,7 +117,8 @@ pub fn ranges_are_found_in_order(site: &dyn Site) {
         with_samples(&home, of, &values);
         let class = format!("{of:?}");
         let select = |low, high| keys(home.select(&class, "v", &Query::Range(low, high)).unwrap());
-        for (low, from) in values.iter().enumerate() {
+        let step = if site.is_slow() { 3 } else { 1 };
+        for (low, from) in values.iter().enumerate().step_by(step) {
             let bounds = || (Bound::Included(from.clone()), Bound::Excluded(from.clone()));
             assert_eq!(
                 select(bounds().0, Bound::Unbounded),
@@ -129,7 +130,7 @@ pub fn ranges_are_found_in_order(site: &dyn Site) {
             );
             assert_eq!(select(Bound::Unbounded, bounds().0), expected(0..low + 1));
             assert_eq!(select(Bound::Unbounded, bounds().1), expected(0..low));
-            for (high, to) in values.iter().enumerate() {
+            for (high, to) in values.iter().enumerate().step_by(step) {
                 let (included, excluded) =
                     (Bound::Included(to.clone()), Bound::Excluded(to.clone()));
                 assert_eq!(

@@ -27,6 +27,11 @@ pub trait Site {
     /// Dictionaries of it, as another writer each time.
     fn writer(&self, merger: Merger) -> Dictionaries;
 
+    /// Whether requests take long, so that cases make fewer.
+    fn is_slow(&self) -> bool {
+        false
+    }
+
     /// As another writer without functions.
     fn open(&self) -> Dictionaries {
         self.writer(Merger::default())

@@ -7,21 +7,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use durum_core::{Error, ErrorKind, Result};
-use durum_garage::{Item, Range};
+use durum_garage::{Insert, Item, Range};
 
 use super::Shared;
 use super::catalogue::Opened;
 use super::form::{self, FORM_BYTES_MAX};
 use super::pages::{Merged, key_of, strange};
-use super::shard::{self, Parts, Place};
+use super::shard::{self, Place};
 use crate::class::History;
 use crate::clock::RevisionId;
 use crate::home::Healed;
 use crate::order::{cut, forms};
 use crate::revision::Revision;
 
-/// How many lines are looked up, or items deleted, in one request.
+/// How many dictionaries are looked up, or items deleted, in one request.
 const AT_ONCE: usize = 64;
+
+/// How many lines are looked up in one request.
+const LINES_AT_ONCE: usize = 256;
 
 pub(super) async fn heal(shared: &Shared, class: &Opened) -> Result<Healed> {
     let mut healed = Healed {
@@ -32,6 +35,7 @@ pub(super) async fn heal(shared: &Shared, class: &Opened) -> Result<Healed> {
     let class = shared.catalogue.read(&class.defined.class.name).await?;
     let mut histories = Merged::new(&class, "h ", None, None);
     let mut newest = Merged::new(&class, "n ", None, None);
+    let mut lines = Lines::default();
     loop {
         let (old, new) = (peeked(&mut histories).await?, peeked(&mut newest).await?);
         let Some(key) = old.iter().chain(&new).min().cloned() else {
@@ -53,16 +57,16 @@ pub(super) async fn heal(shared: &Shared, class: &Opened) -> Result<Healed> {
             }
         }
         if let Some(place) = place {
-            Key {
+            let key = Key {
                 class: &class,
                 place,
                 revisions,
                 heads,
-            }
-            .heal(shared, &mut healed)
-            .await?;
+            };
+            key.heal(shared, &mut healed, &mut lines).await?;
         }
     }
+    lines.write(&class).await?;
     healed.indexed += mend_lines(&class).await?;
     Ok(healed)
 }
@@ -97,6 +101,44 @@ async fn lineage(
     Ok(found)
 }
 
+/// Lines that indexes should have, to be looked up many at once.
+#[derive(Default)]
+struct Lines {
+    waiting: Vec<(String, String)>,
+}
+
+impl Lines {
+    /// Those of a revision that nothing supersedes.
+    async fn add(&mut self, class: &Opened, place: &Place, head: &Revision) -> Result<()> {
+        let lines = place.lines(class, head).into_iter();
+        self.waiting
+            .extend(lines.map(|line| (place.shard.clone(), line)));
+        match self.waiting.len() >= LINES_AT_ONCE {
+            true => self.write(class).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Writes those that are missing.
+    async fn write(&mut self, class: &Opened) -> Result<()> {
+        let lines = std::mem::take(&mut self.waiting);
+        let ranges: Vec<Range> = lines
+            .iter()
+            .map(|(shard, line)| Range::single(shard, line))
+            .collect();
+        let pages = class.items.read(&ranges).await?;
+        let is_there = |items: &[Item]| items.first().is_some_and(|item| item.value().is_some());
+        let missing = lines
+            .iter()
+            .zip(&pages)
+            .filter(|(_, page)| !is_there(&page.items));
+        let missing: Vec<Insert> = missing
+            .map(|((shard, line), _)| Insert::new(shard, line, ""))
+            .collect();
+        class.items.insert(&missing).await
+    }
+}
+
 /// A dictionary that is being healed.
 struct Key<'a> {
     class: &'a Opened,
@@ -106,12 +148,16 @@ struct Key<'a> {
 }
 
 impl Key<'_> {
-    async fn heal(mut self, shared: &Shared, healed: &mut Healed) -> Result<()> {
+    async fn heal(mut self, shared: &Shared, healed: &mut Healed, lines: &mut Lines) -> Result<()> {
         self.mend().await?;
         if self.heads.len() > 1 {
             self.merge(shared, healed).await?;
         }
-        self.prune(healed).await
+        self.prune(healed).await?;
+        for head in &self.heads {
+            lines.add(self.class, &self.place, head).await?;
+        }
+        Ok(())
     }
 
     /// Brings the history and the newest revisions to what they would be if nothing had been cut off.
@@ -145,38 +191,7 @@ impl Key<'_> {
             .into_iter()
             .map(|head| (self.place.clone(), head))
             .collect();
-        shard::tidy(self.class, &gone).await?;
-        self.mend_heads().await
-    }
-
-    /// Writes the lines that are missing of the newest revisions.
-    async fn mend_heads(&self) -> Result<()> {
-        let mut lines = Vec::new();
-        for head in &self.heads {
-            lines.extend(self.place.lines(self.class, head));
-        }
-        let mut missing = Vec::new();
-        for lines in lines.chunks(AT_ONCE) {
-            let ranges: Vec<Range> = lines
-                .iter()
-                .map(|line| Range::single(&self.place.shard, line))
-                .collect();
-            let pages = self.class.items.read(&ranges).await?;
-            let is_there =
-                |items: &[Item]| items.first().is_some_and(|item| item.value().is_some());
-            let absent = lines
-                .iter()
-                .zip(&pages)
-                .filter(|(_, page)| !is_there(&page.items));
-            missing.extend(
-                absent.map(|(line, _)| durum_garage::Insert::new(&self.place.shard, line, "")),
-            );
-        }
-        let parts = Parts {
-            items: missing,
-            objects: Vec::new(),
-        };
-        shard::write(self.class, vec![parts]).await
+        shard::tidy(self.class, &gone).await
     }
 
     async fn merge(&mut self, shared: &Shared, healed: &mut Healed) -> Result<()> {
@@ -306,16 +321,13 @@ pub(super) async fn build(shared: &Shared, class: &Opened) -> Result<u64> {
         return Ok(0);
     }
     let mut newest = Merged::new(class, "n ", None, None);
+    let mut lines = Lines::default();
     while let Some((place, items)) = newest.next_key().await? {
-        let heads = shard::heads_of(class, &items).await?;
-        let key = Key {
-            class,
-            place,
-            revisions: BTreeMap::new(),
-            heads,
-        };
-        key.mend_heads().await?;
+        for head in shard::heads_of(class, &items).await? {
+            lines.add(class, &place, &head).await?;
+        }
     }
+    lines.write(class).await?;
     let current = shared.catalogue.read(&class.defined.class.name).await?;
     // Who defined it anew meanwhile builds it anew.
     if current.defined != class.defined {

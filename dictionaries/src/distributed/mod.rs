@@ -337,6 +337,8 @@ impl Home for Distributed {
         let range = Range {
             limit: Some(PAGE),
             reverse: true,
+            // See `shard::heads`.
+            tombstones: class.defined.class.history != History::All,
             ..place.history()
         };
         Ok(Box::new(pages::Revisions::new(

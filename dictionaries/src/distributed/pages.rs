@@ -117,30 +117,26 @@ impl Merged {
         }
     }
 
-    /// Reads on in all shards of which nothing is at hand, at once.
+    /// Reads on in all shards of which nothing is at hand, by one request.
     async fn fill(&mut self) -> Result<()> {
-        let mut reads = JoinSet::new();
-        for (number, cursor) in self.cursors.iter().enumerate() {
-            if let Some(range) = cursor.range.clone().filter(|_| cursor.ready.is_empty()) {
-                let items = self.items.clone();
-                reads.spawn(async move { (number, items.read_range(&range).await) });
+        let empty = self
+            .cursors
+            .iter_mut()
+            .filter(|cursor| cursor.ready.is_empty());
+        let (mut cursors, mut ranges) = (Vec::new(), Vec::new());
+        for cursor in empty {
+            if let Some(range) = cursor.range.clone() {
+                cursors.push(cursor);
+                ranges.push(range);
             }
         }
-        while let Some(read) = reads.join_next().await {
-            let (number, page) = read.map_err(|error| {
-                Error::new(ErrorKind::Other, "read a class").because(error.to_string())
-            })?;
-            let page = page?;
-            if let Some(cursor) = self.cursors.get_mut(number) {
-                cursor.ready.extend(page.items);
-                cursor.range = match (cursor.range.take(), page.next) {
-                    (Some(range), Some(next)) => Some(Range {
-                        start: Some(next),
-                        ..range
-                    }),
-                    _ => None,
-                };
-            }
+        let pages = self.items.read(&ranges).await?;
+        for ((cursor, range), page) in cursors.into_iter().zip(ranges).zip(pages) {
+            cursor.ready.extend(page.items);
+            cursor.range = page.next.map(|next| Range {
+                start: Some(next),
+                ..range
+            });
         }
         Ok(())
     }

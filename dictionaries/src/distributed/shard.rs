@@ -103,8 +103,22 @@ pub(super) async fn revision(class: &Opened, item: &Item) -> Result<Option<Revis
 }
 
 /// The revisions that nothing supersedes, in order of time. Ones whose items are still to be taken away are left out.
+///
+/// A node that has deleted an item says nothing of it, so that one which has not heard of that yet is believed. Where that would show what is no
+/// longer so, the deleted ones are asked for, too, which makes the answer as new as the last write, and longer.
 pub(super) async fn heads(class: &Opened, place: &Place) -> Result<Vec<Revision>> {
     let page = class.items.read_range(&place.newest()).await?;
+    let heads = heads_of(class, &page.items).await?;
+    if let [one] = heads.as_slice()
+        && !one.is_deleted()
+    {
+        return Ok(heads);
+    }
+    let range = Range {
+        tombstones: true,
+        ..place.newest()
+    };
+    let page = class.items.read_range(&range).await?;
     heads_of(class, &page.items).await
 }
 
