@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::json;
 use crate::cluster::Access;
+use crate::narrow;
 use crate::request::Ask;
 use crate::routing::{Answer, malformed};
 use crate::sigv4::{Service, encode};
@@ -324,6 +325,21 @@ impl K2v {
         if ranges.is_empty() {
             return Ok(Vec::new());
         }
+        let mut reading = std::pin::pin!(self.read_pages(ranges));
+        if !narrow::all(ranges) {
+            return reading.await;
+        }
+        tokio::select! {
+            read = &mut reading => return read,
+            () = tokio::time::sleep(self.access.hedge_after()) => {}
+        }
+        tokio::select! {
+            read = &mut reading => read,
+            Some(pages) = self.read_by_polls(ranges) => Ok(pages),
+        }
+    }
+
+    async fn read_pages(&self, ranges: &[Range]) -> Result<Vec<Page>> {
         const DOING: &str = "read items";
         let body = encoded(DOING, &ranges)?;
         let ask = self.ask(DOING, "POST", &[("search", "")], body);
@@ -340,6 +356,29 @@ impl K2v {
         };
         let pages: Result<Vec<Page>, String> = pages.into_iter().map(decode).collect();
         pages.map_err(|why| malformed(DOING, why))
+    }
+
+    /// Reads narrow ranges in the way that asks all nodes that have them; see [`narrow`]. `None` where that fails.
+    async fn read_by_polls(&self, ranges: &[Range]) -> Option<Vec<Page>> {
+        let mut polls = tokio::task::JoinSet::new();
+        for (index, range) in ranges.iter().enumerate() {
+            let (k2v, range) = (self.clone(), range.clone());
+            polls.spawn(async move {
+                let wait = Duration::from_secs(1);
+                let bounds = narrow::bounds(&range);
+                let polled = k2v
+                    .poll_within(&bounds, None, wait, narrow::ANSWER_MAX)
+                    .await;
+                let changes = polled.ok().flatten()?;
+                Some((index, narrow::page(&range, changes.items)))
+            });
+        }
+        let mut pages = Vec::new();
+        while let Some(done) = polls.join_next().await {
+            pages.push(done.ok().flatten()?);
+        }
+        pages.sort_by_key(|(index, _)| *index);
+        Some(pages.into_iter().map(|(_, page)| page).collect())
     }
 
     /// Reads one range.
@@ -402,6 +441,16 @@ impl K2v {
         marker: Option<&str>,
         wait: Duration,
     ) -> Result<Option<Changes>> {
+        self.poll_within(range, marker, wait, ANSWER_MAX).await
+    }
+
+    async fn poll_within(
+        &self,
+        range: &Range,
+        marker: Option<&str>,
+        wait: Duration,
+        limit: usize,
+    ) -> Result<Option<Changes>> {
         const DOING: &str = "wait for changes";
         check_key(DOING, "partition key", &range.partition, PARTITION_KEY_MAX)?;
         let wait = wait.clamp(Duration::from_secs(1), POLL_MAX);
@@ -415,6 +464,7 @@ impl K2v {
         let path = format!("/{}/{}", self.bucket, encode(&range.partition, true));
         let ask = Ask {
             path,
+            limit: Some(limit),
             waits: marker.map(|_| wait),
             ..self.ask(DOING, "POST", &[("poll_range", "")], encoded(DOING, &sent)?)
         };

@@ -1,8 +1,8 @@
 //! The administrator that nobody has to be: it gives new nodes their role, connects nodes, applies layouts.
 //!
-//! Each node stages its own role. One node applies what is staged: among those that have a role and can be
-//! reached, the one with the smallest number; and only while it reaches more than half of them, so that the two
-//! sides of a parted network do not both make a layout.
+//! Each node stages its own role. One node applies what is staged: the first layout, the node that was made first;
+//! later ones, among the nodes that have a role, the one with the smallest number that is not down for longer than
+//! a minute, while it reaches more than half of them: the two sides of a parted network do not both make a layout.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -27,6 +27,8 @@ const QUIET: Duration = Duration::from_secs(3);
 /// A process that has not answered for so long, so often in a row, is killed.
 const PROBE_TIME_MAX: Duration = Duration::from_secs(5);
 const PROBES_MISSED_MAX: u32 = 3;
+/// A node that cannot be reached is still taken for the one that applies layouts for so long.
+const TURN_KEPT_SECONDS: u64 = 60;
 /// A node without room still takes part.
 const CAPACITY_MIN: u64 = 1 << 30;
 
@@ -66,20 +68,32 @@ impl Seen {
         self.node(id).is_some_and(|node| node.is_up)
     }
 
-    /// Whether the node is the one that applies layouts.
-    fn applies(&self, id: &str) -> bool {
+    /// Whether a node is the one that applies layouts.
+    ///
+    /// Two that do at the same time can make two layouts of one number, which Garage cannot reconcile. So the very
+    /// first layout is made by the node that was made first; and later one that is down keeps its turn for a
+    /// while, unless it is being removed.
+    fn applies(&self, id: &str, is_first: bool) -> bool {
         let roles = &self.layout.roles;
         if roles.is_empty() {
-            // Of a cluster that begins: all that are there.
-            let up = self.status.nodes.iter().filter(|node| node.is_up);
-            return up.map(|node| node.id.as_str()).min() == Some(id);
+            return is_first;
         }
-        let up: Vec<&str> = roles
-            .iter()
-            .map(|role| role.id.as_str())
-            .filter(|id| self.is_up(id))
-            .collect();
-        up.iter().min() == Some(&id) && up.len() * 2 > roles.len()
+        let leaves = |id: &str| {
+            let changes = &self.layout.staged_role_changes;
+            changes
+                .iter()
+                .any(|change| change.remove && change.id == id)
+        };
+        let keeps_its_turn = |id: &str| {
+            self.node(id).is_some_and(|node| {
+                let gone = node.last_seen_secs_ago.unwrap_or(u64::MAX);
+                node.is_up || gone < TURN_KEPT_SECONDS
+            })
+        };
+        let ids = roles.iter().map(|role| role.id.as_str());
+        let up = ids.clone().filter(|id| self.is_up(id)).count();
+        let turn = ids.filter(|id| keeps_its_turn(id) && !leaves(id)).min();
+        turn == Some(id) && up * 2 > roles.len()
     }
 
     /// How many nodes have a role when what is staged is applied.
@@ -152,7 +166,7 @@ impl Keeper {
         self.list_nodes(seen);
         let mut quiet = self.connect(seen).await;
         quiet &= self.take_part(seen).await?;
-        if seen.applies(&self.id) {
+        if seen.applies(&self.id, self.peers.is_empty()) {
             quiet &= self.apply(seen).await?;
             quiet &= self.leave_behind(seen).await?;
             quiet &= self.know_the_key(seen).await?;

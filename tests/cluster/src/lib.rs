@@ -7,10 +7,14 @@
 // A test that cannot go on says why.
 #![allow(clippy::expect_used, clippy::indexing_slicing)]
 
+mod load;
+
+pub use load::Load;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -387,16 +391,4 @@ impl Drop for TestCluster {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
-}
-
-/// Whether a path is there within [`TIME_MAX`].
-pub async fn appears(path: &Path) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < TIME_MAX {
-        if path.exists() {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    false
 }
