@@ -331,7 +331,7 @@ impl K2v {
         }
         tokio::select! {
             read = &mut reading => return read,
-            () = tokio::time::sleep(self.access.hedge_after()) => {}
+            () = tokio::time::sleep(self.access.hedge_after() + narrow::LATER) => {}
         }
         tokio::select! {
             read = &mut reading => read,

@@ -8,7 +8,7 @@
 //!   answer, a status of 500 and more, a node that was removed and no longer knows the access key) is that node's
 //!   failure and not the caller's: the next one is asked at once. It is then avoided for a while, which becomes
 //!   longer with each failure, until one request that is due to it finds that it works again.
-//! - A node that has not answered after 200 ms is not waited for alone: a second one is asked the same, and the
+//! - A node that has not answered after 150 ms is not waited for alone: a second one is asked the same, and the
 //!   first answer counts.
 //! - A node that hangs without being gone (stopped, cut off) also holds up those that it works with: Garage reads
 //!   from just as many nodes as make a quorum, and chooses others when one fails, but not when it is silent. Few

@@ -6,8 +6,12 @@
 //! answers 200 ms after a quorum has: what is read so is as new. But it has no limit, and so it is the second
 //! choice, and only for ranges that are narrow.
 
+use std::time::Duration;
+
 use crate::k2v::{Item, Page, Range};
 
+/// It is begun so much later than another node is asked: by then it is known which one not to ask.
+pub(crate) const LATER: Duration = Duration::from_millis(20);
 /// Only so many ranges are read in this way.
 const RANGES_MAX: usize = 8;
 /// Only ranges of which no more is wanted.

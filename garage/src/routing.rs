@@ -38,7 +38,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Patience {
         Patience {
-            hedge_after: Duration::from_millis(200),
+            hedge_after: Duration::from_millis(150),
             keep_trying: Duration::from_secs(2),
             request_time_max: Duration::from_secs(20),
         }

@@ -188,11 +188,9 @@ impl Keeper {
             .nodes
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        // Several clusters know the same nodes: the one that knows most tells. It is not the time to forget one
-        // when a process has just started and has no layout yet.
-        if found.len() >= nodes.len() || nodes.iter().all(|it| !found.contains(it)) {
-            *nodes = found;
-        } else if self.copies == self.routes.most_copies() {
+        // All clusters have the same nodes. That with most copies tells, once it has begun.
+        let tells = self.copies == self.routes.most_copies() || nodes.is_empty();
+        if tells && !found.is_empty() {
             *nodes = found;
         }
     }

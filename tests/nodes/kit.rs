@@ -47,6 +47,11 @@ impl Nodes {
             let complete = |it: &Value| it["health"] == "healthy" && it["nodes_up"] == count;
             clusters.iter().all(complete)
         });
+        for index in 0..count {
+            nodes.wait_for(index, |clusters| {
+                clusters.iter().all(|it| it["serves"] == true)
+            });
+        }
         println!("{count} nodes were ready after {:?}", begun.elapsed());
         Some(nodes)
     }
