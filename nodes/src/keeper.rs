@@ -13,7 +13,7 @@ use durum_core::{IoResultExt as _, Result};
 use durum_garage::admin::{Layout, NodeStatus, Role, Status};
 use durum_garage::{Admin, Credentials};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::front::Routes;
@@ -29,6 +29,11 @@ const PROBE_TIME_MAX: Duration = Duration::from_secs(5);
 const PROBES_MISSED_MAX: u32 = 3;
 /// A node that cannot be reached is still taken for the one that applies layouts for so long.
 const TURN_KEPT_SECONDS: u64 = 60;
+/// When nodes are connected again that cannot be reached; each time after twice as long.
+const CONNECT_PAUSE_MIN: Duration = Duration::from_millis(250);
+const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(16);
+/// What only a removed node had that is down is taken for lost after so long.
+const LOSS_ACCEPTED_AFTER: Duration = Duration::from_secs(10);
 /// A node without room still takes part.
 const CAPACITY_MIN: u64 = 1 << 30;
 
@@ -47,6 +52,17 @@ pub(crate) struct Keeper {
     pub(crate) had_role: PathBuf,
     pub(crate) routes: Arc<Routes>,
     pub(crate) process: Arc<Shared>,
+}
+
+/// What one turn leaves for the next.
+#[derive(Default)]
+struct Memory {
+    /// Since when a layout waits for nodes that were removed.
+    waits: Option<Instant>,
+    /// Nodes that are not reached, when it is tried again, and how long after that.
+    missing: usize,
+    connect_at: Option<Instant>,
+    connect_pause: Duration,
 }
 
 /// What was seen of the cluster.
@@ -115,12 +131,13 @@ impl Keeper {
         let mut missed = 0;
         let mut answered = false;
         let mut warned = false;
+        let mut memory = Memory::default();
         loop {
             let turn = timeout(PROBE_TIME_MAX, self.see()).await;
             let pause = match turn {
                 Ok(Ok(seen)) => {
                     (missed, answered) = (0, true);
-                    match self.care(&seen).await {
+                    match self.care(&seen, &mut memory).await {
                         Ok(true) => QUIET,
                         Ok(false) => BUSY,
                         Err(error) => {
@@ -162,13 +179,13 @@ impl Keeper {
     }
 
     /// Does what is to be done; whether nothing is.
-    async fn care(&self, seen: &Seen) -> Result<bool> {
+    async fn care(&self, seen: &Seen, memory: &mut Memory) -> Result<bool> {
         self.list_nodes(seen);
-        let mut quiet = self.connect(seen).await;
+        let mut quiet = self.connect(seen, memory).await;
         quiet &= self.take_part(seen).await?;
         if seen.applies(&self.id, self.peers.is_empty()) {
             quiet &= self.apply(seen).await?;
-            quiet &= self.leave_behind(seen).await?;
+            quiet &= self.leave_behind(seen, &mut memory.waits).await?;
             quiet &= self.know_the_key(seen).await?;
         }
         Ok(quiet)
@@ -196,7 +213,7 @@ impl Keeper {
     }
 
     /// Connects to nodes that are not reached: Garage by itself tries that again after half a minute only.
-    async fn connect(&self, seen: &Seen) -> bool {
+    async fn connect(&self, seen: &Seen, memory: &mut Memory) -> bool {
         let id_of = |peer: &String| peer.split('@').next().unwrap_or_default().to_owned();
         let known = seen.status.nodes.iter().filter_map(|node| {
             let address = node.addr.as_ref()?;
@@ -211,12 +228,23 @@ impl Keeper {
         if missing.is_empty() {
             return true;
         }
-        match timeout(PROBE_TIME_MAX, self.admin.connect(&missing)).await {
-            Ok(Ok(failed)) if failed.len() == missing.len() => {}
-            _ => return false,
+        let now = Instant::now();
+        if missing.len() != memory.missing {
+            memory.missing = missing.len();
+            memory.connect_pause = CONNECT_PAUSE_MIN;
+            memory.connect_at = None;
         }
-        // They are down, and may be for long.
-        true
+        if memory.connect_at.is_some_and(|at| now < at) {
+            return true;
+        }
+        let failed = match timeout(PROBE_TIME_MAX, self.admin.connect(&missing)).await {
+            Ok(Ok(failed)) => failed.len(),
+            _ => missing.len(),
+        };
+        // Those that are down may be for long, and Garage writes each attempt to its log.
+        memory.connect_at = Some(now + memory.connect_pause);
+        memory.connect_pause = (memory.connect_pause * 2).min(CONNECT_PAUSE_MAX);
+        failed == missing.len() && memory.connect_pause == CONNECT_PAUSE_MAX
     }
 
     /// Stages a role for this node, if it has none and had none.
@@ -280,24 +308,37 @@ impl Keeper {
     }
 
     /// Lets a layout count without nodes that were removed and cannot say any more that they know it.
-    async fn leave_behind(&self, seen: &Seen) -> Result<bool> {
+    ///
+    /// Where there is one copy, what they had is lost with them, and the layout would wait for it for ever; `waits`
+    /// says since when it does: the others first get the time to move what they have.
+    async fn leave_behind(&self, seen: &Seen, waits: &mut Option<Instant>) -> Result<bool> {
         let history = self.admin.layout_history().await?;
-        let waits = history.versions.iter().any(|it| it.status == "Draining");
-        let Some(trackers) = history.update_trackers.filter(|_| waits) else {
+        let drains = history.versions.iter().any(|it| it.status == "Draining");
+        let Some(trackers) = history.update_trackers.filter(|_| drains) else {
+            *waits = None;
             return Ok(true);
         };
-        let behind = |id: &&String| {
-            let tracker = trackers.get(*id);
-            tracker.is_some_and(|it| it.ack < history.current_version) && !seen.is_up(id)
-        };
-        let dead: Vec<&String> = trackers.keys().filter(behind).collect();
-        // One that is only down comes back, and must not find that others went on without it.
-        if !dead.is_empty() && dead.iter().all(|id| !seen.has_role(id)) {
+        let version = history.current_version;
+        let down = trackers.iter().filter(|(id, _)| !seen.is_up(id));
+        let mut behind = false;
+        for (id, tracker) in down {
+            if seen.has_role(id) {
+                // It is only down, comes back, and must not find that others went on without it.
+                return Ok(false);
+            }
+            behind |= tracker.ack < version || (self.copies == 1 && tracker.sync < version);
+        }
+        if !behind {
+            return Ok(false);
+        }
+        let since = *waits.get_or_insert_with(Instant::now);
+        let despite_loss = self.copies == 1 && since.elapsed() > LOSS_ACCEPTED_AFTER;
+        if self.copies > 1 || despite_loss {
             info!(
                 copies = self.copies,
-                "the layout counts without nodes that were removed"
+                despite_loss, "the layout counts without nodes that were removed"
             );
-            self.admin.skip_dead_nodes(history.current_version).await?;
+            self.admin.skip_dead_nodes(version, despite_loss).await?;
         }
         Ok(false)
     }

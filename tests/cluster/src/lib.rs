@@ -257,7 +257,7 @@ impl TestCluster {
         let version = admin.layout().await.expect("the layout").version + 1;
         admin.apply(version).await.expect("the layout is applied");
         // Nodes that are down cannot say that they know it.
-        let _nobody = admin.skip_dead_nodes(version).await;
+        let _nobody = admin.skip_dead_nodes(version, false).await;
         let begun = Instant::now();
         loop {
             let history = admin.layout_history().await.expect("the layouts");
