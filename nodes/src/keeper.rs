@@ -268,6 +268,11 @@ impl Keeper {
         if staged.iter().any(|change| change.id == self.id) {
             return Ok(false);
         }
+        let reached = |node: &NodeStatus| node.is_up && node.id != self.id;
+        if !self.peers.is_empty() && !seen.status.nodes.iter().any(reached) {
+            // What is staged is told to those that are connected; others hear of it ten seconds later only.
+            return Ok(false);
+        }
         let Some(own) = seen.node(&self.id) else {
             return Ok(false);
         };

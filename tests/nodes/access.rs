@@ -46,6 +46,15 @@ async fn only_clients_with_a_certificate_are_let_in() {
     let Some(nodes) = Nodes::start(3) else {
         return;
     };
+    values_go_through(&nodes).await;
+    let home = nodes.invite_client("carol");
+    strangers_are_refused(&nodes, &home);
+    administration_is_not_reached(&nodes, &home);
+    a_certificate_is_not_enough(&home).await;
+}
+
+/// A client that was told of one node learns of all, and reaches items and objects.
+async fn values_go_through(nodes: &Nodes) {
     let client = nodes.client("alice").await;
     assert_eq!(
         client.nodes().len(),
@@ -71,8 +80,9 @@ async fn only_clients_with_a_certificate_are_let_in() {
     // Another client sees the same.
     let other = nodes.client("bob").await.k2v(3, "books").unwrap();
     assert!(other.read_item("p/ü", "a b").await.unwrap().is_some());
+}
 
-    let home = nodes.invite_client("carol");
+fn strangers_are_refused(nodes: &Nodes, home: &Path) {
     let identity = Identity::new(home.join("client.pem"), home.join("client.key"));
     let (address, ca) = (nodes.address(0), home.join("ca.pem"));
     let routes = get("/", "nodes");
@@ -114,8 +124,19 @@ async fn only_clients_with_a_certificate_are_let_in() {
     let mut answer = Vec::new();
     let _reset_or_closed = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    let log = nodes.log(0);
+    for part in [
+        "it has no certificate",
+        "not signed by an authority",
+        "a client was refused",
+    ] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+}
 
-    // Administration is not reached, whatever is asked.
+fn administration_is_not_reached(nodes: &Nodes, home: &Path) {
+    let identity = Identity::new(home.join("client.pem"), home.join("client.key"));
+    let (address, ca) = (nodes.address(0), home.join("ca.pem"));
     for route in ["admin/3", "admin", "", "k2v/2", "../admin"] {
         let answer = ask(
             &address,
@@ -142,16 +163,10 @@ async fn only_clients_with_a_certificate_are_let_in() {
             "{answer:?}"
         );
     }
-    let log = nodes.log(0);
-    for part in [
-        "it has no certificate",
-        "not signed by an authority",
-        "a client was refused",
-    ] {
-        assert!(log.contains(part), "{part}: {log}");
-    }
+}
 
-    // A certificate alone is not enough either.
+/// The access key is needed as well.
+async fn a_certificate_is_not_enough(home: &Path) {
     let file = home.join("cluster.toml");
     let text = fs::read_to_string(&file).unwrap();
     let secret = text
@@ -163,7 +178,7 @@ async fn only_clients_with_a_certificate_are_let_in() {
         text.replace(secret, &format!("secret_key = \"{}\"", "0".repeat(64))),
     )
     .unwrap();
-    let half = Cluster::open(&home).unwrap();
+    let half = Cluster::open(home).unwrap();
     let copies = if text.find(secret) < text.find("copies = 1") {
         3
     } else {
