@@ -462,8 +462,12 @@ impl K2v {
             seen_marker: marker,
         };
         let path = format!("/{}/{}", self.bucket, encode(&range.partition, true));
+        // A read that has found a write which is not everywhere yet first repairs that on all nodes, and waits for one
+        // that hangs. What was acknowledged is seen without: a quorum has it, and a quorum is asked.
+        let headers = [("x-garage-non-monotonic-read", "true".to_owned())];
         let ask = Ask {
             path,
+            headers: &headers,
             limit: Some(limit),
             waits: marker.map(|_| wait),
             ..self.ask(DOING, "POST", &[("poll_range", "")], encoded(DOING, &sent)?)
