@@ -22,6 +22,12 @@ pub const SORT_KEY_MAX: usize = 471;
 pub const PARTITION_KEY_MAX: usize = 471;
 /// The longest answer, in bytes.
 const ANSWER_MAX: usize = 64 << 20;
+/// Has Garage answer what a quorum has. Else, where it finds a write that is not on all nodes, it first repairs that
+/// on all of them: it fails where one is down, and waits for one that hangs. Without, what was acknowledged is seen
+/// all the same (of any two quorums some node is in both); but of two reads during a write that was not acknowledged
+/// yet, or never is, the first can see it and the second not.
+const NON_MONOTONIC: &str = "x-garage-non-monotonic-read";
+const YES: &str = "true";
 /// For how long a poll may wait, as Garage has it.
 const POLL_MAX: Duration = Duration::from_secs(600);
 
@@ -317,7 +323,8 @@ impl K2v {
         Ok(())
     }
 
-    /// Reads ranges, one [`Page`] for each. A page without a `limit` is read to its end.
+    /// Reads ranges, one [`Page`] for each. A page without a `limit` is read to its end. It has whatever was
+    /// acknowledged before; of a write that was not, one read may know and the next one not.
     ///
     /// # Errors
     /// `TooLarge` for an answer of more than 64 MiB, and as [`K2v::insert`].
@@ -342,7 +349,11 @@ impl K2v {
     async fn read_pages(&self, ranges: &[Range]) -> Result<Vec<Page>> {
         const DOING: &str = "read items";
         let body = encoded(DOING, &ranges)?;
-        let ask = self.ask(DOING, "POST", &[("search", "")], body);
+        let headers = [(NON_MONOTONIC, YES.to_owned())];
+        let ask = Ask {
+            headers: &headers,
+            ..self.ask(DOING, "POST", &[("search", "")], body)
+        };
         let answer = self.access.perform(ask).await?;
         let pages: Vec<ReadPage> = read(DOING, &answer)?;
         if pages.len() != ranges.len() {
@@ -462,9 +473,7 @@ impl K2v {
             seen_marker: marker,
         };
         let path = format!("/{}/{}", self.bucket, encode(&range.partition, true));
-        // A read that has found a write which is not everywhere yet first repairs that on all nodes, and waits for one
-        // that hangs. What was acknowledged is seen without: a quorum has it, and a quorum is asked.
-        let headers = [("x-garage-non-monotonic-read", "true".to_owned())];
+        let headers = [(NON_MONOTONIC, YES.to_owned())];
         let ask = Ask {
             path,
             headers: &headers,

@@ -43,7 +43,7 @@ fn get(path: &str, route: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_clients_with_a_certificate_are_let_in() {
-    let Some(nodes) = Nodes::start(3) else {
+    let Some(nodes) = Nodes::start(3).await else {
         return;
     };
     values_go_through(&nodes).await;

@@ -25,7 +25,7 @@ fn partitions(nodes: &Nodes, asked: usize, of: usize) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_are_killed_and_clients_do_not_notice() {
-    let Some(mut nodes) = Nodes::start(3) else {
+    let Some(mut nodes) = Nodes::start(3).await else {
         return;
     };
     let client = nodes.client("load").await;
@@ -84,7 +84,7 @@ async fn nodes_are_killed_and_clients_do_not_notice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_joins_by_itself_and_a_lost_one_is_replaced() {
-    let Some(mut nodes) = Nodes::start(3) else {
+    let Some(mut nodes) = Nodes::start(3).await else {
         return;
     };
     let client = nodes.client("load").await;

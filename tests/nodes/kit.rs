@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use durum_cluster::TIME_MAX;
+use durum_cluster::{TIME_MAX, Turn};
 use durum_garage::Cluster;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -18,6 +18,7 @@ pub(crate) struct Nodes {
     dir: TempDir,
     garage: PathBuf,
     nodes: Vec<Node>,
+    _turn: Turn,
 }
 
 #[derive(Debug)]
@@ -28,13 +29,15 @@ struct Node {
 
 impl Nodes {
     /// So many nodes that run and have their roles; `None` where there is no Garage.
-    pub(crate) fn start(count: usize) -> Option<Nodes> {
+    pub(crate) async fn start(count: usize) -> Option<Nodes> {
         let garage = durum_cluster::garage()?;
+        let turn = durum_cluster::turn().await;
         let dir = tempfile::Builder::new().prefix("durum-n").tempdir();
         let mut nodes = Nodes {
             dir: dir.unwrap(),
             garage,
             nodes: Vec::new(),
+            _turn: turn,
         };
         let begun = Instant::now();
         for _ in 0..count {
