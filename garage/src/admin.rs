@@ -301,12 +301,13 @@ impl Admin {
         self.post(doing, "RevertClusterLayout", &Value::Null).await
     }
 
-    /// Has a layout count without the nodes that are down, which can no longer say that they know it.
+    /// Has a layout count without the nodes that are down, which can no longer say that they know it; with
+    /// `despite_loss` also where they have the only copies of data, which are then lost.
     ///
     /// # Errors
     /// `Usage` where no layout waits for anybody; and as [`Admin::status`].
-    pub async fn skip_dead_nodes(&self, version: u64) -> Result<()> {
-        let body = json!({ "version": version, "allowMissingData": false });
+    pub async fn skip_dead_nodes(&self, version: u64, despite_loss: bool) -> Result<()> {
+        let body = json!({ "version": version, "allowMissingData": despite_loss });
         let doing = "leave nodes behind that are down";
         let _skipped: Value = self
             .post(doing, "ClusterLayoutSkipDeadNodes", &body)

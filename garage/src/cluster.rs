@@ -257,6 +257,10 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    pub(crate) fn hedge_after(&self) -> Duration {
+        self.cluster.shared.settings.patience.hedge_after
+    }
+
     pub(crate) async fn perform(&self, ask: Ask<'_>) -> Result<Answer> {
         let signed = Signed::new(ask, self.copies, &self.credentials)?;
         self.cluster.perform(signed).await

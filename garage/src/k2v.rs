@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::json;
 use crate::cluster::Access;
+use crate::narrow;
 use crate::request::Ask;
 use crate::routing::{Answer, malformed};
 use crate::sigv4::{Service, encode};
@@ -21,6 +22,12 @@ pub const SORT_KEY_MAX: usize = 471;
 pub const PARTITION_KEY_MAX: usize = 471;
 /// The longest answer, in bytes.
 const ANSWER_MAX: usize = 64 << 20;
+/// Has Garage answer what a quorum has. Else, where it finds a write that is not on all nodes, it first repairs that
+/// on all of them: it fails where one is down, and waits for one that hangs. Without, what was acknowledged is seen
+/// all the same (of any two quorums some node is in both); but of two reads during a write that was not acknowledged
+/// yet, or never is, the first can see it and the second not.
+const NON_MONOTONIC: &str = "x-garage-non-monotonic-read";
+const YES: &str = "true";
 /// For how long a poll may wait, as Garage has it.
 const POLL_MAX: Duration = Duration::from_secs(600);
 
@@ -316,7 +323,8 @@ impl K2v {
         Ok(())
     }
 
-    /// Reads ranges, one [`Page`] for each. A page without a `limit` is read to its end.
+    /// Reads ranges, one [`Page`] for each. A page without a `limit` is read to its end. It has whatever was
+    /// acknowledged before; of a write that was not, one read may know and the next one not.
     ///
     /// # Errors
     /// `TooLarge` for an answer of more than 64 MiB, and as [`K2v::insert`].
@@ -324,9 +332,28 @@ impl K2v {
         if ranges.is_empty() {
             return Ok(Vec::new());
         }
+        let mut reading = std::pin::pin!(self.read_pages(ranges));
+        if !narrow::all(ranges) {
+            return reading.await;
+        }
+        tokio::select! {
+            read = &mut reading => return read,
+            () = tokio::time::sleep(self.access.hedge_after() + narrow::LATER) => {}
+        }
+        tokio::select! {
+            read = &mut reading => read,
+            Some(pages) = self.read_by_polls(ranges) => Ok(pages),
+        }
+    }
+
+    async fn read_pages(&self, ranges: &[Range]) -> Result<Vec<Page>> {
         const DOING: &str = "read items";
         let body = encoded(DOING, &ranges)?;
-        let ask = self.ask(DOING, "POST", &[("search", "")], body);
+        let headers = [(NON_MONOTONIC, YES.to_owned())];
+        let ask = Ask {
+            headers: &headers,
+            ..self.ask(DOING, "POST", &[("search", "")], body)
+        };
         let answer = self.access.perform(ask).await?;
         let pages: Vec<ReadPage> = read(DOING, &answer)?;
         if pages.len() != ranges.len() {
@@ -340,6 +367,29 @@ impl K2v {
         };
         let pages: Result<Vec<Page>, String> = pages.into_iter().map(decode).collect();
         pages.map_err(|why| malformed(DOING, why))
+    }
+
+    /// Reads narrow ranges in the way that asks all nodes that have them; see [`narrow`]. `None` where that fails.
+    async fn read_by_polls(&self, ranges: &[Range]) -> Option<Vec<Page>> {
+        let mut polls = tokio::task::JoinSet::new();
+        for (index, range) in ranges.iter().enumerate() {
+            let (k2v, range) = (self.clone(), range.clone());
+            polls.spawn(async move {
+                let wait = Duration::from_secs(1);
+                let bounds = narrow::bounds(&range);
+                let polled = k2v
+                    .poll_within(&bounds, None, wait, narrow::ANSWER_MAX)
+                    .await;
+                let changes = polled.ok().flatten()?;
+                Some((index, narrow::page(&range, changes.items)))
+            });
+        }
+        let mut pages = Vec::new();
+        while let Some(done) = polls.join_next().await {
+            pages.push(done.ok().flatten()?);
+        }
+        pages.sort_by_key(|(index, _)| *index);
+        Some(pages.into_iter().map(|(_, page)| page).collect())
     }
 
     /// Reads one range.
@@ -402,6 +452,16 @@ impl K2v {
         marker: Option<&str>,
         wait: Duration,
     ) -> Result<Option<Changes>> {
+        self.poll_within(range, marker, wait, ANSWER_MAX).await
+    }
+
+    async fn poll_within(
+        &self,
+        range: &Range,
+        marker: Option<&str>,
+        wait: Duration,
+        limit: usize,
+    ) -> Result<Option<Changes>> {
         const DOING: &str = "wait for changes";
         check_key(DOING, "partition key", &range.partition, PARTITION_KEY_MAX)?;
         let wait = wait.clamp(Duration::from_secs(1), POLL_MAX);
@@ -413,8 +473,11 @@ impl K2v {
             seen_marker: marker,
         };
         let path = format!("/{}/{}", self.bucket, encode(&range.partition, true));
+        let headers = [(NON_MONOTONIC, YES.to_owned())];
         let ask = Ask {
             path,
+            headers: &headers,
+            limit: Some(limit),
             waits: marker.map(|_| wait),
             ..self.ask(DOING, "POST", &[("poll_range", "")], encoded(DOING, &sent)?)
         };

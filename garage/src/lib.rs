@@ -8,8 +8,11 @@
 //!   answer, a status of 500 and more, a node that was removed and no longer knows the access key) is that node's
 //!   failure and not the caller's: the next one is asked at once. It is then avoided for a while, which becomes
 //!   longer with each failure, until one request that is due to it finds that it works again.
-//! - A node that has not answered after 200 ms is not waited for alone: a second one is asked the same, and the
+//! - A node that has not answered after 150 ms is not waited for alone: a second one is asked the same, and the
 //!   first answer counts.
+//! - A node that hangs without being gone (stopped, cut off) also holds up those that it works with: Garage reads
+//!   from just as many nodes as make a quorum, and chooses others when one fails, but not when it is silent. Few
+//!   items are then read in another way, which asks all nodes that have them.
 //! - When no node answers, all are asked again for two seconds. The error then names each node and what it has
 //!   said last, and its kind says what follows: `Unreachable` (no node at all), `NoQuorum` (too few copies),
 //!   `Refused` (the access key or the certificate), `NotFound` (the bucket).
@@ -44,6 +47,7 @@ mod cluster;
 mod connect;
 mod fault;
 mod k2v;
+mod narrow;
 mod node;
 mod request;
 mod routing;

@@ -38,7 +38,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Patience {
         Patience {
-            hedge_after: Duration::from_millis(200),
+            hedge_after: Duration::from_millis(150),
             keep_trying: Duration::from_secs(2),
             request_time_max: Duration::from_secs(20),
         }
@@ -173,7 +173,6 @@ impl Round {
                     match done {
                         Ok(answer) => {
                             node.worked();
-                            self.blame_the_slow(&asked);
                             return Ok(answer);
                         }
                         Err(fault) => {
@@ -195,6 +194,7 @@ impl Round {
                         attempts.extend(self.late(&asked));
                         return Err(attempts);
                     }
+                    self.blame_the_slow(&asked);
                     self.start(&mut next, &mut running, &mut asked);
                 }
             }
@@ -221,16 +221,14 @@ impl Round {
         true
     }
 
-    /// Those that had more time than the one that has answered, and longer than is usual, are asked later.
+    /// Those that take longer than is usual are asked later by others, unless they still answer.
     fn blame_the_slow(&self, asked: &HashMap<usize, Instant>) {
-        let Some(after) = self.hedge_after else {
-            return;
-        };
         let now = Instant::now();
         for (index, since) in asked {
-            if let Some(node) = self.order.get(*index)
-                && now.duration_since(*since) >= after
-            {
+            let slow = self
+                .hedge_after
+                .is_some_and(|after| now.duration_since(*since) >= after);
+            if let Some(node) = self.order.get(*index).filter(|_| slow) {
                 node.failed(now);
             }
         }

@@ -119,6 +119,10 @@ async fn connection(
         .map_err(|error| error.to_string())?;
     let stream = match timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            debug!("a client hung up in its TLS handshake");
+            return Ok(());
+        }
         Ok(Err(error)) => return Err(explain(&error)),
         Err(_) => return Err("its TLS handshake takes too long".to_owned()),
     };

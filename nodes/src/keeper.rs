@@ -1,8 +1,8 @@
 //! The administrator that nobody has to be: it gives new nodes their role, connects nodes, applies layouts.
 //!
-//! Each node stages its own role. One node applies what is staged: among those that have a role and can be
-//! reached, the one with the smallest number; and only while it reaches more than half of them, so that the two
-//! sides of a parted network do not both make a layout.
+//! Each node stages its own role. One node applies what is staged: the first layout, the node that was made first;
+//! later ones, among the nodes that have a role, the one with the smallest number that is not down for longer than
+//! a minute, while it reaches more than half of them: the two sides of a parted network do not both make a layout.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use durum_core::{IoResultExt as _, Result};
 use durum_garage::admin::{Layout, NodeStatus, Role, Status};
 use durum_garage::{Admin, Credentials};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::front::Routes;
@@ -27,6 +27,13 @@ const QUIET: Duration = Duration::from_secs(3);
 /// A process that has not answered for so long, so often in a row, is killed.
 const PROBE_TIME_MAX: Duration = Duration::from_secs(5);
 const PROBES_MISSED_MAX: u32 = 3;
+/// A node that cannot be reached is still taken for the one that applies layouts for so long.
+const TURN_KEPT_SECONDS: u64 = 60;
+/// When nodes are connected again that cannot be reached; each time after twice as long.
+const CONNECT_PAUSE_MIN: Duration = Duration::from_millis(250);
+const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(16);
+/// What only a removed node had that is down is taken for lost after so long.
+const LOSS_ACCEPTED_AFTER: Duration = Duration::from_secs(10);
 /// A node without room still takes part.
 const CAPACITY_MIN: u64 = 1 << 30;
 
@@ -45,6 +52,17 @@ pub(crate) struct Keeper {
     pub(crate) had_role: PathBuf,
     pub(crate) routes: Arc<Routes>,
     pub(crate) process: Arc<Shared>,
+}
+
+/// What one turn leaves for the next.
+#[derive(Default)]
+struct Memory {
+    /// Since when a layout waits for nodes that were removed.
+    waits: Option<Instant>,
+    /// Nodes that are not reached, when it is tried again, and how long after that.
+    missing: usize,
+    connect_at: Option<Instant>,
+    connect_pause: Duration,
 }
 
 /// What was seen of the cluster.
@@ -66,20 +84,32 @@ impl Seen {
         self.node(id).is_some_and(|node| node.is_up)
     }
 
-    /// Whether the node is the one that applies layouts.
-    fn applies(&self, id: &str) -> bool {
+    /// Whether a node is the one that applies layouts.
+    ///
+    /// Two that do at the same time can make two layouts of one number, which Garage cannot reconcile. So the very
+    /// first layout is made by the node that was made first; and later one that is down keeps its turn for a
+    /// while, unless it is being removed.
+    fn applies(&self, id: &str, is_first: bool) -> bool {
         let roles = &self.layout.roles;
         if roles.is_empty() {
-            // Of a cluster that begins: all that are there.
-            let up = self.status.nodes.iter().filter(|node| node.is_up);
-            return up.map(|node| node.id.as_str()).min() == Some(id);
+            return is_first;
         }
-        let up: Vec<&str> = roles
-            .iter()
-            .map(|role| role.id.as_str())
-            .filter(|id| self.is_up(id))
-            .collect();
-        up.iter().min() == Some(&id) && up.len() * 2 > roles.len()
+        let leaves = |id: &str| {
+            let changes = &self.layout.staged_role_changes;
+            changes
+                .iter()
+                .any(|change| change.remove && change.id == id)
+        };
+        let keeps_its_turn = |id: &str| {
+            self.node(id).is_some_and(|node| {
+                let gone = node.last_seen_secs_ago.unwrap_or(u64::MAX);
+                node.is_up || gone < TURN_KEPT_SECONDS
+            })
+        };
+        let ids = roles.iter().map(|role| role.id.as_str());
+        let up = ids.clone().filter(|id| self.is_up(id)).count();
+        let turn = ids.filter(|id| keeps_its_turn(id) && !leaves(id)).min();
+        turn == Some(id) && up * 2 > roles.len()
     }
 
     /// How many nodes have a role when what is staged is applied.
@@ -101,12 +131,13 @@ impl Keeper {
         let mut missed = 0;
         let mut answered = false;
         let mut warned = false;
+        let mut memory = Memory::default();
         loop {
             let turn = timeout(PROBE_TIME_MAX, self.see()).await;
             let pause = match turn {
                 Ok(Ok(seen)) => {
                     (missed, answered) = (0, true);
-                    match self.care(&seen).await {
+                    match self.care(&seen, &mut memory).await {
                         Ok(true) => QUIET,
                         Ok(false) => BUSY,
                         Err(error) => {
@@ -148,13 +179,13 @@ impl Keeper {
     }
 
     /// Does what is to be done; whether nothing is.
-    async fn care(&self, seen: &Seen) -> Result<bool> {
+    async fn care(&self, seen: &Seen, memory: &mut Memory) -> Result<bool> {
         self.list_nodes(seen);
-        let mut quiet = self.connect(seen).await;
+        let mut quiet = self.connect(seen, memory).await;
         quiet &= self.take_part(seen).await?;
-        if seen.applies(&self.id) {
+        if seen.applies(&self.id, self.peers.is_empty()) {
             quiet &= self.apply(seen).await?;
-            quiet &= self.leave_behind(seen).await?;
+            quiet &= self.leave_behind(seen, &mut memory.waits).await?;
             quiet &= self.know_the_key(seen).await?;
         }
         Ok(quiet)
@@ -174,17 +205,15 @@ impl Keeper {
             .nodes
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        // Several clusters know the same nodes: the one that knows most tells. It is not the time to forget one
-        // when a process has just started and has no layout yet.
-        if found.len() >= nodes.len() || nodes.iter().all(|it| !found.contains(it)) {
-            *nodes = found;
-        } else if self.copies == self.routes.most_copies() {
+        // All clusters have the same nodes. That with most copies tells, once it has begun.
+        let tells = self.copies == self.routes.most_copies() || nodes.is_empty();
+        if tells && !found.is_empty() {
             *nodes = found;
         }
     }
 
     /// Connects to nodes that are not reached: Garage by itself tries that again after half a minute only.
-    async fn connect(&self, seen: &Seen) -> bool {
+    async fn connect(&self, seen: &Seen, memory: &mut Memory) -> bool {
         let id_of = |peer: &String| peer.split('@').next().unwrap_or_default().to_owned();
         let known = seen.status.nodes.iter().filter_map(|node| {
             let address = node.addr.as_ref()?;
@@ -199,12 +228,23 @@ impl Keeper {
         if missing.is_empty() {
             return true;
         }
-        match timeout(PROBE_TIME_MAX, self.admin.connect(&missing)).await {
-            Ok(Ok(failed)) if failed.len() == missing.len() => {}
-            _ => return false,
+        let now = Instant::now();
+        if missing.len() != memory.missing {
+            memory.missing = missing.len();
+            memory.connect_pause = CONNECT_PAUSE_MIN;
+            memory.connect_at = None;
         }
-        // They are down, and may be for long.
-        true
+        if memory.connect_at.is_some_and(|at| now < at) {
+            return true;
+        }
+        let failed = match timeout(PROBE_TIME_MAX, self.admin.connect(&missing)).await {
+            Ok(Ok(failed)) => failed.len(),
+            _ => missing.len(),
+        };
+        // Those that are down may be for long, and Garage writes each attempt to its log.
+        memory.connect_at = Some(now + memory.connect_pause);
+        memory.connect_pause = (memory.connect_pause * 2).min(CONNECT_PAUSE_MAX);
+        failed == missing.len() && memory.connect_pause == CONNECT_PAUSE_MAX
     }
 
     /// Stages a role for this node, if it has none and had none.
@@ -226,6 +266,11 @@ impl Keeper {
         }
         let staged = &seen.layout.staged_role_changes;
         if staged.iter().any(|change| change.id == self.id) {
+            return Ok(false);
+        }
+        let reached = |node: &NodeStatus| node.is_up && node.id != self.id;
+        if !self.peers.is_empty() && !seen.status.nodes.iter().any(reached) {
+            // What is staged is told to those that are connected; others hear of it ten seconds later only.
             return Ok(false);
         }
         let Some(own) = seen.node(&self.id) else {
@@ -268,24 +313,37 @@ impl Keeper {
     }
 
     /// Lets a layout count without nodes that were removed and cannot say any more that they know it.
-    async fn leave_behind(&self, seen: &Seen) -> Result<bool> {
+    ///
+    /// Where there is one copy, what they had is lost with them, and the layout would wait for it for ever; `waits`
+    /// says since when it does: the others first get the time to move what they have.
+    async fn leave_behind(&self, seen: &Seen, waits: &mut Option<Instant>) -> Result<bool> {
         let history = self.admin.layout_history().await?;
-        let waits = history.versions.iter().any(|it| it.status == "Draining");
-        let Some(trackers) = history.update_trackers.filter(|_| waits) else {
+        let drains = history.versions.iter().any(|it| it.status == "Draining");
+        let Some(trackers) = history.update_trackers.filter(|_| drains) else {
+            *waits = None;
             return Ok(true);
         };
-        let behind = |id: &&String| {
-            let tracker = trackers.get(*id);
-            tracker.is_some_and(|it| it.ack < history.current_version) && !seen.is_up(id)
-        };
-        let dead: Vec<&String> = trackers.keys().filter(behind).collect();
-        // One that is only down comes back, and must not find that others went on without it.
-        if !dead.is_empty() && dead.iter().all(|id| !seen.has_role(id)) {
+        let version = history.current_version;
+        let down = trackers.iter().filter(|(id, _)| !seen.is_up(id));
+        let mut behind = false;
+        for (id, tracker) in down {
+            if seen.has_role(id) {
+                // It is only down, comes back, and must not find that others went on without it.
+                return Ok(false);
+            }
+            behind |= tracker.ack < version || (self.copies == 1 && tracker.sync < version);
+        }
+        if !behind {
+            return Ok(false);
+        }
+        let since = *waits.get_or_insert_with(Instant::now);
+        let despite_loss = self.copies == 1 && since.elapsed() > LOSS_ACCEPTED_AFTER;
+        if self.copies > 1 || despite_loss {
             info!(
                 copies = self.copies,
-                "the layout counts without nodes that were removed"
+                despite_loss, "the layout counts without nodes that were removed"
             );
-            self.admin.skip_dead_nodes(history.current_version).await?;
+            self.admin.skip_dead_nodes(version, despite_loss).await?;
         }
         Ok(false)
     }

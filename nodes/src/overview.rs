@@ -53,6 +53,8 @@ pub struct ClusterRow {
     /// `healthy`, `degraded` (nodes are missing, all can be written) or `unavailable`; `waiting` before it has
     /// enough nodes.
     pub health: String,
+    /// Whether the node that was asked knows the access key of clients, which is made known after the first layout.
+    pub serves: bool,
     /// Nodes with a role.
     pub nodes: u64,
     /// Those that are reached.
@@ -118,7 +120,9 @@ pub fn list(dir: &NodeDir) -> Result<Vec<NodeRow>> {
 pub fn status(dir: &NodeDir) -> Result<Vec<ClusterRow>> {
     block_on(async {
         let mut rows = Vec::new();
+        let secrets = dir.secrets()?;
         for (copies, admin) in admins(dir)? {
+            let key = &secrets.of(copies)?.access_key;
             let (_, layout) = seen(&admin).await?;
             let health = admin.health().await?;
             let nodes = layout.roles.len() as u64;
@@ -129,6 +133,7 @@ pub fn status(dir: &NodeDir) -> Result<Vec<ClusterRow>> {
                     true => health.status,
                     false => "waiting".to_owned(),
                 },
+                serves: begun && admin.keys().await?.iter().any(|it| it.id == *key),
                 nodes,
                 nodes_up: health.storage_nodes_up,
                 partitions_writable: if begun { health.partitions_quorum } else { 0 },

@@ -242,8 +242,8 @@ impl NodeSettings {
             true => Err(usage(format!("`{what}` is empty or has spaces in it"))),
             false => Ok(()),
         };
-        name("zone", &self.zone)?;
         name("host", &self.host)?;
+        name("zone", &self.zone)?;
         let unspecified = |host: &str| host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
         if unspecified(&self.host) {
             let why = "`host` is what others connect to: it cannot be the number for all addresses";

@@ -1,6 +1,9 @@
 //! The catalogue: the classes of an installation, in its cluster with most copies.
 //!
 //! Each definition is an item of its own, `c NAME REVISION`, of which the last holds.
+//!
+//! All classes of a namespace lie in one bucket of each cluster, and a class in partitions that begin with its name. A bucket for each class would have
+//! to be made when it is defined, and Garage makes two where two nodes are asked at once, of which one gets the name in the end.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +17,10 @@ use sha2::{Digest as _, Sha256};
 use crate::class::Class;
 use crate::clock::Clock;
 
-/// With the longest name of a class it makes the longest name of a bucket.
-const NAMESPACE_BYTES_MAX: usize = 9;
+/// As part of the name of a bucket, which has 63 bytes at most.
+const NAMESPACE_BYTES_MAX: usize = 32;
 
+/// No class has a blank in its name, so that it has no partition of this name.
 const PARTITION: &str = "classes";
 
 /// Over how many partitions a class is spread.
@@ -29,7 +33,6 @@ const KEPT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Defined {
     pub(super) class: Class,
-    pub(super) bucket: String,
     pub(super) shards: u32,
     /// The indexes that do not have all dictionaries yet.
     #[serde(default)]
@@ -60,19 +63,18 @@ impl Opened {
         let number = hash
             .first_chunk()
             .map_or(0, |first| u64::from_be_bytes(*first));
-        shard_name(number % u64::from(self.defined.shards.max(1)))
+        self.shard_name(number % u64::from(self.defined.shards.max(1)))
     }
 
     /// All partitions.
     pub(super) fn shards(&self) -> Vec<String> {
-        (0..u64::from(self.defined.shards.max(1)))
-            .map(shard_name)
-            .collect()
+        let shards = 0..u64::from(self.defined.shards.max(1));
+        shards.map(|number| self.shard_name(number)).collect()
     }
-}
 
-fn shard_name(number: u64) -> String {
-    format!("s{number:03}")
+    fn shard_name(&self, number: u64) -> String {
+        format!("{} s{number:03}", self.defined.class.name)
+    }
 }
 
 impl Catalogue {
@@ -97,7 +99,7 @@ impl Catalogue {
     }
 
     fn bucket(&self) -> String {
-        format!("{}-catalogue", self.namespace)
+        format!("{}-dictionaries", self.namespace)
     }
 
     fn items(&self) -> Result<K2v> {
@@ -147,8 +149,8 @@ impl Catalogue {
     fn keep(&self, defined: Defined) -> Result<Opened> {
         let (copies, name) = (defined.class.copies, defined.class.name.clone());
         let opened = Opened {
-            items: self.cluster.k2v(copies, &defined.bucket)?,
-            objects: self.cluster.s3(copies, &defined.bucket)?,
+            items: self.cluster.k2v(copies, &self.bucket())?,
+            objects: self.cluster.s3(copies, &self.bucket())?,
             defined: Arc::new(defined),
         };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,7 +202,6 @@ impl Catalogue {
                     .create_bucket(self.copies(), &self.bucket())
                     .await?;
                 Defined {
-                    bucket: format!("{}-{}", self.namespace, bucket(&class.name)),
                     shards: SHARDS,
                     building: Vec::new(),
                     class,
@@ -231,7 +232,7 @@ impl Catalogue {
             }
         };
         self.cluster
-            .create_bucket(defined.class.copies, &defined.bucket)
+            .create_bucket(defined.class.copies, &self.bucket())
             .await?;
         self.write(clock, defined).await
     }
@@ -260,22 +261,4 @@ impl Catalogue {
 fn decode(sort: &str, value: &[u8]) -> Result<Defined> {
     serde_json::from_slice(value)
         .map_err(|error| Error::damaged("read the catalogue", format!("`{}`: {error}", sort)))
-}
-
-/// What a class's bucket is called: its name where a bucket can be called so.
-fn bucket(class: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let fits = class.bytes().all(plain) && !class.ends_with('-') && !class.ends_with("s3alias");
-    match fits {
-        true => format!("dict-{class}"),
-        false => {
-            let hash = Sha256::digest(class.as_bytes());
-            let digits: String = hash
-                .iter()
-                .take(16)
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            format!("dictx-{digits}")
-        }
-    }
 }

@@ -1,7 +1,6 @@
 //! The home on clusters of Garage: copies on nodes each of which can fail.
 //!
-//! A class is a bucket of the cluster that keeps as many copies as it wants, and a dictionary lies in one partition of it, by the hash
-//! of its key. Items are written once; [`form`] has their names. Garage's batches are not atomic: what a crash leaves of a write is
+//! A class lies in the cluster that keeps as many copies as it wants, and a dictionary in one of the class's partitions, by the hash of its key. Items are written once; [`form`] has their names. Garage's batches are not atomic: what a crash leaves of a write is
 //! found and mended by [`heal`].
 
 mod catalogue;

@@ -83,6 +83,7 @@ impl Iterator for Revisions {
 
 /// Where a stream is in one shard.
 struct Cursor {
+    shard: String,
     /// What is read next; `None` at the end.
     range: Option<Range>,
     ready: VecDeque<Item>,
@@ -109,6 +110,7 @@ impl Merged {
                 limit: Some(PAGE),
                 ..Range::prefix(&shard, prefix)
             }),
+            shard,
             ready: VecDeque::new(),
         };
         Merged {
@@ -157,11 +159,8 @@ impl Merged {
         let Some((_, number)) = first else {
             return Ok(None);
         };
-        let item = self
-            .cursors
-            .get_mut(number)
-            .and_then(|cursor| cursor.ready.pop_front());
-        Ok(item.map(|item| (format!("s{number:03}"), item)))
+        let cursor = self.cursors.get_mut(number);
+        Ok(cursor.and_then(|cursor| Some((cursor.shard.clone(), cursor.ready.pop_front()?))))
     }
 
     /// The item that comes next, without going on.

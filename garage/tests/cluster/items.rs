@@ -68,7 +68,9 @@ async fn items_come_back_as_they_were_written() {
     let Some(cluster) = TestCluster::start(3, 3).await else {
         return;
     };
-    round_trips(&bucket(&cluster, "round-trips").await).await;
+    let k2v = bucket(&cluster, "round-trips").await;
+    round_trips(&k2v).await;
+    index(&k2v).await;
     hostile(&bucket(&cluster, "hostile").await).await;
     polls(&bucket(&cluster, "polls").await).await;
     mistakes(&cluster).await;
@@ -122,7 +124,10 @@ async fn round_trips(k2v: &K2v) {
     assert_eq!(sorts(0), ["s199"]);
     assert_eq!(sorts(1), ["s010", "s011", "s012"]);
     assert!(sorts(2).is_empty());
-    // Deleting.
+    deletes(k2v).await;
+}
+
+async fn deletes(k2v: &K2v) {
     let deleted = [
         Range::single("p", "s000"),
         Range::prefix("p", "s2"),
@@ -143,7 +148,10 @@ async fn round_trips(k2v: &K2v) {
     let page = k2v.read_range(&Range::of("q")).await.unwrap();
     assert_eq!(page.items[0].value(), Some(&bytes));
     assert_eq!(page.items[1].value(), Some(&Bytes::new()));
-    // The index follows a little later.
+}
+
+/// The index follows the items a little later.
+async fn index(k2v: &K2v) {
     let begun = std::time::Instant::now();
     loop {
         let index = k2v.partitions(None, 1000).await.unwrap();

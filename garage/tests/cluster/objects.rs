@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use durum_cluster::TestCluster;
 use durum_core::ErrorKind;
+use durum_garage::S3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_come_back_as_they_were_written() {
@@ -48,8 +49,18 @@ async fn objects_come_back_as_they_were_written() {
     let empty = s3.put("empty", Bytes::new()).await;
     empty.unwrap();
     assert_eq!(s3.get_whole("empty", 0).await.unwrap(), Some(Bytes::new()));
+    large_ones(&mut cluster, &s3).await;
+    let absent = client.s3(3, "absent").unwrap();
+    let error = absent.put("a", "b").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_eq!(
+        absent.get("a").await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+}
 
-    // Large ones, of many blocks, while a node is lost in the middle of reading.
+/// Of many blocks, while a node is lost in the middle of reading.
+async fn large_ones(cluster: &mut TestCluster, s3: &S3) {
     let large: Bytes = (0..24_000_000_u32)
         .map(|at| (at / 7) as u8)
         .collect::<Vec<u8>>()
@@ -77,11 +88,4 @@ async fn objects_come_back_as_they_were_written() {
         cluster.run(victim);
         cluster.wait_until_all_are_up().await;
     }
-    let absent = client.s3(3, "absent").unwrap();
-    let error = absent.put("a", "b").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    assert_eq!(
-        absent.get("a").await.unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
 }

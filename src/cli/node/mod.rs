@@ -241,6 +241,7 @@ fn status(context: &Context, dir: &NodeDir) -> Outcome {
         ]);
         for it in &clusters {
             let note = match (it.nodes_missing, it.moving) {
+                (0, false) if !it.serves => "begins to serve".to_owned(),
                 (0, false) => String::new(),
                 (0, true) => "data are being moved".to_owned(),
                 (missing, _) => format!("waits for {}", output::count(missing, "more node")),

@@ -7,11 +7,16 @@
 // A test that cannot go on says why.
 #![allow(clippy::expect_used, clippy::indexing_slicing)]
 
+mod load;
+
+pub use load::Load;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use durum_garage::admin::Role;
@@ -21,6 +26,7 @@ use durum_testkit::left_out;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Whatever a cluster is waited for, it does not take longer.
 pub const TIME_MAX: Duration = Duration::from_secs(60);
@@ -68,7 +74,22 @@ fn find() -> Result<PathBuf, String> {
     }
 }
 
-/// A cluster of Garage processes, which end with it.
+/// Somebody's turn to run a cluster in this process. Several at once on few processors are slow enough to look
+/// broken.
+#[derive(Debug)]
+pub struct Turn {
+    _alone: OwnedMutexGuard<()>,
+}
+
+/// Waits until no other test of this process runs a cluster.
+pub async fn turn() -> Turn {
+    static ALONE: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
+    Turn {
+        _alone: ALONE.clone().lock_owned().await,
+    }
+}
+
+/// A cluster of Garage processes, which end with it. There is one at a time in a process.
 #[derive(Debug)]
 pub struct TestCluster {
     dir: TempDir,
@@ -78,6 +99,7 @@ pub struct TestCluster {
     rpc_secret: String,
     admin_token: String,
     nodes: Vec<TestNode>,
+    _turn: Turn,
 }
 
 #[derive(Debug)]
@@ -95,6 +117,7 @@ impl TestCluster {
     /// When the cluster does not come about, as all that is done with it does.
     pub async fn start(nodes: usize, copies: u32) -> Option<TestCluster> {
         let garage = garage()?;
+        let turn = turn().await;
         let dir = tempfile::Builder::new().prefix("durum-g").tempdir();
         let mut cluster = TestCluster {
             dir: dir.expect("a temporary directory"),
@@ -107,6 +130,7 @@ impl TestCluster {
             rpc_secret: random_hex(32).expect("random numbers"),
             admin_token: random_hex(32).expect("random numbers"),
             nodes: Vec::new(),
+            _turn: turn,
         };
         for _ in 0..nodes {
             cluster.add_without_role();
@@ -253,7 +277,7 @@ impl TestCluster {
         let version = admin.layout().await.expect("the layout").version + 1;
         admin.apply(version).await.expect("the layout is applied");
         // Nodes that are down cannot say that they know it.
-        let _nobody = admin.skip_dead_nodes(version).await;
+        let _nobody = admin.skip_dead_nodes(version, false).await;
         let begun = Instant::now();
         loop {
             let history = admin.layout_history().await.expect("the layouts");
@@ -387,16 +411,4 @@ impl Drop for TestCluster {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
-}
-
-/// Whether a path is there within [`TIME_MAX`].
-pub async fn appears(path: &Path) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < TIME_MAX {
-        if path.exists() {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    false
 }

@@ -1,0 +1,147 @@
+//! Nodes that come, go, and are lost, while clients go on.
+
+use std::time::{Duration, Instant};
+
+use durum_cluster::{Load, TIME_MAX};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::kit::{Nodes, durum, good, runs, signal};
+
+/// Half a second is what is promised on a machine that has time.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// The parts of the data of which a node has a copy, in the cluster with three copies.
+fn partitions(nodes: &Nodes, asked: usize, of: usize) -> Option<u64> {
+    let list = nodes.ask("list", asked)?;
+    let rows = list["nodes"].as_array()?;
+    let row = rows
+        .iter()
+        .find(|row| row["address"] == nodes.address(of))?;
+    let shares = row["clusters"].as_array()?;
+    let share = shares.iter().find(|share| share["copies"] == 3)?;
+    share["partitions"].as_u64()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_killed_and_clients_do_not_notice() {
+    let Some(mut nodes) = Nodes::start(3).await else {
+        return;
+    };
+    let client = nodes.client("load").await;
+    client.create_bucket(3, "load").await.unwrap();
+    let k2v = client.k2v(3, "load").unwrap();
+    for index in 0..3 {
+        assert!(
+            !nodes.log(index).contains("Inconsistent"),
+            "{}",
+            nodes.log(index)
+        );
+    }
+
+    let load = Load::start(&k2v, 8);
+    load.more(200).await;
+    assert!(load.end("all nodes run, through TLS").await < LONGEST);
+
+    // A process of Garage is started again by itself.
+    let before = nodes.garages(1);
+    assert_eq!(before.len(), 2);
+    let load = Load::start(&k2v, 8);
+    load.more(200).await;
+    for pid in &before {
+        signal(*pid, Signal::KILL);
+    }
+    load.more(500).await;
+    nodes.wait_for(0, |all| all.iter().all(|it| it["nodes_up"] == 3));
+    assert!(load.end("Garage is killed and started again").await < LONGEST);
+    let after = nodes.garages(1);
+    assert_eq!(after.len(), 2);
+    assert!(!after.iter().any(|pid| before.contains(pid)));
+
+    // When its supervisor is killed, Garage does not stay behind.
+    let load = Load::start(&k2v, 8);
+    load.more(200).await;
+    nodes.kill(2);
+    let begun = Instant::now();
+    while !nodes.garages(2).is_empty() {
+        assert!(begun.elapsed() < TIME_MAX, "{:?}", nodes.garages(2));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    println!(
+        "no process was left {:?} after the supervisor",
+        begun.elapsed()
+    );
+    load.more(500).await;
+    assert!(load.end("a node is killed").await < LONGEST);
+    nodes.run(2);
+    nodes.wait_for(0, |all| all.iter().all(|it| it["nodes_up"] == 3));
+
+    // Asked to end, a node ends, and Garage with it.
+    let garages = nodes.garages(1);
+    assert_eq!(nodes.end(1), Some(0));
+    assert!(!garages.into_iter().any(runs));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_joins_by_itself_and_a_lost_one_is_replaced() {
+    let Some(mut nodes) = Nodes::start(3).await else {
+        return;
+    };
+    let client = nodes.client("load").await;
+    client.create_bucket(3, "load").await.unwrap();
+    let load = Load::start(&client.k2v(3, "load").unwrap(), 4);
+    load.more(100).await;
+
+    let begun = Instant::now();
+    let fourth = nodes.add();
+    nodes.run(fourth);
+    let settled = |all: &[Value], count: u64| {
+        let good = |it: &Value| it["health"] == "healthy" && it["moving"] == false;
+        all.iter().all(|it| good(it) && it["nodes"] == count)
+    };
+    nodes.wait_for(fourth, |all| settled(all, 4));
+    println!("a fourth node had its share after {:?}", begun.elapsed());
+    assert_eq!(partitions(&nodes, 0, fourth), Some(192));
+    load.more(100).await;
+
+    nodes.kill(0);
+    load.more(100).await;
+    let begun = Instant::now();
+    let lost = nodes.address(0);
+    let removed = durum()
+        .args(["node", "remove", "--wait=60s", "--json"])
+        .arg(nodes.path(1))
+        .arg(&lost)
+        .output()
+        .unwrap();
+    good(&removed);
+    println!("all copies were there again after {:?}", begun.elapsed());
+    let removed: Value = serde_json::from_slice(&removed.stdout).unwrap();
+    assert_eq!(removed["complete"], true);
+    for index in [1, 2, 3] {
+        assert_eq!(partitions(&nodes, 1, index), Some(256));
+    }
+    nodes.wait_for(2, |all| settled(all, 3));
+    load.more(100).await;
+    load.end("a fourth node came, and the first was lost").await;
+
+    // Too few would be left.
+    let output = durum()
+        .args(["node", "remove"])
+        .arg(nodes.path(1))
+        .arg(nodes.address(2))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("join first"), "{said}");
+
+    // One that was removed does not come back by itself.
+    nodes.run(0);
+    let begun = Instant::now();
+    while !nodes.log(0).contains("was removed from the cluster") {
+        assert!(begun.elapsed() < TIME_MAX, "{}", nodes.log(0));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(partitions(&nodes, 1, 0), None);
+}

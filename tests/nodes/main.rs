@@ -1,0 +1,9 @@
+//! `durum node`: the real program with real Garage nodes.
+
+// Clippy knows test functions, but not the helpers beside them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod access;
+mod cluster;
+mod kit;
+mod misuse;
