@@ -15,6 +15,10 @@ use crate::order::Query;
 use crate::revision::Revision;
 use crate::value::Fields;
 
+/// What URLs of clusters begin with.
+#[cfg(all(feature = "garage", feature = "open"))]
+const GARAGE_SCHEME: &str = "garage:";
+
 /// Dictionaries in classes, with all of their revisions. It can be cloned, and used by many threads at once.
 ///
 /// ```
@@ -46,13 +50,28 @@ pub struct Dictionaries {
 }
 
 impl Dictionaries {
-    /// Opens the dictionaries of a store by its URL, as `lmdb:PATH` or `durus+tcp://HOST:PORT`.
+    /// Opens dictionaries by a URL: those of a store, as `lmdb:PATH` or `durus+tcp://HOST:PORT`, or on clusters of Garage, `garage:DIR` with the
+    /// directory that `durum node invite --client` makes.
     ///
     /// # Errors
-    /// Those of [`Database::open`].
+    /// Those of [`Database::open`]; those of the cluster's settings.
     #[cfg(feature = "open")]
     pub fn open(url: &str) -> Result<Dictionaries> {
-        Dictionaries::embedded(&Database::open(url)?, Merger::default())
+        Dictionaries::open_with(url, Merger::default())
+    }
+
+    /// As [`Dictionaries::open`], with the application's functions for merging.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::open`].
+    #[cfg(feature = "open")]
+    pub fn open_with(url: &str, merger: Merger) -> Result<Dictionaries> {
+        #[cfg(feature = "garage")]
+        if let Some(directory) = url.strip_prefix(GARAGE_SCHEME) {
+            let cluster = durum_garage::Cluster::open(directory)?;
+            return Dictionaries::distributed(cluster, crate::NAMESPACE, merger);
+        }
+        Dictionaries::embedded(&Database::open(url)?, merger)
     }
 
     /// As [`Dictionaries::open`], in a store that is made by it.
@@ -70,6 +89,10 @@ impl Dictionaries {
     /// Those of [`Database::open_or_create`].
     #[cfg(feature = "open")]
     pub fn open_or_create(url: &str) -> Result<Dictionaries> {
+        #[cfg(feature = "garage")]
+        if url.starts_with(GARAGE_SCHEME) {
+            return Dictionaries::open(url);
+        }
         Dictionaries::embedded(&Database::open_or_create(url)?, Merger::default())
     }
 

@@ -9,6 +9,8 @@ mod form;
 mod heal;
 mod pages;
 mod shard;
+#[cfg(test)]
+mod torn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -303,6 +303,10 @@ fn heal(context: &Context, args: &PlaceArgs) -> Outcome {
 impl Context {
     /// The dictionaries of the store that `url` names, or else the configuration, which is made where that is to be and it is absent.
     fn dictionaries(&self, url: Option<&str>, create: bool) -> Result<Dictionaries, Failure> {
+        if let Some(url) = url.filter(|url| url.starts_with("garage:")) {
+            self.check_config()?;
+            return Ok(Dictionaries::open(url)?);
+        }
         let database = self.database(url, create)?;
         Ok(Dictionaries::embedded(
             &database,

@@ -1,0 +1,125 @@
+//! Dictionaries on nodes that fail.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use durum_cluster::TestCluster;
+use durum_dictionaries::conformance::fields;
+use durum_dictionaries::{
+    Class, Dictionaries, ErrorKind, IndexType, Merger, NAMESPACE, Query, RevisionId, Value,
+};
+use tokio::runtime::Runtime;
+
+/// How many write at once.
+const WRITERS: usize = 4;
+
+fn open(cluster: &TestCluster) -> Dictionaries {
+    Dictionaries::distributed(cluster.cluster(), NAMESPACE, Merger::default()).unwrap()
+}
+
+/// What a writer has been told to be written, and its longest wait.
+struct Written {
+    newest: BTreeMap<String, (RevisionId, i64)>,
+    longest: Duration,
+}
+
+/// Writes and reads back until it is stopped. Nothing may fail.
+fn write(home: &Dictionaries, writer: usize, stop: &AtomicBool) -> Written {
+    let mut written = Written {
+        newest: BTreeMap::new(),
+        longest: Duration::ZERO,
+    };
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let key = format!("{writer}-{}", number % 50);
+        let begun = Instant::now();
+        let id = home
+            .put("c", &key, fields([("n", Value::Int(number))]))
+            .unwrap();
+        written.longest = written.longest.max(begun.elapsed());
+        let begun = Instant::now();
+        let found = home.get("c", &key).unwrap().unwrap();
+        written.longest = written.longest.max(begun.elapsed());
+        assert_eq!(
+            (found.revision.id, &found.fields()["n"]),
+            (id, &Value::Int(number))
+        );
+        written.newest.insert(key, (id, number));
+        number += 1;
+    }
+    written
+}
+
+/// One of three nodes is killed while dictionaries are written and read: no error, and nothing is lost. Without two of
+/// them it is said that they are too few, and when they are back all is there.
+#[test]
+fn a_class_of_three_copies_does_without_one_node() {
+    let runtime = Runtime::new().unwrap();
+    let Some(mut cluster) = runtime.block_on(TestCluster::start(3, 3)) else {
+        return;
+    };
+    let home = open(&cluster);
+    home.define(Class::new("c").copies(3).index("n", IndexType::Int))
+        .unwrap();
+    let stop = AtomicBool::new(false);
+    let homes: Vec<_> = (0..WRITERS).map(|_| open(&cluster)).collect();
+    let written: Vec<Written> = std::thread::scope(|scope| {
+        let stop = &stop;
+        let start = |(writer, home)| scope.spawn(move || write(home, writer, stop));
+        let threads: Vec<_> = homes.iter().enumerate().map(start).collect();
+        std::thread::sleep(Duration::from_secs(2));
+        cluster.kill(1);
+        std::thread::sleep(Duration::from_secs(3));
+        stop.store(true, Ordering::Relaxed);
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let longest = written.iter().map(|written| written.longest).max().unwrap();
+    let newest: BTreeMap<_, _> = written
+        .into_iter()
+        .flat_map(|written| written.newest)
+        .collect();
+    println!(
+        "{} dictionaries, the longest wait was {longest:?}",
+        newest.len()
+    );
+    check(&home, &newest);
+
+    cluster.kill(2);
+    let error = open(&cluster).put("c", "k", fields([])).unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::NoQuorum | ErrorKind::Unreachable),
+        "{error}"
+    );
+    cluster.run(1);
+    cluster.run(2);
+    runtime.block_on(cluster.wait_until_all_are_up());
+    check(&open(&cluster), &newest);
+    home.heal(None).unwrap();
+    check(&open(&cluster), &newest);
+}
+
+/// All that was acknowledged is there, is the newest, and is found by its index.
+fn check(home: &Dictionaries, newest: &BTreeMap<String, (RevisionId, i64)>) {
+    for (key, (id, number)) in newest {
+        let found = home.get("c", key).unwrap().unwrap();
+        assert_eq!(
+            (found.revision.id, &found.fields()["n"]),
+            (*id, &Value::Int(*number))
+        );
+        let by_index = home
+            .select("c", "n", &Query::Equals(Value::Int(*number)))
+            .unwrap();
+        let keys: Vec<_> = by_index.map(|found| found.unwrap().key).collect();
+        assert!(keys.contains(key), "{key}: {keys:?}");
+    }
+    assert_eq!(
+        home.all("c").unwrap().map(Result::unwrap).count(),
+        newest.len()
+    );
+}
