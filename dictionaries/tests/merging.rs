@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use durum_cluster::TestCluster;
 use durum_dictionaries::conformance::fields;
 use durum_dictionaries::{
     Class, Concurrent, Dictionaries, Fields, History, IndexType, Merge, Merger, Query, Revision,
@@ -41,6 +42,10 @@ fn add_up(case: &Concurrent<'_>) -> Option<Fields> {
     Some(["a", "b"].map(|name| (name.to_owned(), sum(name))).into())
 }
 
+fn merger() -> Merger {
+    Merger::default().with("add_up", add_up)
+}
+
 struct World {
     homes: Vec<Dictionaries>,
     random: Rng,
@@ -49,15 +54,17 @@ struct World {
 
 impl World {
     fn new(class: &Class, seed: u64) -> World {
-        let home = || {
-            let database = Database::create("memory:").unwrap();
-            let home = Dictionaries::embedded(&database, Merger::default().with("add_up", add_up))
-                .unwrap();
+        let home =
+            |_| Dictionaries::embedded(&Database::create("memory:").unwrap(), merger()).unwrap();
+        World::of((0..3).map(home).collect(), class, seed)
+    }
+
+    fn of(homes: Vec<Dictionaries>, class: &Class, seed: u64) -> World {
+        for home in &homes {
             home.define(class.clone()).unwrap();
-            home
-        };
+        }
         World {
-            homes: (0..3).map(|_| home()).collect(),
+            homes,
             random: Rng::with_seed(seed),
             written: BTreeSet::new(),
         }
@@ -142,36 +149,36 @@ impl World {
 
 fn histories(merge: Merge, rounds: u64) {
     let seed = durum_testkit::seed();
+    let class = Class::new("c").index("a", IndexType::Int).merge(merge);
     for round in 0..rounds {
-        let class = Class::new("c")
-            .index("a", IndexType::Int)
-            .merge(merge.clone());
-        let mut world = World::new(&class, seed.wrapping_add(round));
-        for _ in 0..60 {
-            match world.random.u8(..10) {
-                0 | 1 => {
-                    let (from, to) = (world.random.usize(..3), world.random.usize(..3));
-                    world.exchange(from, to, false);
-                }
-                2 => drop(
-                    world.homes[world.random.clone().usize(..3)]
-                        .heal(None)
-                        .unwrap(),
-                ),
-                _ => world.write(),
+        history_of(World::new(&class, seed.wrapping_add(round)), &class, 60);
+    }
+}
+
+fn history_of(mut world: World, class: &Class, steps: usize) {
+    for _ in 0..steps {
+        match world.random.u8(..10) {
+            0 | 1 => {
+                let (from, to) = (world.random.usize(..3), world.random.usize(..3));
+                world.exchange(from, to, false);
             }
+            2 => {
+                let home = world.random.usize(..3);
+                world.homes[home].heal(None).unwrap();
+            }
+            _ => world.write(),
         }
-        world.settle();
-        let states: Vec<_> = (0..3).map(|home| world.state(home)).collect();
-        assert_eq!(states[0], states[1], "round {round}");
-        assert_eq!(states[0], states[2], "round {round}");
-        for (key, id) in &world.written {
-            let found = states[0][key].iter().any(|revision| revision.id == *id);
-            assert!(found, "round {round}: {id} of `{key}` is lost");
-        }
-        for home in &world.homes {
-            check_state(home, merge == Merge::Leave);
-        }
+    }
+    world.settle();
+    let states: Vec<_> = (0..3).map(|home| world.state(home)).collect();
+    assert_eq!(states[0], states[1]);
+    assert_eq!(states[0], states[2]);
+    for (key, id) in &world.written {
+        let found = states[0][key].iter().any(|revision| revision.id == *id);
+        assert!(found, "{id} of `{key}` is lost");
+    }
+    for home in &world.homes {
+        check_state(home, class.merge == Merge::Leave);
     }
 }
 
@@ -225,6 +232,31 @@ fn homes_converge_by_a_function() {
 #[test]
 fn homes_that_merge_nothing_have_the_same_revisions() {
     histories(Merge::Leave, 20);
+}
+
+/// Two in memory, and one on three nodes.
+#[test]
+fn a_home_on_nodes_converges_with_others() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let Some(cluster) = runtime.block_on(TestCluster::start(3, 3)) else {
+        return;
+    };
+    let seed = durum_testkit::seed();
+    for (round, merge) in [Merge::Fields, Merge::Function("add_up".into())]
+        .into_iter()
+        .enumerate()
+    {
+        let home =
+            |_| Dictionaries::embedded(&Database::create("memory:").unwrap(), merger()).unwrap();
+        let mut homes: Vec<_> = (0..2).map(home).collect();
+        let namespace = format!("round{round}");
+        homes.push(Dictionaries::distributed(cluster.cluster(), &namespace, merger()).unwrap());
+        let class = Class::new("c")
+            .copies(3)
+            .index("a", IndexType::Int)
+            .merge(merge);
+        history_of(World::of(homes, &class, seed), &class, 40);
+    }
 }
 
 /// With a short history revisions are gone, and what they wrote is not.

@@ -125,7 +125,7 @@ impl Cluster {
     /// Makes a bucket for items and objects; it is as well if there is one.
     ///
     /// # Errors
-    /// `Refused` where the bucket belongs to another access key, and as all requests.
+    /// `Exists` where the bucket belongs to another access key, and as all requests.
     pub async fn create_bucket(&self, copies: u32, bucket: &str) -> Result<()> {
         self.s3(copies, bucket)?.create().await
     }

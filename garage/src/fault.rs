@@ -8,6 +8,9 @@ use durum_core::{Error, ErrorKind};
 /// How much of a server's message is shown.
 const MESSAGE_MAX: usize = 300;
 
+/// What a front says where Garage does not run behind it.
+pub const ABSENT: &str = "GarageAbsent";
+
 /// Why one node did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -48,6 +51,16 @@ impl Fault {
     /// Whether the same request can succeed a little later.
     pub(crate) fn is_passing(&self) -> bool {
         !self.is_final() && !self.is_refusal() && !self.is_absence()
+    }
+
+    /// Whether it is certain that nothing was done.
+    pub(crate) fn left_all_as_it_was(&self) -> bool {
+        match self {
+            Fault::Connect(_) => true,
+            // A front that runs, and Garage behind it does not.
+            Fault::Status { code, .. } => code == ABSENT,
+            _ => self.is_refusal(),
+        }
     }
 
     fn is_refusal(&self) -> bool {

@@ -527,6 +527,7 @@ impl K2v {
             body,
             limit: Some(ANSWER_MAX),
             waits: None,
+            alone: false,
         }
     }
 }

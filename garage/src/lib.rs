@@ -17,7 +17,7 @@
 //!   said last, and its kind says what follows: `Unreachable` (no node at all), `NoQuorum` (too few copies),
 //!   `Refused` (the access key or the certificate), `NotFound` (the bucket).
 //! - All requests may be repeated, and are: whoever uses this writes each item once, under a key of its own, and
-//!   never with another value.
+//!   never with another value. Only making a bucket is not: [`S3::create`].
 //!
 //! ```no_run
 //! use durum_garage::{Cluster, Insert, Range};
@@ -57,6 +57,7 @@ mod sigv4;
 
 pub use admin::Admin;
 pub use cluster::{Cluster, NODES_SERVICE};
+pub use fault::ABSENT;
 pub use k2v::{
     Changes, Index, Insert, Item, K2v, PARTITION_KEY_MAX, Page, Partition, Range, SORT_KEY_MAX,
 };

@@ -27,6 +27,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) limit: Option<usize>,
     /// For how long the server is asked to wait before it answers.
     pub(crate) waits: Option<Duration>,
+    /// It must not be done at two nodes at once.
+    pub(crate) alone: bool,
 }
 
 /// What is sent.
@@ -37,6 +39,7 @@ pub(crate) struct Signed {
     pub(crate) body_len: usize,
     pub(crate) limit: Option<usize>,
     pub(crate) waits: Option<Duration>,
+    pub(crate) alone: bool,
 }
 
 impl Signed {
@@ -85,6 +88,7 @@ impl Signed {
             body_len,
             limit: ask.limit,
             waits: ask.waits,
+            alone: ask.alone,
         })
     }
 }

@@ -77,8 +77,16 @@ type Done = (usize, Result<Answer, Fault>);
 impl Routing {
     /// All nodes in the order in which they are to be asked: each time another one is first, and those that are
     /// avoided are last.
-    fn order(&self, nodes: &[Arc<Node>]) -> Vec<Arc<Node>> {
+    ///
+    /// What must not be done twice goes to the node with the least name, by all clients.
+    fn order(&self, nodes: &[Arc<Node>], alone: bool) -> Vec<Arc<Node>> {
         let now = Instant::now();
+        if alone {
+            let mut order = nodes.to_vec();
+            order.sort_by(|one, other| one.name.cmp(&other.name));
+            order.sort_by_key(|node| node.avoided_until(now).is_some());
+            return order;
+        }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
         let (front, back) = nodes.split_at(turn.min(nodes.len()));
         let mut order: Vec<_> = back.iter().chain(front).cloned().collect();
@@ -102,7 +110,7 @@ impl Routing {
         let mut faults: HashMap<String, Fault> = HashMap::new();
         loop {
             let round = Round {
-                order: self.order(nodes),
+                order: self.order(nodes, ask.alone),
                 ask: ask.clone(),
                 hedge_after: hedge_after(&ask, patience.hedge_after),
                 deadline,
@@ -112,8 +120,10 @@ impl Routing {
                 Ok(answer) => return Ok(answer),
                 Err(attempts) => attempts,
             };
+            let maybe_done = ask.alone && attempts.iter().any(|it| !it.fault.left_all_as_it_was());
             let passing = attempts.iter().any(|it| it.fault.is_passing())
-                && !attempts.iter().any(|it| it.fault.is_final());
+                && !attempts.iter().any(|it| it.fault.is_final())
+                && !maybe_done;
             faults.extend(attempts.into_iter().map(|it| (it.node, it.fault)));
             let again = Instant::now() + pause;
             if !passing || again > deadline || again > begun + patience.keep_trying {
@@ -130,9 +140,9 @@ impl Routing {
     }
 }
 
-/// When a second node is asked. Never, where the server is asked to wait.
+/// When a second node is asked. Never, where the server is asked to wait, or it must not be done twice.
 fn hedge_after(ask: &Signed, least: Duration) -> Option<Duration> {
-    if ask.waits.is_some() {
+    if ask.waits.is_some() || ask.alone {
         return None;
     }
     let body = ask.body_len as u64 * 1000 / SLOW_BYTES_PER_SECOND;
@@ -176,11 +186,12 @@ impl Round {
                             return Ok(answer);
                         }
                         Err(fault) => {
-                            let last = fault.is_final();
-                            match last {
+                            match fault.is_final() {
                                 true => node.worked(),
                                 false => node.failed(Instant::now()),
                             }
+                            let maybe_done = self.ask.alone && !fault.left_all_as_it_was();
+                            let last = fault.is_final() || maybe_done;
                             attempts.push(Attempt { node: node.name.clone(), fault });
                             if last {
                                 return Err(attempts);

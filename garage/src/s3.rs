@@ -1,7 +1,5 @@
 //! Objects: large values under a key.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use durum_core::{Error, ErrorKind, Result};
 use http_body_util::BodyExt as _;
@@ -63,18 +61,21 @@ impl S3 {
 
     /// Makes the bucket, for items too; it is as well if there is one.
     ///
+    /// Two nodes that make a bucket of one name at the same time make two, of which one is forgotten. So one node is
+    /// asked, by all clients the same as long as it can be reached, and it is not repeated elsewhere while that one
+    /// may still do it.
+    ///
     /// # Errors
     /// As [`crate::Cluster::create_bucket`].
     pub async fn create(&self) -> Result<()> {
-        // Two nodes that make it at once make two buckets, of which one gets the name in the end: what was
-        // written to the other by then is out of reach. So it is not asked for without need, nor twice at once.
         match self.list("", None, 1).await {
+            Ok(_) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            found => return found.map(drop),
+            Err(error) => return Err(error),
         }
         let ask = Ask {
             path: format!("/{}", self.bucket),
-            waits: Some(Duration::ZERO),
+            alone: true,
             ..self.ask("make a bucket", "PUT", "")
         };
         match self.access.perform(ask).await {
@@ -205,6 +206,7 @@ impl S3 {
             body: Bytes::new(),
             limit: Some(1 << 20),
             waits: None,
+            alone: false,
         }
     }
 }

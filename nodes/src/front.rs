@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use durum_core::{Error, ErrorKind, Result};
-use durum_garage::{NODES_SERVICE, ROUTE};
+use durum_garage::{ABSENT, NODES_SERVICE, ROUTE};
 use durum_server::tls::explain;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -183,7 +183,7 @@ async fn answer(request: Request<Incoming>, routes: &Routes, backends: &Backends
     }
     match pass_on(request, socket, backends).await {
         Ok(response) => response.map(http_body_util::BodyExt::boxed),
-        Err(why) => wrong(StatusCode::BAD_GATEWAY, "GarageUnreachable", &why),
+        Err((code, why)) => wrong(StatusCode::BAD_GATEWAY, code, &why),
     }
 }
 
@@ -191,7 +191,7 @@ async fn pass_on(
     mut request: Request<Incoming>,
     socket: PathBuf,
     backends: &Backends,
-) -> Result<Response<Incoming>, String> {
+) -> Result<Response<Incoming>, (&'static str, String)> {
     let headers = request.headers_mut();
     headers.remove(ROUTE);
     // They are about the connection and not about the request.
@@ -201,13 +201,16 @@ async fn pass_on(
     let kept = backends.remove(&socket).filter(|it| !it.is_closed());
     let mut sender = match kept {
         Some(sender) => sender,
-        None => connect(&socket).await?,
+        None => connect(&socket).await.map_err(|why| (ABSENT, why))?,
     };
     if sender.ready().await.is_err() {
-        sender = connect(&socket).await?;
+        sender = connect(&socket).await.map_err(|why| (ABSENT, why))?;
     }
     let response = sender.send_request(request).await;
-    let mut response = response.map_err(|error| format!("Garage does not answer: {error}"))?;
+    let mut response = response.map_err(|error| {
+        let why = format!("Garage does not answer: {error}");
+        ("GarageLost", why)
+    })?;
     response.headers_mut().remove(CONNECTION);
     backends.insert(socket, sender);
     Ok(response)

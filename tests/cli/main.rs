@@ -11,6 +11,7 @@ mod cert;
 mod commands;
 mod configuration;
 mod damage;
+mod dict;
 mod durus_server;
 mod follow;
 mod full_disk;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use durum_cluster::{Load, TIME_MAX};
+use durum_garage::K2v;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -43,10 +44,20 @@ async fn nodes_are_killed_and_clients_do_not_notice() {
     load.more(200).await;
     assert!(load.end("all nodes run, through TLS").await < LONGEST);
 
-    // A process of Garage is started again by itself.
+    killed_processes_are_started_again(&nodes, &k2v).await;
+    hanging_processes_are_started_again(&nodes, &k2v).await;
+    no_process_is_left_of_a_killed_node(&mut nodes, &k2v).await;
+
+    // Asked to end, a node ends, and Garage with it.
+    let garages = nodes.garages(1);
+    assert_eq!(nodes.end(1), Some(0));
+    assert!(!garages.into_iter().any(runs));
+}
+
+async fn killed_processes_are_started_again(nodes: &Nodes, k2v: &K2v) {
     let before = nodes.garages(1);
     assert_eq!(before.len(), 2);
-    let load = Load::start(&k2v, 8);
+    let load = Load::start(k2v, 8);
     load.more(200).await;
     for pid in &before {
         signal(*pid, Signal::KILL);
@@ -57,9 +68,27 @@ async fn nodes_are_killed_and_clients_do_not_notice() {
     let after = nodes.garages(1);
     assert_eq!(after.len(), 2);
     assert!(!after.iter().any(|pid| before.contains(pid)));
+}
 
-    // When its supervisor is killed, Garage does not stay behind.
-    let load = Load::start(&k2v, 8);
+async fn hanging_processes_are_started_again(nodes: &Nodes, k2v: &K2v) {
+    let before = nodes.garages(0);
+    let load = Load::start(k2v, 8);
+    load.more(200).await;
+    for pid in &before {
+        signal(*pid, Signal::STOP);
+    }
+    let begun = Instant::now();
+    while before.iter().any(|pid| runs(*pid)) {
+        assert!(begun.elapsed() < TIME_MAX, "{}", nodes.log(0));
+        load.more(1).await;
+    }
+    println!("what hangs is killed after {:?}", begun.elapsed());
+    nodes.wait_for(1, |all| all.iter().all(|it| it["nodes_up"] == 3));
+    assert!(load.end("Garage hangs and is started again").await < LONGEST);
+}
+
+async fn no_process_is_left_of_a_killed_node(nodes: &mut Nodes, k2v: &K2v) {
+    let load = Load::start(k2v, 8);
     load.more(200).await;
     nodes.kill(2);
     let begun = Instant::now();
@@ -75,11 +104,6 @@ async fn nodes_are_killed_and_clients_do_not_notice() {
     assert!(load.end("a node is killed").await < LONGEST);
     nodes.run(2);
     nodes.wait_for(0, |all| all.iter().all(|it| it["nodes_up"] == 3));
-
-    // Asked to end, a node ends, and Garage with it.
-    let garages = nodes.garages(1);
-    assert_eq!(nodes.end(1), Some(0));
-    assert!(!garages.into_iter().any(runs));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
