@@ -56,6 +56,15 @@ fn split<const N: usize>(what: &[String]) -> Result<(Option<&str>, [&str; N])> {
         [url, rest @ ..] if rest.len() == N => (Some(url.as_str()), rest),
         rest => (None, rest),
     };
+    if let (None, Some(first)) = (url, rest.first())
+        && first.contains(':')
+    {
+        return Err(Error::new(ErrorKind::Usage, READ)
+            .because(format!(
+                "`{first}` is a URL, and something is missing behind it"
+            ))
+            .hint("`durum dict help` says what belongs where."));
+    }
     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
     match <[&str; N]>::try_from(rest) {
         Ok(rest) => Ok((url, rest)),
