@@ -145,11 +145,12 @@ pub(crate) fn verdict(doing: &'static str, attempts: &[Attempt]) -> Error {
     } else if any(Fault::is_without_quorum) {
         let hint = "Start the nodes that are down; one that is lost for good is taken out with `durum node remove`.";
         (ErrorKind::NoQuorum, "too few copies can be reached: ", hint)
+    } else if any(Fault::is_absence) {
+        // Who says so knows the access key; who does not is new, or was removed.
+        (ErrorKind::NotFound, "it does not exist: ", "")
     } else if any(Fault::is_refusal) {
         let hint = "Have a new invitation made with `durum node invite --client`.";
         (ErrorKind::Refused, "the access key is not accepted: ", hint)
-    } else if any(Fault::is_absence) {
-        (ErrorKind::NotFound, "it does not exist: ", "")
     } else if attempts.is_empty() {
         (ErrorKind::Usage, "the cluster has no nodes", "")
     } else {
@@ -201,6 +202,10 @@ mod tests {
             ErrorKind::Refused
         );
         assert_eq!(kind(&[status(404, "NoSuchBucket")]), ErrorKind::NotFound);
+        assert_eq!(
+            kind(&[status(403, "AccessDenied"), status(404, "NoSuchBucket")]),
+            ErrorKind::NotFound
+        );
         assert_eq!(
             kind(&[refused(), status(404, "NoSuchKey")]),
             ErrorKind::NotFound

@@ -63,6 +63,8 @@ struct Memory {
     missing: usize,
     connect_at: Option<Instant>,
     connect_pause: Duration,
+    /// Whether the log says already that this node was removed.
+    told: bool,
 }
 
 /// What was seen of the cluster.
@@ -182,7 +184,7 @@ impl Keeper {
     async fn care(&self, seen: &Seen, memory: &mut Memory) -> Result<bool> {
         self.list_nodes(seen);
         let mut quiet = self.connect(seen, memory).await;
-        quiet &= self.take_part(seen).await?;
+        quiet &= self.take_part(seen, memory).await?;
         if seen.applies(&self.id, self.peers.is_empty()) {
             quiet &= self.apply(seen).await?;
             quiet &= self.leave_behind(seen, &mut memory.waits).await?;
@@ -248,7 +250,7 @@ impl Keeper {
     }
 
     /// Stages a role for this node, if it has none and had none.
-    async fn take_part(&self, seen: &Seen) -> Result<bool> {
+    async fn take_part(&self, seen: &Seen, memory: &mut Memory) -> Result<bool> {
         const DOING: &str = "remember that this node has a role";
         if seen.has_role(&self.id) {
             if !self.had_role.exists() {
@@ -258,10 +260,12 @@ impl Keeper {
             return Ok(true);
         }
         if self.had_role.exists() {
-            error!(
-                copies = self.copies,
-                "this node was removed from the cluster: delete its directory, and join with an invitation"
-            );
+            if !std::mem::replace(&mut memory.told, true) {
+                error!(
+                    copies = self.copies,
+                    "this node was removed from the cluster: delete its directory, and join with an invitation"
+                );
+            }
             return Ok(true);
         }
         let staged = &seen.layout.staged_role_changes;

@@ -3,7 +3,7 @@
 //! A node is a directory and whoever runs it: one [Garage](durum_garage) process for each number of copies, which
 //! is supervised, and a front that speaks TLS 1.3 with clients that have a certificate. [`init`] makes the first,
 //! [`invite`] an invitation, [`join`] another one from that; [`run`] is all that is to be done on each. A node that
-//! runs asks for its role by itself, and one of the nodes gives it: see [`keeper`](self#who-decides).
+//! runs asks for its role by itself, and one of the nodes gives it.
 //!
 //! # What is where
 //! | file | what |
@@ -16,8 +16,9 @@
 //! | `garage-N/` | the Garage process of the cluster with N copies: configuration, metadata, data, sockets |
 //!
 //! # Who decides
-//! Each node stages its own role; the reachable node with the smallest number applies what is staged, while it
-//! reaches more than half of those that have a role. A node that was removed does not come back by itself.
+//! Each node stages its own role. What is staged is applied by one node: at first by that which was made first, then
+//! by the one with the smallest number that is not down for long, while it reaches more than half of those that have
+//! a role. A node that was removed does not come back by itself.
 //!
 //! # What is encrypted
 //! Between nodes Garage encrypts, and knows them by the clusters' secret and their keys. Between clients and nodes
