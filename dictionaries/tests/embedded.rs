@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use durum_dictionaries::conformance::{Site, fields};
+use durum_dictionaries::conformance::Site;
 use durum_dictionaries::{Class, Dictionaries, IndexType, Merger, Query, Value};
 use durum_objects::Database;
 use durum_server::{Server, Settings, Stopper};

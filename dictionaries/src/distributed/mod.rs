@@ -189,7 +189,7 @@ impl Shared {
         class: &Opened,
         mut revisions: Vec<(String, Revision)>,
     ) -> Result<Absorbed> {
-        revisions.sort_by(|(_, one), (_, two)| one.id.cmp(&two.id));
+        revisions.sort_by_key(|(_, revision)| revision.id);
         revisions.dedup();
         let mut current = self
             .current(class, revisions.iter().map(|(key, _)| key.as_str()))

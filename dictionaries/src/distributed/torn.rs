@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use durum_cluster::TestCluster;
-use durum_garage::Range;
+use durum_garage::Range as ItemRange;
 use tokio::runtime::Runtime;
 
 use super::Distributed;
@@ -21,6 +22,9 @@ use crate::value::{Fields, Value};
 
 /// Garage tells of a deletion a little later than of all else.
 const SETTLES: Duration = Duration::from_secs(10);
+
+/// A history, a newest revision and three lines.
+const ITEMS: usize = 5;
 
 fn fields(number: i64) -> Fields {
     let tags = ["a", "b"].map(|tag| Value::String(format!("{tag}{number}")));
@@ -37,7 +41,7 @@ fn items(home: &Distributed, key: &str) -> BTreeSet<String> {
         let class = home.shared.catalogue.open("c").await?;
         let page = class
             .items
-            .read_range(&Range::of(&class.shard(key)))
+            .read_range(&ItemRange::of(&class.shard(key)))
             .await?;
         let of_key = |sort: &String| sort.contains(&format!(" {key} "));
         Ok(page
@@ -77,101 +81,103 @@ fn put(home: &Distributed, key: &str, number: i64) -> RevisionId {
     *home.write("c", vec![write]).unwrap().first().unwrap()
 }
 
+/// A write that was cut off.
+struct Torn {
+    key: String,
+    /// Whether enough of it arrived for it to be completed.
+    is_there: bool,
+    before: Vec<Revision>,
+    revision: Revision,
+}
+
+/// Writes a dictionary, and of a second revision these items only; and takes so many away of what that supersedes.
+fn tear(home: &Distributed, items: Range<usize>, taken: usize) -> Torn {
+    let key = format!("k{}-{}-{taken}", items.start, items.end);
+    put(home, &key, 1);
+    let write = async {
+        let class = home.shared.catalogue.open("c").await?;
+        let place = Place::new(&class, &key)?;
+        let before = shard::heads(&class, &place).await?;
+        let revision = Revision::after(&home.shared.clock, &before, Some(fields(2)))?;
+        let parts = shard::parts(&class, &place, &revision, true)?;
+        assert_eq!(parts.items.len(), ITEMS);
+        class
+            .items
+            .insert(parts.items.get(items.clone()).unwrap())
+            .await?;
+        let old = before.first().unwrap();
+        let mut gone = place.lines(&class, old);
+        gone.insert(0, format!("n {key} {}", old.id));
+        let gone = gone.iter().take(taken);
+        let gone: Vec<_> = gone
+            .map(|sort| ItemRange::single(&place.shard, sort))
+            .collect();
+        class.items.delete(&gone).await?;
+        Ok((before, revision))
+    };
+    let (before, revision) = home.run(write).unwrap();
+    Torn {
+        // Without its history and its newest item a revision is not there: lines alone make none.
+        is_there: items.start < 2 && !items.is_empty(),
+        key,
+        before,
+        revision,
+    }
+}
+
+/// After healing it is there whole, or nothing of it is.
+fn check(home: &Distributed, torn: Torn) {
+    let key = torn.key.as_str();
+    let mut revisions = torn.before;
+    revisions.extend(torn.is_there.then_some(torn.revision));
+    let expected = expected(home, key, &revisions);
+    let begun = Instant::now();
+    while items(home, key) != expected {
+        let there = items(home, key);
+        assert!(
+            begun.elapsed() < SETTLES,
+            "{key}: {there:?} and not {expected:?}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let newest = home.newest("c", key).unwrap().unwrap();
+    assert_eq!(Some(&newest.revision), revisions.last());
+    assert_eq!(newest.concurrent, []);
+    for number in [1, 2] {
+        let found = home.select("c", "n", &Query::Equals(Value::Int(number)));
+        let is_found = found
+            .unwrap()
+            .map(Result::unwrap)
+            .any(|found| found.key == key);
+        assert_eq!(
+            is_found,
+            (number == 2) == torn.is_there,
+            "{key} by {number}"
+        );
+    }
+}
+
 #[test]
 fn what_a_crash_leaves_of_a_write_is_healed() {
     let runtime = Runtime::new().unwrap();
     let Some(cluster) = runtime.block_on(TestCluster::start(3, 3)) else {
         return;
     };
-    let home = Distributed::new(
-        cluster.cluster(),
-        "torn",
-        Merger::default(),
-        Clock::new().unwrap(),
-    )
-    .unwrap();
-    let class = Class::new("c")
-        .copies(3)
-        .index("n", IndexType::Int)
-        .index_many("t", IndexType::String);
-    home.define(class).unwrap();
+    let clock = Clock::new().unwrap();
+    let home = Distributed::new(cluster.cluster(), "torn", Merger::default(), clock).unwrap();
+    let class = Class::new("c").copies(3).index("n", IndexType::Int);
+    home.define(class.index_many("t", IndexType::String))
+        .unwrap();
 
-    // A history, a newest revision and three lines; and as many to be taken away.
-    let mut cases = Vec::new();
-    for written in 0..=5 {
-        cases.push((written, 0));
-    }
-    for taken in 1..=4 {
-        cases.push((5, taken));
-    }
+    let mut torn: Vec<Torn> = (0..=ITEMS).map(|end| tear(&home, 0..end, 0)).collect();
+    // As many are taken away of the old one, but for its history.
+    torn.extend((1..ITEMS).map(|taken| tear(&home, 0..ITEMS, taken)));
     // Items arrive in any order: the last ones can be there without the first.
-    for skipped in 1..5 {
-        cases.push((skipped + 10, 0));
-    }
-    let mut keys = Vec::new();
-    for (written, taken) in cases {
-        let key = format!("k{written}-{taken}");
-        put(&home, &key, 1);
-        let cut_off = async {
-            let class = home.shared.catalogue.open("c").await?;
-            let place = Place::new(&class, &key)?;
-            let before = shard::heads(&class, &place).await?;
-            let revision = Revision::after(&home.shared.clock, &before, Some(fields(2)))?;
-            let parts = shard::parts(&class, &place, &revision, true)?;
-            assert_eq!(parts.items.len(), 5);
-            let (from, to) = if written > 10 {
-                (written - 10, 5)
-            } else {
-                (0, written)
-            };
-            class
-                .items
-                .insert(parts.items.get(from..to).unwrap())
-                .await?;
-            let old = before.first().unwrap();
-            let mut gone = place.lines(&class, old);
-            gone.insert(0, format!("n {key} {}", old.id));
-            let gone: Vec<_> = gone
-                .iter()
-                .take(taken)
-                .map(|sort| Range::single(&place.shard, sort))
-                .collect();
-            class.items.delete(&gone).await?;
-            // Without its history and its newest item a revision is not there: lines alone make none.
-            let is_there = from < 2 && to > 0;
-            Ok((is_there, before, revision))
-        };
-        let (is_there, before, revision) = home.run(cut_off).unwrap();
-        keys.push((key, is_there, before, revision));
-    }
+    torn.extend((1..ITEMS).map(|start| tear(&home, start..ITEMS, 0)));
     let healed = home.heal("c").unwrap();
     assert!(healed.indexed > 0, "{healed:?}");
-    for (key, is_there, mut revisions, new) in keys {
-        if is_there {
-            revisions.push(new);
-        }
-        let expected = expected(&home, &key, &revisions);
-        let begun = Instant::now();
-        while items(&home, &key) != expected {
-            assert!(
-                begun.elapsed() < SETTLES,
-                "{key}: {:?} and not {expected:?}",
-                items(&home, &key)
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let newest = home.newest("c", &key).unwrap().unwrap();
-        assert_eq!(
-            (&newest.revision, newest.concurrent.len()),
-            (revisions.last().unwrap(), 0)
-        );
-        for number in [1, 2] {
-            let found = home
-                .select("c", "n", &Query::Equals(Value::Int(number)))
-                .unwrap();
-            let is_found = found.map(Result::unwrap).any(|found| found.key == key);
-            assert_eq!(is_found, (number == 2) == is_there, "{key} by {number}");
-        }
+    for torn in torn {
+        check(&home, torn);
     }
     let again = home.heal("c").unwrap();
     assert_eq!((again.merged, again.left, again.pruned), (0, 0, 0));

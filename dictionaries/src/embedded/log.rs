@@ -41,12 +41,15 @@ fn cut_off(tx: &Transaction, root: &ClassRoot) -> Result<()> {
     Ok(())
 }
 
+/// Changes with their positions.
+type Positioned = Vec<(u64, Logged)>;
+
 /// The changes from a position on, as many as a chunk has, with their positions, and where to go on; none at the end.
 pub(super) fn read(
     tx: &Transaction,
     root: &ClassRoot,
     from: u64,
-) -> Result<Option<(Vec<(u64, Logged)>, u64)>> {
+) -> Result<Option<(Positioned, u64)>> {
     let tail = tx.get(root.tail)?;
     let tail_part = |tail: &Tail| {
         let changes = (tail.first..).zip(tail.changes.iter().cloned());
