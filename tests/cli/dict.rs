@@ -293,6 +293,12 @@ fn mistakes_are_told() {
         assert_eq!(output.code, code, "{args:?}: {}", output.stderr);
         assert!(output.stderr.contains(why), "{args:?}: {}", output.stderr);
     }
+}
+
+#[test]
+fn lines_that_cannot_be_imported_change_nothing() {
+    let home = Home::new();
+    people(&home);
     let before = home.run(&["dict", "export", STORE]).stdout;
     for (line, why) in [
         ("x", "line 1"),
