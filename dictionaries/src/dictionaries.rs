@@ -188,7 +188,8 @@ impl Dictionaries {
         self.write_one(class, key, Some(seen.to_vec()), Some(fields))
     }
 
-    /// Changes the fields of a dictionary, or of an empty one where there is none: what others write meanwhile is concurrent with it.
+    /// Changes the fields of a dictionary, or of an empty one where there is none. What others write meanwhile is concurrent with it, and so
+    /// is what is concurrent already with the revision that `change` is shown.
     ///
     /// # Errors
     /// As [`Dictionaries::put`].
@@ -200,10 +201,9 @@ impl Dictionaries {
     ) -> Result<RevisionId> {
         check_key(key)?;
         let newest = self.home.newest(class, key)?;
-        let seen = newest.as_ref().map(Dictionary::seen).unwrap_or_default();
-        let mut fields = newest
-            .map(|newest| newest.revision.fields)
-            .unwrap_or_default();
+        let newest = newest.map(|newest| newest.revision);
+        let seen = newest.iter().map(|newest| newest.id).collect();
+        let mut fields = newest.map(|newest| newest.fields).unwrap_or_default();
         change(&mut fields);
         self.write_one(class, key, Some(seen), Some(fields))
     }
