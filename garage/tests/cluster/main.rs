@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod failures;
+mod hostile;
 mod items;
 mod objects;
