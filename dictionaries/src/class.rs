@@ -38,6 +38,22 @@ pub struct Class {
     /// What becomes of concurrent revisions.
     #[serde(default)]
     pub merge: Merge,
+    /// What is done where too few nodes can be reached. An embedded home has no nodes, and keeps it for when it moves.
+    #[serde(default)]
+    pub offline: Offline,
+}
+
+/// What is done where too few nodes can be reached, by programs that have a copy: see [`Dictionaries::with_copy`](crate::Dictionaries::with_copy).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offline {
+    /// It is an error.
+    #[default]
+    Refuse,
+    /// Reads are answered from the copy, which says how old it is.
+    Read,
+    /// Writes are kept, too, and delivered as soon as that is possible.
+    Write,
 }
 
 /// How much of the past of a dictionary is kept. What was not superseded always is.
@@ -125,6 +141,7 @@ impl Class {
             history: History::All,
             indexes: Vec::new(),
             merge: Merge::Fields,
+            offline: Offline::Refuse,
         }
     }
 
@@ -163,6 +180,13 @@ impl Class {
     #[must_use]
     pub fn merge(mut self, merge: Merge) -> Class {
         self.merge = merge;
+        self
+    }
+
+    /// The same with this rule for when too few nodes can be reached.
+    #[must_use]
+    pub fn offline(mut self, offline: Offline) -> Class {
+        self.offline = offline;
         self
     }
 

@@ -51,7 +51,7 @@ pub struct Dictionaries {
 
 impl Dictionaries {
     /// Opens dictionaries by a URL: those of a store, as `lmdb:PATH` or `durus+tcp://HOST:PORT`, or on clusters of Garage, `garage:DIR` with the
-    /// directory that `durum node invite --client` makes.
+    /// directory that `durum node invite --client` makes, and `garage:DIR?copy=lmdb:PATH` for a [copy](Dictionaries::with_copy) beside it.
     ///
     /// # Errors
     /// Those of [`Database::open`]; those of the cluster's settings.
@@ -67,11 +67,35 @@ impl Dictionaries {
     #[cfg(feature = "open")]
     pub fn open_with(url: &str, merger: Merger) -> Result<Dictionaries> {
         #[cfg(feature = "garage")]
-        if let Some(directory) = url.strip_prefix(GARAGE_SCHEME) {
-            let cluster = durum_garage::Cluster::open(directory)?;
-            return Dictionaries::distributed(cluster, crate::NAMESPACE, merger);
+        if let Some(place) = url.strip_prefix(GARAGE_SCHEME) {
+            return Dictionaries::open_cluster(place, merger);
         }
         Dictionaries::embedded(&Database::open(url)?, merger)
+    }
+
+    #[cfg(all(feature = "garage", feature = "open"))]
+    fn open_cluster(place: &str, merger: Merger) -> Result<Dictionaries> {
+        let (directory, copy) = match place.split_once('?') {
+            None => (place, None),
+            Some((directory, option)) => match option.split_once('=') {
+                Some(("copy", url)) => (directory, Some(url)),
+                _ => {
+                    let error =
+                        durum_core::Error::new(durum_core::ErrorKind::Usage, "read the URL");
+                    return Err(error
+                        .because(format!("`{option}` is no option of a cluster"))
+                        .hint("There is `copy=URL`, for a store that has a copy."));
+                }
+            },
+        };
+        let cluster = durum_garage::Cluster::open(directory)?;
+        match copy {
+            None => Dictionaries::distributed(cluster, crate::NAMESPACE, merger),
+            Some(url) => {
+                let database = Database::open_or_create(url)?;
+                Dictionaries::with_copy(cluster, crate::NAMESPACE, merger, &database)
+            }
+        }
     }
 
     /// As [`Dictionaries::open`], in a store that is made by it.
@@ -116,6 +140,28 @@ impl Dictionaries {
         merger: Merger,
     ) -> Result<Dictionaries> {
         let home = crate::distributed::Distributed::new(cluster, namespace, merger, Clock::new()?)?;
+        Ok(Dictionaries {
+            home: Arc::new(home),
+        })
+    }
+
+    /// As [`Dictionaries::distributed`], with a copy in a database beside the program of the classes that want one: where too few nodes can be reached
+    /// it answers reads, and says how old it is, and it keeps writes until they can be delivered. See [`Offline`](crate::Offline). It follows
+    /// the nodes every few seconds; [`Dictionaries::heal`] has it follow at once.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::distributed`]; those of the database.
+    #[cfg(feature = "garage")]
+    pub fn with_copy(
+        cluster: durum_garage::Cluster,
+        namespace: &str,
+        merger: Merger,
+        database: &Database,
+    ) -> Result<Dictionaries> {
+        let copy = Embedded::new(database.clone(), merger.clone(), Clock::new()?);
+        let nodes =
+            crate::distributed::Distributed::new(cluster, namespace, merger, Clock::new()?)?;
+        let home = crate::copy::WithCopy::new(nodes, copy)?;
         Ok(Dictionaries {
             home: Arc::new(home),
         })

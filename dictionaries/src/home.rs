@@ -38,6 +38,8 @@ pub struct Dictionary {
     pub revision: Revision,
     /// Others that were written without knowledge of it, and it without theirs, and that are not merged yet: in order of time.
     pub concurrent: Vec<RevisionId>,
+    /// Where it is from a copy, because too few nodes could be reached: as of when that has all that there was.
+    pub as_of: Option<SystemTime>,
 }
 
 impl Dictionary {

@@ -9,6 +9,8 @@ mod class;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "garage")]
+mod copy;
 mod dictionaries;
 #[cfg(feature = "garage")]
 mod distributed;
@@ -22,7 +24,7 @@ mod value;
 
 pub use class::{
     Class, FIELD_BYTES_MAX, History, INDEXES_MAX, Index, IndexType, KEY_BYTES_MAX, Merge,
-    NAME_BYTES_MAX, check_key,
+    NAME_BYTES_MAX, Offline, check_key,
 };
 pub use clock::{Clock, RevisionId};
 pub use dictionaries::Dictionaries;

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use durum_cluster::TestCluster;
 use durum_dictionaries::conformance::fields;
 use durum_dictionaries::{
-    Class, Dictionaries, ErrorKind, IndexType, Merger, NAMESPACE, Query, RevisionId, Value,
+    Class, Dictionaries, ErrorKind, Fields, IndexType, Merger, NAMESPACE, Offline, Query,
+    RevisionId, Value,
 };
+use durum_objects::Database;
 use tokio::runtime::Runtime;
 
 /// How many write at once.
@@ -124,4 +126,92 @@ fn check(home: &Dictionaries, newest: &BTreeMap<String, (RevisionId, i64)>) {
         home.all("c").unwrap().map(Result::unwrap).count(),
         newest.len()
     );
+}
+
+/// Without nodes a class is read from the copy, and written into the outbox, where it wants that; what was written arrives, with its parents, and is merged
+/// with what others have written meanwhile.
+#[test]
+fn without_nodes_the_copy_answers_and_the_outbox_waits() {
+    let runtime = Runtime::new().unwrap();
+    let Some(mut cluster) = runtime.block_on(TestCluster::start(3, 3)) else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("lmdb:{}", directory.path().join("copy").display());
+    let database = Database::create(&url).unwrap();
+    let client = cluster.cluster();
+    let with_copy = |database: &Database| {
+        Dictionaries::with_copy(client.clone(), NAMESPACE, Merger::default(), database).unwrap()
+    };
+    let home = with_copy(&database);
+    let class = |name: &str| Class::new(name).copies(3).index("n", IndexType::Int);
+    home.define(class("w").offline(Offline::Write)).unwrap();
+    home.define(class("r").offline(Offline::Read)).unwrap();
+    home.define(class("x")).unwrap();
+    for class in ["w", "r", "x"] {
+        for key in 0..10 {
+            let values = fields([("n", Value::Int(key)), ("m", Value::Int(0))]);
+            home.put(class, &key.to_string(), values).unwrap();
+        }
+    }
+    home.heal(None).unwrap();
+    assert_eq!(home.get("w", "3").unwrap().unwrap().as_of, None);
+
+    for node in 0..3 {
+        cluster.kill(node);
+    }
+    let error = home.get("x", "3").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    let error = home.put("r", "3", fields([])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    let found = home.get("r", "3").unwrap().unwrap();
+    assert!(found.as_of.is_some() && found.fields()["n"] == Value::Int(3));
+    assert_eq!(home.all("r").unwrap().map(Result::unwrap).count(), 10);
+    let three = Query::Equals(Value::Int(3));
+    assert_eq!(home.select("r", "n", &three).unwrap().count(), 1);
+
+    let change = |fields: &mut Fields| drop(fields.insert("m".into(), Value::Int(7)));
+    let written = home.update("w", "3", change).unwrap();
+    let again = home.update("w", "3", |fields| {
+        drop(fields.insert("o".into(), Value::Null))
+    });
+    let again = again.unwrap();
+    let found = home.get("w", "3").unwrap().unwrap();
+    assert_eq!(
+        (found.revision.id, &found.revision.parents[..]),
+        (again, &[written][..])
+    );
+    // The program ends, and begins anew with the same copy.
+    drop(home);
+    let home = with_copy(&database);
+    assert_eq!(home.get("w", "3").unwrap().unwrap().revision.id, again);
+
+    for node in 0..3 {
+        cluster.run(node);
+    }
+    runtime.block_on(cluster.wait_until_all_are_up());
+    // Another one has not heard of it.
+    let other = open(&cluster);
+    let set = |fields: &mut Fields| drop(fields.insert("n".into(), Value::Int(30)));
+    other.update("w", "3", set).unwrap();
+    home.heal(None).unwrap();
+    let found = other.get("w", "3").unwrap().unwrap();
+    let expected = [
+        ("m", Value::Int(7)),
+        ("n", Value::Int(30)),
+        ("o", Value::Null),
+    ];
+    assert_eq!(found.fields(), &fields(expected));
+    let history: Vec<_> = other
+        .history("w", "3")
+        .unwrap()
+        .map(|each| each.unwrap().id)
+        .collect();
+    assert!(history.contains(&written) && history.contains(&again) && history.len() == 5);
+    home.heal(None).unwrap();
+    for node in 0..3 {
+        cluster.kill(node);
+    }
+    let copied = home.get("w", "3").unwrap().unwrap();
+    assert_eq!(copied.revision, found.revision, "the copy has followed");
 }

@@ -281,7 +281,13 @@ fn mistakes_are_told() {
         ),
         (&["define", STORE, "c", "--history", "some"], 2, "30d"),
         (&["define", STORE, "c", "--merge", "best"], 2, "latest"),
+        (&["define", STORE, "c", "--offline", "some"], 2, "refuse"),
         (&["define", STORE, "c", "--copies", "0"], 2, "copies"),
+        (
+            &["all", "garage:absent?colour=red", "person"],
+            2,
+            "copy=URL",
+        ),
         (
             &["define", STORE, "person", "--drop-index", "age"],
             2,

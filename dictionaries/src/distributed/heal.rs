@@ -17,6 +17,7 @@ use super::shard::{self, Place};
 use crate::class::History;
 use crate::clock::RevisionId;
 use crate::home::Healed;
+use crate::merge::is_seen;
 use crate::order::{cut, forms};
 use crate::revision::Revision;
 
@@ -33,9 +34,10 @@ pub(super) async fn heal(shared: &Shared, class: &Opened) -> Result<Healed> {
     };
     // A class whose indexes were just finished was defined anew by that.
     let class = shared.catalogue.read(&class.defined.class.name).await?;
-    let mut histories = Merged::new(&class, "h ", None, None);
-    let mut newest = Merged::new(&class, "n ", None, None);
+    let mut histories = Merged::exact(&class, "h ");
+    let mut newest = Merged::exact(&class, "n ");
     let mut lines = Lines::default();
+    let settled = settled(shared);
     loop {
         let (old, new) = (peeked(&mut histories).await?, peeked(&mut newest).await?);
         let Some(key) = old.iter().chain(&new).min().cloned() else {
@@ -62,13 +64,20 @@ pub(super) async fn heal(shared: &Shared, class: &Opened) -> Result<Healed> {
                 place,
                 revisions,
                 heads,
+                settled,
             };
             key.heal(shared, &mut healed, &mut lines).await?;
         }
     }
     lines.write(&class).await?;
-    healed.indexed += mend_lines(&class).await?;
+    healed.indexed += mend_lines(&class, settled).await?;
     Ok(healed)
+}
+
+/// Up to which revision writes have ended, by any clock that is not wrong by more than that. What is cut off of later ones can still come.
+fn settled(shared: &Shared) -> RevisionId {
+    let limit = SystemTime::now().checked_sub(shared.grace);
+    RevisionId::last_of(limit.unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
 /// The escaped key that comes next.
@@ -145,6 +154,7 @@ struct Key<'a> {
     place: Place,
     revisions: BTreeMap<RevisionId, Vec<RevisionId>>,
     heads: Vec<Revision>,
+    settled: RevisionId,
 }
 
 impl Key<'_> {
@@ -154,7 +164,7 @@ impl Key<'_> {
             self.merge(shared, healed).await?;
         }
         self.prune(healed).await?;
-        for head in &self.heads {
+        for head in self.heads.iter().filter(|head| head.id <= self.settled) {
             lines.add(self.class, &self.place, head).await?;
         }
         Ok(())
@@ -165,18 +175,28 @@ impl Key<'_> {
         let mut parts = Vec::new();
         for head in &self.heads {
             if !self.revisions.contains_key(&head.id) {
+                if head.id > self.settled {
+                    self.revisions.insert(head.id, head.parents.clone());
+                    continue;
+                }
                 parts.push(shard::parts(self.class, &self.place, head, true)?);
                 self.revisions.insert(head.id, head.parents.clone());
             }
         }
         let superseded: BTreeSet<RevisionId> = self.revisions.values().flatten().copied().collect();
-        let missing = self.revisions.keys().filter(|id| !superseded.contains(*id));
+        let missing = self.revisions.range(..=self.settled).map(|(id, _)| id);
+        let missing = missing.filter(|id| !superseded.contains(*id));
         let missing: Vec<_> = missing
             .filter(|id| self.heads.iter().all(|head| head.id != **id))
             .copied()
             .collect();
         for id in missing {
             if let Some(head) = shard::find(self.class, &self.place, id).await? {
+                // What has superseded it can be pruned.
+                let is_bounded = self.class.defined.class.history != History::All;
+                if is_bounded && !self.heads.is_empty() && is_seen(&self.heads, &head) {
+                    continue;
+                }
                 parts.push(shard::parts(self.class, &self.place, &head, true)?);
                 self.heads.push(head);
             }
@@ -278,7 +298,7 @@ impl Key<'_> {
 }
 
 /// Deletes lines of indexes that no newest revision has; says how many indexes had such.
-async fn mend_lines(class: &Opened) -> Result<u64> {
+async fn mend_lines(class: &Opened, settled: RevisionId) -> Result<u64> {
     let mut mended = 0;
     for index in &class.defined.class.indexes {
         let mut lines = Merged::new(class, &form::index(&index.name), None, None);
@@ -303,7 +323,7 @@ async fn mend_lines(class: &Opened) -> Result<u64> {
                     let mut forms = forms(index, &head.fields).into_iter();
                     head.id == line.id && forms.any(|form| cut(&form, FORM_BYTES_MAX) == line.form)
                 };
-                if !heads.iter().any(has) {
+                if line.id <= settled && !heads.iter().any(has) {
                     gone.push(Range::single(&place.shard, sort));
                 }
             }

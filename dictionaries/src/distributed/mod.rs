@@ -32,6 +32,9 @@ use shard::{PAGE, Place};
 /// For how long the end waits for what tidies up after writes; what is left then is healed.
 const END_WAIT: Duration = Duration::from_secs(2);
 
+/// No request takes as long, and clocks that are set by the network differ by less.
+const GRACE: Duration = Duration::from_secs(60);
+
 /// How many keys are looked up in one request.
 const AT_ONCE: usize = 64;
 
@@ -48,6 +51,23 @@ struct Shared {
     catalogue: Catalogue,
     merger: Merger,
     clock: Clock,
+    /// For how long after a write healing takes what is missing of it to be on its way.
+    grace: Duration,
+}
+
+/// A write that failed, and the revisions that it was to write; it can have written them.
+pub(crate) struct Cut {
+    pub(crate) error: Error,
+    pub(crate) made: Vec<(String, Revision)>,
+}
+
+impl From<Error> for Box<Cut> {
+    fn from(error: Error) -> Box<Cut> {
+        Box::new(Cut {
+            error,
+            made: Vec::new(),
+        })
+    }
 }
 
 /// The revisions of one key that nothing supersedes, while revisions are written.
@@ -63,6 +83,16 @@ impl Distributed {
         merger: Merger,
         clock: Clock,
     ) -> Result<Distributed> {
+        Distributed::with_grace(cluster, namespace, merger, clock, GRACE)
+    }
+
+    fn with_grace(
+        cluster: Cluster,
+        namespace: &str,
+        merger: Merger,
+        clock: Clock,
+        grace: Duration,
+    ) -> Result<Distributed> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("durum-garage")
@@ -74,18 +104,39 @@ impl Distributed {
                 catalogue: Catalogue::new(cluster, namespace)?,
                 merger,
                 clock,
+                grace,
             }),
             runtime: Some(runtime),
         })
     }
 
     fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.block_on(work)
+    }
+
+    fn block_on<T, E: From<Error>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         match &self.runtime {
             Some(runtime) => runtime.block_on(work),
             None => {
-                Err(Error::new(ErrorKind::Other, "use a cluster").because("it is being closed"))
+                let error = Error::new(ErrorKind::Other, "use a cluster");
+                Err(error.because("it is being closed").into())
             }
         }
+    }
+
+    /// Writes, or says which revisions it was to write.
+    pub(crate) fn write_or_cut(
+        &self,
+        class: &str,
+        writes: Vec<Write>,
+    ) -> Result<Vec<RevisionId>, Box<Cut>> {
+        self.block_on(async {
+            let class = self.shared.catalogue.open(class).await?;
+            self.shared.write(&class, writes).await
+        })
     }
 
     fn handle(&self) -> Result<tokio::runtime::Handle> {
@@ -141,12 +192,12 @@ impl Shared {
         Ok(current)
     }
 
-    async fn write(&self, class: &Opened, writes: Vec<Write>) -> Result<Vec<RevisionId>> {
+    async fn write(&self, class: &Opened, writes: Vec<Write>) -> Result<Vec<RevisionId>, Box<Cut>> {
         let mut current = self
             .current(class, writes.iter().map(|write| write.key.as_str()))
             .await?;
         let (mut ids, mut parts, mut superseded) = (Vec::new(), Vec::new(), Vec::new());
-        let mut made: BTreeMap<RevisionId, Revision> = BTreeMap::new();
+        let mut made: BTreeMap<RevisionId, (String, Revision)> = BTreeMap::new();
         for write in writes {
             let Some(Current { place, heads }) = current.get_mut(&write.key) else {
                 continue;
@@ -159,7 +210,7 @@ impl Shared {
                         let known = heads
                             .iter()
                             .find(|head| head.id == *id)
-                            .or_else(|| made.get(id))
+                            .or_else(|| made.get(id).map(|(_, revision)| revision))
                             .cloned();
                         let known = match known {
                             Some(known) => Some(known),
@@ -177,9 +228,12 @@ impl Shared {
             superseded.extend(parents.into_iter().map(|parent| (place.clone(), parent)));
             heads.retain(|head| revision.parents.binary_search(&head.id).is_err());
             heads.push(revision.clone());
-            made.insert(revision.id, revision);
+            made.insert(revision.id, (write.key, revision));
         }
-        shard::write(class, parts).await?;
+        if let Err(error) = shard::write(class, parts).await {
+            let made = made.into_values().collect();
+            return Err(Box::new(Cut { error, made }));
+        }
         tidy_later(class, superseded);
         Ok(ids)
     }
@@ -259,6 +313,7 @@ fn dictionary(key: String, mut heads: Vec<Revision>) -> Option<Dictionary> {
         key,
         revision,
         concurrent: heads.into_iter().map(|head| head.id).collect(),
+        as_of: None,
     })
 }
 
@@ -289,10 +344,7 @@ impl Home for Distributed {
     }
 
     fn write(&self, class: &str, writes: Vec<Write>) -> Result<Vec<RevisionId>> {
-        self.run(async {
-            let class = self.shared.catalogue.open(class).await?;
-            self.shared.write(&class, writes).await
-        })
+        self.write_or_cut(class, writes).map_err(|cut| cut.error)
     }
 
     fn absorb(&self, class: &str, revisions: Vec<(String, Revision)>) -> Result<Absorbed> {

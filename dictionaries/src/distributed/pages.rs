@@ -103,12 +103,29 @@ impl Merged {
         from: Option<String>,
         to: Option<String>,
     ) -> Merged {
+        let range = Range {
+            start: from,
+            end: to,
+            ..Range::prefix("", prefix)
+        };
+        Merged::of(class, &range)
+    }
+
+    /// All that begin so, and deleted ones, which makes it as new as the last deletion: see [`shard::heads`].
+    pub(super) fn exact(class: &Opened, prefix: &str) -> Merged {
+        let range = Range {
+            tombstones: true,
+            ..Range::prefix("", prefix)
+        };
+        Merged::of(class, &range)
+    }
+
+    fn of(class: &Opened, range: &Range) -> Merged {
         let cursor = |shard: String| Cursor {
             range: Some(Range {
-                start: from.clone(),
-                end: to.clone(),
+                partition: shard.clone(),
                 limit: Some(PAGE),
-                ..Range::prefix(&shard, prefix)
+                ..range.clone()
             }),
             shard,
             ready: VecDeque::new(),

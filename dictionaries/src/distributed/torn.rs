@@ -164,7 +164,9 @@ fn what_a_crash_leaves_of_a_write_is_healed() {
         return;
     };
     let clock = Clock::new().unwrap();
-    let home = Distributed::new(cluster.cluster(), "torn", Merger::default(), clock).unwrap();
+    let merger = Merger::default();
+    let home =
+        Distributed::with_grace(cluster.cluster(), "torn", merger, clock, Duration::ZERO).unwrap();
     let class = Class::new("c").copies(3).index("n", IndexType::Int);
     home.define(class.index_many("t", IndexType::String))
         .unwrap();

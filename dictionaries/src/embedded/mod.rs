@@ -4,6 +4,8 @@ mod define;
 mod heal;
 mod layout;
 mod log;
+#[cfg(feature = "garage")]
+mod outbox;
 mod past;
 mod read;
 mod write;

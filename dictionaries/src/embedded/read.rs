@@ -106,6 +106,7 @@ pub(super) fn dictionary(tx: &Transaction, key: &str, entry: &Entry) -> Result<D
         key: key.to_owned(),
         revision: write::load(tx, &entry.newest)?,
         concurrent: entry.heads.clone(),
+        as_of: None,
     })
 }
 

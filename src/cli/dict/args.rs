@@ -76,6 +76,9 @@ pub(crate) struct DefineArgs {
     /// An index that is no longer wanted
     #[arg(long, value_name = "NAME")]
     pub(crate) drop_index: Vec<String>,
+    /// What programs with a copy do where too few nodes can be reached: `refuse`, `read`, or `write` [default: refuse]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) offline: Option<String>,
     /// What becomes of concurrent revisions: `fields`, `latest`, `leave`, or `function:NAME` [default: fields]
     #[arg(long, value_name = "RULE")]
     pub(crate) merge: Option<String>,

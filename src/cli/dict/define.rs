@@ -2,7 +2,7 @@
 
 use durum_core::units::parse_duration;
 use durum_core::{Error, ErrorKind, Result};
-use durum_dictionaries::{Class, Dictionaries, History, Index, Merge};
+use durum_dictionaries::{Class, Dictionaries, History, Index, Merge, Offline};
 use serde_json::json;
 
 use super::args::DefineArgs;
@@ -38,6 +38,17 @@ fn changed(mut class: Class, args: &DefineArgs, drop: bool) -> Result<Class> {
     }
     if let Some(merge) = &args.merge {
         class.merge = self::merge(merge)?;
+    }
+    if let Some(offline) = &args.offline {
+        class.offline = match offline.as_str() {
+            "refuse" => Offline::Refuse,
+            "read" => Offline::Read,
+            "write" => Offline::Write,
+            _ => {
+                return Err(refused(format!("`{offline}` cannot be done offline"))
+                    .hint("There are `refuse`, `read`, and `write`, which reads, too."));
+            }
+        };
     }
     for name in args.drop_index.iter().filter(|_| drop) {
         class.find_index(name)?;

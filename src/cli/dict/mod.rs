@@ -157,6 +157,7 @@ fn get(context: &Context, args: &GetArgs) -> Outcome {
             key: key.to_owned(),
             revision,
             concurrent: Vec::new(),
+            as_of: None,
         }),
     };
     let Some(found) = found else {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use durum_dictionaries::{
-    Change, Class, Dictionary, Healed, History, IndexType, Merge, Revision, json,
+    Change, Class, Dictionary, Healed, History, IndexType, Merge, Offline, Revision, json,
 };
 use serde_json::{Value, json};
 
@@ -56,6 +56,10 @@ pub(super) fn dictionary(found: &Dictionary) -> Value {
     if let Value::Object(keys) = &mut object {
         keys.insert("key".to_owned(), found.key.clone().into());
         keys.insert("concurrent".to_owned(), json!(found.concurrent));
+        let as_of = found
+            .as_of
+            .map(|time| humantime::format_rfc3339_millis(time).to_string());
+        keys.insert("as_of".to_owned(), json!(as_of));
     }
     object
 }
@@ -91,6 +95,10 @@ pub(super) fn in_full(found: &Dictionary) -> String {
     if !found.concurrent.is_empty() {
         let ids: Vec<String> = found.concurrent.iter().map(ToString::to_string).collect();
         pairs.push(("concurrent with", ids.join(" ")));
+    }
+    if let Some(as_of) = found.as_of {
+        let as_of = humantime::format_rfc3339_millis(as_of);
+        pairs.push(("from a copy of", as_of.to_string()));
     }
     match found.revision.is_deleted() {
         true => pairs.push(("deleted", "yes".to_owned())),
@@ -148,6 +156,11 @@ pub(super) fn class(class: &Class) -> String {
         Merge::Latest => text.push_str(" --merge latest"),
         Merge::Leave => text.push_str(" --merge leave"),
         Merge::Function(name) => text.push_str(&format!(" --merge function:{name}")),
+    }
+    match class.offline {
+        Offline::Refuse => {}
+        Offline::Read => text.push_str(" --offline read"),
+        Offline::Write => text.push_str(" --offline write"),
     }
     for index in &class.indexes {
         let field = match index.field() == index.name {
