@@ -60,6 +60,11 @@ impl RevisionId {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.tick >> COUNTER_BITS)
     }
 
+    /// Whether it is of a time before the year 10000, as all are whose clock is not wrong.
+    pub(crate) fn is_of_this_era(self) -> bool {
+        self.tick >> COUNTER_BITS < 253_402_300_800_000
+    }
+
     pub(crate) fn tick(self) -> u64 {
         self.tick
     }

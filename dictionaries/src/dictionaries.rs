@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use durum_core::Result;
+use durum_core::{Error, ErrorKind, Result};
 use durum_objects::Database;
 
 use crate::class::{Class, check_key};
@@ -18,6 +18,9 @@ use crate::value::Fields;
 /// What URLs of clusters begin with.
 #[cfg(all(feature = "garage", feature = "open"))]
 const GARAGE_SCHEME: &str = "garage:";
+
+/// How often an update is tried that others get in the way of.
+const UPDATES_MAX: u32 = 100;
 
 /// Dictionaries in classes, with all of their revisions. It can be cloned, and used by many threads at once.
 ///
@@ -80,8 +83,7 @@ impl Dictionaries {
             Some((directory, option)) => match option.split_once('=') {
                 Some(("copy", url)) => (directory, Some(url)),
                 _ => {
-                    let error =
-                        durum_core::Error::new(durum_core::ErrorKind::Usage, "read the URL");
+                    let error = Error::new(ErrorKind::Usage, "read the URL");
                     return Err(error
                         .because(format!("`{option}` is no option of a cluster"))
                         .hint("There is `copy=URL`, for a store that has a copy."));
@@ -234,7 +236,8 @@ impl Dictionaries {
         self.write_one(class, key, Some(seen.to_vec()), Some(fields))
     }
 
-    /// Changes the fields of a dictionary, or of an empty one where there is none. What others write meanwhile is concurrent with it, and so
+    /// Changes the fields of a dictionary, or of an empty one where there is none; `change` can be called again where others write at the same
+    /// time. What others write meanwhile is concurrent with it, and so
     /// is what is concurrent already with the revision that `change` is shown.
     ///
     /// # Errors
@@ -243,15 +246,23 @@ impl Dictionaries {
         &self,
         class: &str,
         key: &str,
-        change: impl FnOnce(&mut Fields),
+        mut change: impl FnMut(&mut Fields),
     ) -> Result<RevisionId> {
         check_key(key)?;
-        let newest = self.home.newest(class, key)?;
-        let newest = newest.map(|newest| newest.revision);
-        let seen = newest.iter().map(|newest| newest.id).collect();
-        let mut fields = newest.map(|newest| newest.fields).unwrap_or_default();
-        change(&mut fields);
-        self.write_one(class, key, Some(seen), Some(fields))
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let newest = self.home.newest(class, key)?;
+            let newest = newest.map(|newest| newest.revision);
+            let seen: Vec<_> = newest.iter().map(|newest| newest.id).collect();
+            let mut fields = newest.map(|newest| newest.fields).unwrap_or_default();
+            change(&mut fields);
+            match self.write_one(class, key, Some(seen), Some(fields)) {
+                // What was seen has been superseded, and pruned, by others meanwhile: they get on.
+                Err(error) if error.kind() == ErrorKind::NotFound && attempts < UPDATES_MAX => {}
+                written => return written,
+            }
+        }
     }
 
     /// Deletes a dictionary: a revision as all others, after which there is none to be found. Deleting what is not there does nothing.
@@ -290,8 +301,7 @@ impl Dictionaries {
         };
         let ids = self.write(class, vec![write])?;
         ids.into_iter().next().ok_or_else(|| {
-            durum_core::Error::new(durum_core::ErrorKind::Other, "write a dictionary")
-                .because("the home did not name it")
+            Error::new(ErrorKind::Other, "write a dictionary").because("the home did not name it")
         })
     }
 
@@ -396,7 +406,14 @@ impl Dictionaries {
                 .map(|class| class.name)
                 .collect(),
         };
-        let heal = |name: String| Ok((name.clone(), self.home.heal(&name)?));
-        names.into_iter().map(heal).collect()
+        let (mut healed, mut failed) = (BTreeMap::new(), None);
+        for name in names {
+            match self.home.heal(&name) {
+                Ok(one) => drop(healed.insert(name, one)),
+                // The others are healed all the same.
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(healed), Err)
     }
 }

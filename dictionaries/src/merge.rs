@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::class::Merge;
 use crate::clock::RevisionId;
-use crate::revision::Revision;
+use crate::revision::{PARENTS_MAX, Revision};
 use crate::value::Fields;
 
 /// The revisions that an application's function is to merge.
@@ -62,10 +62,17 @@ impl Merger {
         heads: &[Revision],
         base: impl FnOnce() -> Result<Option<Revision>, E>,
     ) -> Result<Option<Revision>, E> {
-        let state = match rule {
-            Merge::Leave => return Ok(None),
-            Merge::Fields => by_fields(heads),
-            Merge::Latest => State::of(heads.iter().max_by_key(|head| (head.written, head.id))),
+        // Of more, the others are merged the next time.
+        let heads = heads.get(..PARENTS_MAX).unwrap_or(heads);
+        Ok(match rule {
+            Merge::Leave => None,
+            Merge::Fields => Some(named(heads, |_| by_fields(heads))),
+            Merge::Latest => {
+                let latest = heads.iter().max_by_key(|head| (head.written, head.id));
+                let fields = latest.filter(|latest| !latest.is_deleted());
+                let fields = fields.map(|latest| latest.fields.clone());
+                Some(written_by_function(heads, fields))
+            }
             Merge::Function(name) => {
                 let Some(function) = self.functions.get(name) else {
                     return Ok(None);
@@ -77,10 +84,9 @@ impl Merger {
                     base: base.as_ref(),
                     heads,
                 });
-                return Ok(Some(written_by_function(heads, fields)));
+                Some(written_by_function(heads, fields))
             }
-        };
-        Ok(Some(named(heads, |_| state)))
+        })
     }
 }
 

@@ -63,20 +63,24 @@ impl Revision {
         parents: &[Revision],
         fields: Option<Fields>,
     ) -> Result<Revision> {
+        // Of more, the others stay concurrent until the next one.
+        let parents = parents.get(..PARENTS_MAX).unwrap_or(parents);
         let mut ids: Vec<RevisionId> = parents.iter().map(|parent| parent.id).collect();
         ids.sort_unstable();
         ids.dedup();
         let id = clock.next(&ids);
         let before = crate::merge::by_fields(parents);
         let Some(fields) = fields else {
-            return Ok(Revision {
+            let deletion = Revision {
                 id,
                 parents: ids,
                 written: id,
                 cleared: Some(id),
                 fields: Fields::new(),
                 stamps: BTreeMap::new(),
-            });
+            };
+            deletion.check()?;
+            return Ok(deletion);
         };
         let mut stamps = BTreeMap::new();
         for (name, stamp) in before.stamps {
@@ -115,6 +119,13 @@ impl Revision {
         if !ascends || !is_after || past.clone().any(|stamp| *stamp > self.id) {
             return Err(refused(format!(
                 "the revision {} is not after what it is said to follow",
+                self.id
+            )));
+        }
+        // All others are earlier.
+        if !self.id.is_of_this_era() {
+            return Err(refused(format!(
+                "the revision {} is of a time after the year 9999: a clock is wrong",
                 self.id
             )));
         }

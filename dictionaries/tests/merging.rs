@@ -94,7 +94,7 @@ impl World {
                 Some(home.put_after("c", &key, &seen, values).unwrap())
             }
             _ => {
-                let change = |fields: &mut Fields| fields.extend(values);
+                let change = |fields: &mut Fields| fields.extend(values.clone());
                 Some(home.update("c", &key, change).unwrap())
             }
         };

@@ -116,6 +116,7 @@ fn dictionaries_are_written_found_and_deleted() {
         ["edith", "grace"]
     );
     assert_eq!(select(&["born", "--limit", "1"]), ["ada"]);
+    assert_eq!(select(&["born", "--from", "-5", "--to", "1815"]), ["ada"]);
     assert_eq!(select(&["tags", "--equals", "maths"]), ["ada", "grace"]);
     assert_eq!(select(&["tags", "--prefix", "po"]), ["ada"]);
     assert_eq!(
@@ -155,6 +156,9 @@ fn changes_go_on_at_a_marker_and_concurrent_revisions_are_merged() {
             .code,
         2
     );
+
+    let end = home.json(&["dict", "marker", STORE, "person"]);
+    assert_eq!(end["marker"], list[3]["marker"]);
 
     let seen = list[1]["revision"].as_str().unwrap();
     for fields in [
@@ -280,6 +284,7 @@ fn mistakes_are_told() {
             "NAME:TYPE",
         ),
         (&["define", STORE, "c", "--history", "some"], 2, "30d"),
+        (&["define", STORE, "c", "--history", "500ms"], 2, "newest"),
         (&["define", STORE, "c", "--merge", "best"], 2, "latest"),
         (&["define", STORE, "c", "--offline", "some"], 2, "refuse"),
         (&["define", STORE, "c", "--copies", "0"], 2, "copies"),

@@ -14,8 +14,9 @@ use durum_garage::{Cluster, Insert, K2v, Range, S3};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::form;
 use crate::class::Class;
-use crate::clock::Clock;
+use crate::clock::{Clock, RevisionId};
 
 /// As part of the name of a bucket, which has 63 bytes at most.
 const NAMESPACE_BYTES_MAX: usize = 32;
@@ -27,7 +28,7 @@ const PARTITION: &str = "classes";
 const SHARDS: u32 = 16;
 
 /// For how long a definition that was read is taken to hold.
-const KEPT: Duration = Duration::from_secs(2);
+pub(super) const KEPT: Duration = Duration::from_secs(2);
 
 /// A class, and where it lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,8 @@ pub(super) struct Defined {
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
     pub(super) defined: Arc<Defined>,
+    /// The definition's own.
+    id: RevisionId,
     pub(super) items: K2v,
     pub(super) objects: S3,
 }
@@ -143,14 +146,16 @@ impl Catalogue {
                 .hint("Define it first: `durum dict define`, or `Dictionaries::define`.")
         })?;
         let value = item.value().map(|value| value.as_ref()).unwrap_or_default();
-        self.keep(decode(&item.sort, value)?)
+        let id = form::parse(&item.sort).map(|(_, id)| id);
+        self.keep(id.unwrap_or_default(), decode(&item.sort, value)?)
     }
 
-    fn keep(&self, defined: Defined) -> Result<Opened> {
+    fn keep(&self, id: RevisionId, defined: Defined) -> Result<Opened> {
         let (copies, name) = (defined.class.copies, defined.class.name.clone());
         let opened = Opened {
             items: self.cluster.k2v(copies, &self.bucket())?,
             objects: self.cluster.s3(copies, &self.bucket())?,
+            id,
             defined: Arc::new(defined),
         };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,9 +199,10 @@ impl Catalogue {
         }
         let before = match self.read(&class.name).await {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            opened => Some(opened?.defined),
+            opened => Some(opened?),
         };
-        let defined = match before {
+        let after = before.as_ref().map(|before| before.id);
+        let defined = match before.map(|before| before.defined) {
             None => {
                 self.cluster
                     .create_bucket(self.copies(), &self.bucket())
@@ -234,7 +240,7 @@ impl Catalogue {
         self.cluster
             .create_bucket(defined.class.copies, &self.bucket())
             .await?;
-        self.write(clock, defined).await
+        self.write(clock, after, defined).await
     }
 
     /// Says that all indexes have all dictionaries.
@@ -243,18 +249,26 @@ impl Catalogue {
             building: Vec::new(),
             ..Defined::clone(&opened.defined)
         };
-        self.write(clock, defined).await
+        self.write(clock, Some(opened.id), defined).await
     }
 
-    async fn write(&self, clock: &Clock, defined: Defined) -> Result<Opened> {
-        let sort = format!("c {} {}", defined.class.name, clock.next(&[]));
+    async fn write(
+        &self,
+        clock: &Clock,
+        after: Option<RevisionId>,
+        defined: Defined,
+    ) -> Result<Opened> {
+        // Whatever this machine's clock says, it is after the one that it takes the place of.
+        let after: Vec<RevisionId> = after.into_iter().collect();
+        let id = clock.next(&after);
+        let sort = format!("c {} {id}", defined.class.name);
         let value = serde_json::to_vec(&defined).map_err(|error| {
             Error::new(ErrorKind::Other, "define a class").because(error.to_string())
         })?;
         self.items()?
             .insert(&[Insert::new(PARTITION, &sort, value)])
             .await?;
-        self.keep(defined)
+        self.keep(id, defined)
     }
 }
 

@@ -6,14 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use durum_core::ErrorKind::{Damaged, TooLarge, Usage};
 use durum_core::{Error, ErrorKind, Result};
 use durum_garage::{Insert, Item, Range};
 
 use super::Shared;
-use super::catalogue::Opened;
+use super::catalogue::{Defined, KEPT, Opened};
 use super::form::{self, FORM_BYTES_MAX};
 use super::pages::{Merged, key_of, strange};
-use super::shard::{self, Place};
+use super::shard::{self, PAGE, Place};
 use crate::class::History;
 use crate::clock::RevisionId;
 use crate::home::Healed;
@@ -40,33 +41,31 @@ pub(super) async fn heal(shared: &Shared, class: &Opened) -> Result<Healed> {
     let settled = settled(shared);
     loop {
         let (old, new) = (peeked(&mut histories).await?, peeked(&mut newest).await?);
-        let Some(key) = old.iter().chain(&new).min().cloned() else {
+        let Some(name) = old.iter().chain(&new).min().cloned() else {
             break;
         };
-        let mut place = None;
-        let (mut revisions, mut heads) = (BTreeMap::new(), Vec::new());
-        if old.as_ref() == Some(&key) {
-            let (shard, lineage) = lineage(&mut histories, &key).await?;
-            place = Some(Place::escaped(&shard, &key));
-            revisions = lineage;
+        let mut key = Key::new(&class, settled);
+        let mut read = Ok(());
+        if old.as_ref() == Some(&name) {
+            read = key.read_history(&mut histories, &name).await;
         }
-        if new.as_ref() == Some(&key)
-            && let Some((at, items)) = newest.next_key().await?
+        if new.as_ref() == Some(&name)
+            && let Some((place, items)) = newest.next_key().await?
         {
-            place = Some(at);
-            for item in &items {
-                heads.extend(shard::revision(&class, item).await?);
-            }
+            key.place = place;
+            read = read.and(key.read_heads(&items).await);
         }
-        if let Some(place) = place {
-            let key = Key {
-                class: &class,
-                place,
-                revisions,
-                heads,
-                settled,
-            };
-            key.heal(shared, &mut healed, &mut lines).await?;
+        let result = match read {
+            Ok(()) => key.heal(shared, &mut healed, &mut lines).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            // One that is damaged, or too large when it is merged, does not keep the others from being healed.
+            Err(error) if matches!(error.kind(), Damaged | TooLarge | Usage) => {
+                tracing::warn!(class = class.defined.class.name, key = name, %error, "a dictionary is not healed");
+                healed.left += 1;
+            }
+            result => result?,
         }
     }
     lines.write(&class).await?;
@@ -84,30 +83,6 @@ fn settled(shared: &Shared) -> RevisionId {
 async fn peeked(items: &mut Merged) -> Result<Option<String>> {
     let next = items.peek().await?;
     next.map(|item| key_of(item).map(str::to_owned)).transpose()
-}
-
-/// What of a dictionary's history there is: the revisions and what each supersedes, without what they hold.
-async fn lineage(
-    histories: &mut Merged,
-    key: &str,
-) -> Result<(String, BTreeMap<RevisionId, Vec<RevisionId>>)> {
-    let mut found = (String::new(), BTreeMap::new());
-    while let Some(next) = histories.peek().await?
-        && key_of(next)? == key
-        && let Some((shard, item)) = histories.next().await?
-    {
-        found.0 = shard;
-        if let Some(value) = item.value() {
-            let decoded = super::codec::decode(value);
-            let decoded = decoded.map_err(|why| {
-                Error::damaged("heal a class", format!("the item `{}`: {why}", item.sort))
-            })?;
-            found
-                .1
-                .insert(decoded.revision.id, decoded.revision.parents);
-        }
-    }
-    Ok(found)
 }
 
 /// Lines that indexes should have, to be looked up many at once.
@@ -135,7 +110,7 @@ impl Lines {
             .iter()
             .map(|(shard, line)| Range::single(shard, line))
             .collect();
-        let pages = class.items.read(&ranges).await?;
+        let pages = shard::read_ranges(&class.items, &ranges).await?;
         let is_there = |items: &[Item]| items.first().is_some_and(|item| item.value().is_some());
         let missing = lines
             .iter()
@@ -152,14 +127,104 @@ impl Lines {
 struct Key<'a> {
     class: &'a Opened,
     place: Place,
+    /// What of its history there is, and what each supersedes.
     revisions: BTreeMap<RevisionId, Vec<RevisionId>>,
     heads: Vec<Revision>,
+    /// What was superseded, as the newest revisions say that are no longer: its superseder can be pruned.
+    gone: BTreeSet<RevisionId>,
     settled: RevisionId,
 }
 
-impl Key<'_> {
+impl<'a> Key<'a> {
+    fn new(class: &'a Opened, settled: RevisionId) -> Key<'a> {
+        Key {
+            class,
+            place: Place::escaped("", ""),
+            revisions: BTreeMap::new(),
+            heads: Vec::new(),
+            gone: BTreeSet::new(),
+            settled,
+        }
+    }
+
+    /// Reads the history that comes next. Where an item is damaged the others of it are passed, too.
+    async fn read_history(&mut self, histories: &mut Merged, key: &str) -> Result<()> {
+        let mut result = Ok(());
+        while let Some(next) = histories.peek().await?
+            && key_of(next)? == key
+            && let Some((shard, item)) = histories.next().await?
+        {
+            self.place = Place::escaped(&shard, key);
+            result = result.and(self.note(&item));
+        }
+        result
+    }
+
+    fn note(&mut self, item: &Item) -> Result<()> {
+        if let Some(value) = item.value() {
+            let decoded = super::codec::decode(value).map_err(|why| {
+                Error::damaged("heal a class", format!("the item `{}`: {why}", item.sort))
+            })?;
+            let revision = decoded.revision;
+            self.revisions.insert(revision.id, revision.parents);
+        }
+        Ok(())
+    }
+
+    async fn read_heads(&mut self, items: &[Item]) -> Result<()> {
+        for item in items {
+            match shard::revision(self.class, item).await? {
+                Some(head) => self.heads.push(head),
+                None => self.gone.extend(form::parse(&item.sort).map(|(_, id)| id)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is one newest revision, which is in the history, of which all others are superseded.
+    fn is_in_order(&self) -> bool {
+        let superseded: BTreeSet<&RevisionId> = self.revisions.values().flatten().collect();
+        let [head] = self.heads.as_slice() else {
+            return false;
+        };
+        let mut others = self.revisions.keys().filter(|id| **id != head.id);
+        self.revisions.contains_key(&head.id)
+            && !superseded.contains(&head.id)
+            && others.all(|id| superseded.contains(id))
+    }
+
+    /// Reads it again. What was read in passing can be of different times; here the newest revisions are read first, so that
+    /// the history, which comes first when it is written, has all that they follow.
+    async fn read_again(&mut self) -> Result<()> {
+        self.revisions.clear();
+        self.heads.clear();
+        self.gone.clear();
+        for (range, is_history) in [(self.place.newest(), false), (self.place.history(), true)] {
+            let mut range = Range {
+                tombstones: true,
+                limit: Some(PAGE),
+                ..range
+            };
+            loop {
+                let page = self.class.items.read_range(&range).await?;
+                match is_history {
+                    true => page.items.iter().try_for_each(|item| self.note(item))?,
+                    false => self.read_heads(&page.items).await?,
+                }
+                match page.next {
+                    Some(next) => range.start = Some(next),
+                    None => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn heal(mut self, shared: &Shared, healed: &mut Healed, lines: &mut Lines) -> Result<()> {
-        self.mend().await?;
+        if !self.is_in_order() {
+            self.read_again().await?;
+            self.mend().await?;
+        }
         if self.heads.len() > 1 {
             self.merge(shared, healed).await?;
         }
@@ -185,7 +250,7 @@ impl Key<'_> {
         }
         let superseded: BTreeSet<RevisionId> = self.revisions.values().flatten().copied().collect();
         let missing = self.revisions.range(..=self.settled).map(|(id, _)| id);
-        let missing = missing.filter(|id| !superseded.contains(*id));
+        let missing = missing.filter(|id| !superseded.contains(*id) && !self.gone.contains(*id));
         let missing: Vec<_> = missing
             .filter(|id| self.heads.iter().all(|head| head.id != **id))
             .copied()
@@ -315,7 +380,7 @@ async fn mend_lines(class: &Opened, settled: RevisionId) -> Result<u64> {
                 break;
             }
             let ranges: Vec<Range> = some.iter().map(|(place, ..)| place.newest()).collect();
-            let pages = class.items.read(&ranges).await?;
+            let pages = shard::read_ranges(&class.items, &ranges).await?;
             let mut gone = Vec::new();
             for ((place, sort, line), page) in some.iter().zip(pages) {
                 let heads = shard::heads_of(class, &page.items).await?;
@@ -340,6 +405,8 @@ pub(super) async fn build(shared: &Shared, class: &Opened) -> Result<u64> {
     if class.defined.building.is_empty() {
         return Ok(0);
     }
+    // Until then others can write by the definition that they have read before.
+    tokio::time::sleep(KEPT + KEPT / 4).await;
     let mut newest = Merged::new(class, "n ", None, None);
     let mut lines = Lines::default();
     while let Some((place, items)) = newest.next_key().await? {
@@ -349,6 +416,14 @@ pub(super) async fn build(shared: &Shared, class: &Opened) -> Result<u64> {
     }
     lines.write(class).await?;
     let current = shared.catalogue.read(&class.defined.class.name).await?;
+    let finished = Defined {
+        building: Vec::new(),
+        ..Defined::clone(&class.defined)
+    };
+    if *current.defined == finished {
+        // Somebody else has built it at the same time.
+        return Ok(class.defined.building.len() as u64);
+    }
     // Who defined it anew meanwhile builds it anew.
     if current.defined != class.defined {
         return Err(Error::new(ErrorKind::Conflict, "make an index")

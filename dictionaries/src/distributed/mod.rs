@@ -74,6 +74,18 @@ impl From<Error> for Box<Cut> {
 struct Current {
     place: Place,
     heads: Vec<Revision>,
+    /// Superseded ones that are still to be taken away.
+    left: Vec<Revision>,
+}
+
+impl Current {
+    fn new(place: Place) -> Current {
+        Current {
+            place,
+            heads: Vec::new(),
+            left: Vec::new(),
+        }
+    }
 }
 
 impl Distributed {
@@ -170,22 +182,16 @@ impl Shared {
             if !current.contains_key(key) {
                 let place = Place::new(class, key)?;
                 places.push((key.to_owned(), place.clone()));
-                current.insert(
-                    key.to_owned(),
-                    Current {
-                        place,
-                        heads: Vec::new(),
-                    },
-                );
+                current.insert(key.to_owned(), Current::new(place));
             }
         }
         for part in places.chunks(AT_ONCE) {
             let ranges: Vec<Range> = part.iter().map(|(_, place)| place.newest()).collect();
-            let pages = class.items.read(&ranges).await?;
+            let pages = shard::read_ranges(&class.items, &ranges).await?;
             for ((key, _), page) in part.iter().zip(pages) {
-                let heads = shard::heads_of(class, &page.items).await?;
+                let (heads, left) = shard::heads_and_superseded(class, &page.items).await?;
                 if let Some(current) = current.get_mut(key) {
-                    current.heads = heads;
+                    (current.heads, current.left) = (heads, left);
                 }
             }
         }
@@ -199,7 +205,7 @@ impl Shared {
         let (mut ids, mut parts, mut superseded) = (Vec::new(), Vec::new(), Vec::new());
         let mut made: BTreeMap<RevisionId, (String, Revision)> = BTreeMap::new();
         for write in writes {
-            let Some(Current { place, heads }) = current.get_mut(&write.key) else {
+            let Some(Current { place, heads, left }) = current.get_mut(&write.key) else {
                 continue;
             };
             let parents = match &write.after {
@@ -225,7 +231,8 @@ impl Shared {
             revision.check_indexes(&class.defined.class)?;
             ids.push(revision.id);
             parts.push(shard::parts(class, place, &revision, true)?);
-            superseded.extend(parents.into_iter().map(|parent| (place.clone(), parent)));
+            let gone = parents.into_iter().chain(left.drain(..));
+            superseded.extend(gone.map(|gone| (place.clone(), gone)));
             heads.retain(|head| revision.parents.binary_search(&head.id).is_err());
             heads.push(revision.clone());
             made.insert(revision.id, (write.key, revision));
@@ -252,12 +259,12 @@ impl Shared {
         let (mut parts, mut superseded) = (Vec::new(), Vec::new());
         let is_bounded = class.defined.class.history != History::All;
         for (key, revision) in revisions {
-            let Some(Current { place, heads }) = current.get_mut(&key) else {
+            let Some(Current { place, heads, left }) = current.get_mut(&key) else {
                 continue;
             };
             let is_known = heads.iter().any(|head| head.id == revision.id)
                 || shard::find(class, place, revision.id).await?.is_some()
-                || (is_bounded && merge::is_seen(heads, &revision));
+                || (is_bounded && is_left_behind(class, place, heads, &revision).await?);
             if is_known {
                 absorbed.known += 1;
                 continue;
@@ -270,20 +277,35 @@ impl Shared {
                     .any(|head| head.parents.binary_search(&revision.id).is_ok())
                     || shard::is_superseded(class, place, revision.id).await?);
             parts.push(shard::parts(class, place, &revision, !is_superseded)?);
-            let (gone, mut left): (Vec<_>, Vec<_>) = heads
+            let (gone, mut kept): (Vec<_>, Vec<_>) = heads
                 .drain(..)
                 .partition(|head| revision.parents.binary_search(&head.id).is_ok());
-            superseded.extend(gone.into_iter().map(|head| (place.clone(), head)));
+            let gone = gone.into_iter().chain(left.drain(..));
+            superseded.extend(gone.map(|head| (place.clone(), head)));
             if !is_superseded {
-                left.push(revision);
-                left.sort_by_key(|head| head.id);
+                kept.push(revision);
+                kept.sort_by_key(|head| head.id);
             }
-            *heads = left;
+            *heads = kept;
         }
         shard::write(class, parts).await?;
         tidy_later(class, superseded);
         Ok(absorbed)
     }
+}
+
+/// Whether a revision from before all that the history has changes nothing. See `embedded::write`.
+async fn is_left_behind(
+    class: &Opened,
+    place: &Place,
+    heads: &[Revision],
+    revision: &Revision,
+) -> Result<bool> {
+    if heads.is_empty() || !merge::is_seen(heads, revision) {
+        return Ok(false);
+    }
+    let oldest = shard::oldest(class, place).await?;
+    Ok(oldest.is_some_and(|oldest| revision.id < oldest))
 }
 
 /// Takes away by what superseded revisions were found, while the writer goes on. Where it fails readers see what supersedes them all the same.

@@ -93,6 +93,8 @@ struct Cursor {
 pub(super) struct Merged {
     items: K2v,
     cursors: Vec<Cursor>,
+    /// How many items are read at once of each shard.
+    page: u64,
 }
 
 impl Merged {
@@ -133,6 +135,7 @@ impl Merged {
         Merged {
             items: class.items.clone(),
             cursors: class.shards().into_iter().map(cursor).collect(),
+            page: PAGE,
         }
     }
 
@@ -149,7 +152,18 @@ impl Merged {
                 ranges.push(range);
             }
         }
-        let pages = self.items.read(&ranges).await?;
+        // Items can be large: where an answer would be too long, shorter ones are asked for.
+        let pages = loop {
+            match shard::read_ranges(&self.items, &ranges).await {
+                Err(error) if error.kind() == ErrorKind::TooLarge && self.page > 1 => {
+                    self.page /= 2;
+                    for range in &mut ranges {
+                        range.limit = Some(self.page);
+                    }
+                }
+                pages => break pages?,
+            }
+        };
         for ((cursor, range), page) in cursors.into_iter().zip(ranges).zip(pages) {
             cursor.ready.extend(page.items);
             cursor.range = page.next.map(|next| Range {
@@ -328,7 +342,7 @@ impl Selected {
             .iter()
             .map(|(shard, line)| Place::escaped(shard, &line.key));
         let ranges: Vec<Range> = places.map(|place| place.newest()).collect();
-        let pages = self.class.items.read(&ranges).await?;
+        let pages = shard::read_ranges(&self.class.items, &ranges).await?;
         for ((_, line), page) in lines.iter().zip(pages) {
             let heads = shard::heads_of(&self.class, &page.items).await?;
             let found = dictionary(plain(&line.key)?, heads);

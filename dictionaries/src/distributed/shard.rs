@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use durum_core::{Error, Result};
-use durum_garage::{Insert, Item, Range};
+use durum_core::{Error, ErrorKind, Result};
+use durum_garage::{Insert, Item, K2v, Page, Range};
 
 use super::catalogue::Opened;
 use super::codec::{self, Encoded};
@@ -78,6 +78,20 @@ impl Place {
     }
 }
 
+/// Reads ranges, in as many requests as it takes where one would have too long an answer.
+pub(super) async fn read_ranges(items: &K2v, ranges: &[Range]) -> Result<Vec<Page>> {
+    let (mut pages, mut at_once) = (Vec::with_capacity(ranges.len()), ranges.len());
+    while pages.len() < ranges.len() {
+        let some = ranges.iter().skip(pages.len()).take(at_once);
+        let some: Vec<Range> = some.cloned().collect();
+        match items.read(&some).await {
+            Err(error) if error.kind() == ErrorKind::TooLarge && at_once > 1 => at_once /= 2,
+            read => pages.extend(read?),
+        }
+    }
+    Ok(pages)
+}
+
 /// A revision that was read, with its large values.
 pub(super) async fn revision(class: &Opened, item: &Item) -> Result<Option<Revision>> {
     let Some(value) = item.value() else {
@@ -123,20 +137,37 @@ pub(super) async fn heads(class: &Opened, place: &Place) -> Result<Vec<Revision>
 }
 
 pub(super) async fn heads_of(class: &Opened, items: &[Item]) -> Result<Vec<Revision>> {
-    let mut heads = Vec::with_capacity(items.len());
-    for item in items {
-        heads.extend(revision(class, item).await?);
-    }
-    Ok(without_superseded(heads))
+    heads_and_superseded(class, items)
+        .await
+        .map(|(heads, _)| heads)
 }
 
-pub(super) fn without_superseded(mut heads: Vec<Revision>) -> Vec<Revision> {
-    let superseded: BTreeSet<RevisionId> = heads
-        .iter()
-        .flat_map(|head| head.parents.iter().copied())
-        .collect();
-    heads.retain(|head| !superseded.contains(&head.id));
-    heads
+/// The revisions that nothing supersedes, and those of which that is still to be told to readers.
+pub(super) async fn heads_and_superseded(
+    class: &Opened,
+    items: &[Item],
+) -> Result<(Vec<Revision>, Vec<Revision>)> {
+    let mut all = Vec::with_capacity(items.len());
+    for item in items {
+        all.extend(revision(class, item).await?);
+    }
+    let parents = all.iter().flat_map(|head| head.parents.iter().copied());
+    let superseded: BTreeSet<RevisionId> = parents.collect();
+    let (gone, heads) = all
+        .into_iter()
+        .partition(|head| superseded.contains(&head.id));
+    Ok((heads, gone))
+}
+
+/// The first revision that the history has.
+pub(super) async fn oldest(class: &Opened, place: &Place) -> Result<Option<RevisionId>> {
+    let range = Range {
+        limit: Some(1),
+        ..place.history()
+    };
+    let page = class.items.read_range(&range).await?;
+    let first = page.items.first().and_then(|item| form::parse(&item.sort));
+    Ok(first.map(|(_, id)| id))
 }
 
 /// A revision of a dictionary.

@@ -1,7 +1,7 @@
 //! What becomes of concurrent revisions and of old ones, in time.
 
 use std::ops::Bound;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use durum_core::Result;
 use durum_objects::{Database, Transaction};
@@ -16,6 +16,9 @@ use crate::revision::Revision;
 
 /// How many dictionaries are merged, or changes looked at, in one transaction.
 const SLICE: usize = 64;
+
+/// Clocks that are further ahead are wrong.
+const AHEAD: Duration = Duration::from_secs(60);
 
 /// How many revisions of one dictionary are pruned in one transaction.
 const PRUNE: usize = 1024;
@@ -80,7 +83,10 @@ fn merge_one(
     let Some(merged) = merger.merge(&root.class.merge, (name, key), &heads, base)? else {
         return Ok(Some(false));
     };
-    merged.check()?;
+    if let Err(error) = merged.check() {
+        tracing::warn!(class = name, key, %error, "concurrent revisions cannot be merged");
+        return Ok(Some(false));
+    }
     write::add(tx, root, key, merged)?;
     Ok(Some(true))
 }
@@ -129,11 +135,17 @@ fn prune_old(tx: &Transaction, class: &str, limit: RevisionId) -> Result<(u64, b
     let Some((changes, _)) = log::read(tx, &root, root.log_begins)? else {
         return Ok((0, false));
     };
-    let old = changes.iter().take_while(|(_, change)| change.id < limit);
+    // One from a clock that is ahead is passed over, and does not stop the others.
+    let now = RevisionId::last_of(SystemTime::now() + AHEAD);
+    let is_old = |id: RevisionId| id < limit || id > now;
+    let old = changes.iter().take_while(|(_, change)| is_old(change.id));
     let mut pruned = 0;
     let mut begins = None;
     for (at, change) in old.take(SLICE) {
-        let (some, all) = supersede(tx, &root, change)?;
+        let (some, all) = match change.id > now {
+            true => (0, true),
+            false => supersede(tx, &root, change)?,
+        };
         pruned += some;
         if !all {
             break;

@@ -3,7 +3,7 @@
 use durum_core::{Error, ErrorKind, Result};
 use durum_objects::Transaction;
 
-use super::layout::{Chunk, ClassRoot, Logged, Tail};
+use super::layout::{Chunk, ClassRoot, Logged};
 use crate::clock::RevisionId;
 use crate::home::Marker;
 
@@ -50,20 +50,11 @@ pub(super) fn read(
     root: &ClassRoot,
     from: u64,
 ) -> Result<Option<(Positioned, u64)>> {
-    let tail = tx.get(root.tail)?;
-    let tail_part = |tail: &Tail| {
-        let changes = (tail.first..).zip(tail.changes.iter().cloned());
-        changes.filter(|(at, _)| *at >= from).collect::<Vec<_>>()
-    };
-    if from >= tail.first {
-        return Ok((from < tail.end()).then(|| (tail_part(&tail), tail.end())));
-    }
+    // Chunks first: who has not looked at the tail does not meet those who append to it.
     let containing = root.chunks.range(tx, ..=from)?.next_back().transpose()?;
-    let mut chunks = containing
-        .into_iter()
-        .map(Ok)
-        .chain(root.chunks.range(tx, from + 1..)?);
-    while let Some((first, chunk)) = chunks.next().transpose()? {
+    let later = root.chunks.range(tx, from + 1..)?;
+    for entry in containing.into_iter().map(Ok).chain(later) {
+        let (first, chunk) = entry?;
         let chunk = tx.get(chunk)?;
         let changes = chunk.changes.iter().cloned();
         let changes = changes.map(|(distance, change)| (first + u64::from(distance), change));
@@ -73,7 +64,10 @@ pub(super) fn read(
             return Ok(Some((changes, next)));
         }
     }
-    Ok((!tail.changes.is_empty()).then(|| (tail_part(&tail), tail.end())))
+    let tail = tx.get(root.tail)?;
+    let changes = (tail.first..).zip(tail.changes.iter().cloned());
+    let changes: Vec<_> = changes.filter(|(at, _)| *at >= from).collect();
+    Ok((!changes.is_empty()).then(|| (changes, tail.end())))
 }
 
 /// Where a marker says that somebody is.

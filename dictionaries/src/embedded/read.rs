@@ -89,6 +89,7 @@ impl<P: Page> Iterator for Pages<P> {
             match self.read() {
                 Ok(more) => self.done = !more,
                 Err(error) => {
+                    self.ready.clear();
                     self.done = true;
                     return Some(Err(error));
                 }
@@ -333,11 +334,10 @@ impl Page for Changes {
         let Some((changes, next)) = log::read(tx, root, self.from)? else {
             return Ok(false);
         };
-        let mut bytes = 0;
+        let (mut bytes, mut from) = (0, next);
         for (at, change) in changes {
             let entry = root.entries.get(tx, change.key.as_str())?;
             let found = entry.map(|entry| write::find(tx, &*tx.get(entry)?, change.id));
-            self.from = at + 1;
             // What was pruned since was superseded, by what comes later.
             let Some(revision) = found.transpose()?.flatten() else {
                 continue;
@@ -349,10 +349,11 @@ impl Page for Changes {
                 marker: log::marker(at + 1),
             });
             if bytes > PAGE_BYTES {
-                return Ok(true);
+                from = at + 1;
+                break;
             }
         }
-        self.from = next;
+        self.from = from;
         Ok(true)
     }
 }

@@ -36,6 +36,8 @@ pub(crate) enum DictCommand {
     Delete(OneArgs),
     /// Show the revisions that came to a class, in the order in which they came
     Changes(ChangesArgs),
+    /// Show where the changes of a class end now
+    Marker(MarkerArgs),
     /// Merge concurrent revisions, prune old ones, finish indexes
     Heal(PlaceArgs),
     /// Write classes with all revisions to standard output, as JSON lines
@@ -116,16 +118,26 @@ pub(crate) struct SelectArgs {
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["from", "above", "to", "below"])]
     pub(crate) prefix: Option<String>,
     /// From this value on
-    #[arg(long, value_name = "VALUE", conflicts_with = "above")]
+    #[arg(
+        long,
+        value_name = "VALUE",
+        allow_hyphen_values = true,
+        conflicts_with = "above"
+    )]
     pub(crate) from: Option<String>,
     /// From this value on, without it
-    #[arg(long, value_name = "VALUE")]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     pub(crate) above: Option<String>,
     /// Up to this value
-    #[arg(long, value_name = "VALUE", conflicts_with = "below")]
+    #[arg(
+        long,
+        value_name = "VALUE",
+        allow_hyphen_values = true,
+        conflicts_with = "below"
+    )]
     pub(crate) to: Option<String>,
     /// Up to this value, without it
-    #[arg(long, value_name = "VALUE")]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     pub(crate) below: Option<String>,
     /// No more than so many
     #[arg(long, value_name = "N")]
@@ -138,7 +150,12 @@ pub(crate) struct AllArgs {
     #[arg(value_name = "[URL] CLASS", num_args = 1..=2, required = true)]
     pub(crate) what: Vec<String>,
     /// From this key on
-    #[arg(long, value_name = "KEY", default_value = "")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
     pub(crate) from: String,
     /// Deleted ones, too
     #[arg(long)]
@@ -159,6 +176,13 @@ pub(crate) struct ChangesArgs {
     /// Wait for more, until stopped
     #[arg(long)]
     pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MarkerArgs {
+    /// The store and the class
+    #[arg(value_name = "[URL] CLASS", num_args = 1..=2, required = true)]
+    pub(crate) what: Vec<String>,
 }
 
 #[derive(Debug, Args)]

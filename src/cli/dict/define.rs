@@ -79,7 +79,13 @@ fn history(text: &str) -> Result<History> {
         refused(format!("`{text}` is no history"))
             .hint("Write `all`, a number of revisions, or a time such as `30d`.")
     })?;
-    Ok(History::Seconds(time.as_secs()))
+    match time.as_secs() {
+        0 => Err(
+            refused("a history of less than a second keeps nothing".to_owned())
+                .hint("Write `1` for the newest revision only."),
+        ),
+        seconds => Ok(History::Seconds(seconds)),
+    }
 }
 
 fn merge(text: &str) -> Result<Merge> {

@@ -17,7 +17,9 @@ use serde_json::json;
 use super::context::Context;
 use super::failure::{DONE, Failure, Outcome};
 pub(crate) use args::DictArgs;
-use args::{AllArgs, ChangesArgs, DictCommand, GetArgs, OneArgs, PlaceArgs, PutArgs, SelectArgs};
+use args::{
+    AllArgs, ChangesArgs, DictCommand, GetArgs, MarkerArgs, OneArgs, PlaceArgs, PutArgs, SelectArgs,
+};
 use show::Lines;
 
 const READ: &str = "read the arguments";
@@ -33,6 +35,7 @@ pub(crate) fn run(context: &Context, args: &DictArgs) -> Outcome {
         DictCommand::All(args) => all(context, args),
         DictCommand::Delete(args) => delete(context, args),
         DictCommand::Changes(args) => changes(context, args),
+        DictCommand::Marker(args) => marker(context, args),
         DictCommand::Heal(args) => heal(context, args),
         DictCommand::Export(args) => exchange::export(context, args),
         DictCommand::Import(args) => exchange::import(context, args),
@@ -296,6 +299,13 @@ fn changes(context: &Context, args: &ChangesArgs) -> Outcome {
         }
         std::thread::sleep(show::FOLLOW_POLL);
     }
+}
+
+fn marker(context: &Context, args: &MarkerArgs) -> Outcome {
+    let (url, [class]) = split(&args.what)?;
+    let marker = context.dictionaries(url, false)?.marker(class)?;
+    context.print(&json!({ "marker": marker }), || format!("{marker}\n"))?;
+    Ok(DONE)
 }
 
 fn heal(context: &Context, args: &PlaceArgs) -> Outcome {
