@@ -36,7 +36,7 @@ fn write(home: &Dictionaries, writer: usize, stop: &AtomicBool) -> Written {
     };
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
-        let key = format!("{writer}-{}", number % 50);
+        let key = format!("{writer}-{}", number % 20);
         let begun = Instant::now();
         let id = home
             .put("c", &key, fields([("n", Value::Int(number))]))
@@ -128,6 +128,35 @@ fn check(home: &Dictionaries, newest: &BTreeMap<String, (RevisionId, i64)>) {
     );
 }
 
+/// Three classes, that want the one and the other where no node can be reached, with dictionaries that the copy has.
+fn define_and_fill(home: &Dictionaries) {
+    let class = |name: &str| Class::new(name).copies(3).index("n", IndexType::Int);
+    home.define(class("w").offline(Offline::Write)).unwrap();
+    home.define(class("r").offline(Offline::Read)).unwrap();
+    home.define(class("x")).unwrap();
+    for class in ["w", "r", "x"] {
+        for key in 0..10 {
+            let values = fields([("n", Value::Int(key)), ("m", Value::Int(0))]);
+            home.put(class, &key.to_string(), values).unwrap();
+        }
+    }
+    home.heal(None).unwrap();
+    assert_eq!(home.get("w", "3").unwrap().unwrap().as_of, None);
+}
+
+/// Nothing where the class does not want it, no writes where it wants reads only, and those from the copy.
+fn check_reads_without_nodes(home: &Dictionaries) {
+    let error = home.get("x", "3").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    let error = home.put("r", "3", fields([])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    let found = home.get("r", "3").unwrap().unwrap();
+    assert!(found.as_of.is_some() && found.fields()["n"] == Value::Int(3));
+    assert_eq!(home.all("r").unwrap().map(Result::unwrap).count(), 10);
+    let three = Query::Equals(Value::Int(3));
+    assert_eq!(home.select("r", "n", &three).unwrap().count(), 1);
+}
+
 /// Without nodes a class is read from the copy, and written into the outbox, where it wants that; what was written arrives, with its parents, and is merged
 /// with what others have written meanwhile.
 #[test]
@@ -144,31 +173,12 @@ fn without_nodes_the_copy_answers_and_the_outbox_waits() {
         Dictionaries::with_copy(client.clone(), NAMESPACE, Merger::default(), database).unwrap()
     };
     let home = with_copy(&database);
-    let class = |name: &str| Class::new(name).copies(3).index("n", IndexType::Int);
-    home.define(class("w").offline(Offline::Write)).unwrap();
-    home.define(class("r").offline(Offline::Read)).unwrap();
-    home.define(class("x")).unwrap();
-    for class in ["w", "r", "x"] {
-        for key in 0..10 {
-            let values = fields([("n", Value::Int(key)), ("m", Value::Int(0))]);
-            home.put(class, &key.to_string(), values).unwrap();
-        }
-    }
-    home.heal(None).unwrap();
-    assert_eq!(home.get("w", "3").unwrap().unwrap().as_of, None);
+    define_and_fill(&home);
 
     for node in 0..3 {
         cluster.kill(node);
     }
-    let error = home.get("x", "3").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
-    let error = home.put("r", "3", fields([])).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
-    let found = home.get("r", "3").unwrap().unwrap();
-    assert!(found.as_of.is_some() && found.fields()["n"] == Value::Int(3));
-    assert_eq!(home.all("r").unwrap().map(Result::unwrap).count(), 10);
-    let three = Query::Equals(Value::Int(3));
-    assert_eq!(home.select("r", "n", &three).unwrap().count(), 1);
+    check_reads_without_nodes(&home);
 
     let change = |fields: &mut Fields| drop(fields.insert("m".into(), Value::Int(7)));
     let written = home.update("w", "3", change).unwrap();
