@@ -413,6 +413,10 @@ impl K2v {
     /// Deletes the items of ranges, and says how many there were in each. `limit` and `reverse` have no meaning
     /// here.
     ///
+    /// A node that has deleted an item says nothing of it, so that a range that is read right afterwards can have it
+    /// still, from one that has not heard of that yet. One that is read with [`Range::tombstones`] has not, nor has
+    /// a single item.
+    ///
     /// # Errors
     /// As [`K2v::insert`].
     pub async fn delete(&self, ranges: &[Range]) -> Result<Vec<u64>> {
