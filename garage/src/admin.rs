@@ -197,10 +197,18 @@ pub struct Bucket {
 /// An access key.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Key {
-    /// Its public name.
-    pub id: String,
     /// What it is called.
     pub name: String,
+    /// What it may.
+    pub permissions: Permissions,
+}
+
+/// What an access key may besides using its buckets.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Permissions {
+    /// Make buckets.
+    pub create_bucket: bool,
 }
 
 /// What a worker of a process has to do still.
@@ -355,12 +363,17 @@ impl Admin {
         Ok(())
     }
 
-    /// The access keys.
+    /// An access key, `None` where it is unknown.
     ///
     /// # Errors
     /// As [`Admin::status`].
-    pub async fn keys(&self) -> Result<Vec<Key>> {
-        self.get("list access keys", "ListKeys").await
+    pub async fn key(&self, key_id: &str) -> Result<Option<Key>> {
+        let path = format!("GetKeyInfo?id={}", crate::sigv4::encode(key_id, true));
+        match self.get("look for an access key", &path).await {
+            Ok(key) => Ok(Some(key)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The buckets.

@@ -58,7 +58,7 @@ impl Fault {
         match self {
             Fault::Connect(_) => true,
             // A front that runs, and Garage behind it does not.
-            Fault::Status { code, .. } => code == ABSENT,
+            Fault::Status { code, .. } if code == ABSENT => true,
             _ => self.is_refusal(),
         }
     }
@@ -213,6 +213,24 @@ mod tests {
         assert_eq!(kind(&[status(400, "InvalidRequest")]), ErrorKind::Usage);
         assert_eq!(kind(&[Fault::TooLong(9)]), ErrorKind::TooLarge);
         assert_eq!(kind(&[]), ErrorKind::Usage);
+    }
+
+    #[test]
+    fn what_was_not_done_can_be_asked_of_another_node() {
+        for nothing in [
+            Fault::Connect("connection refused".to_owned()),
+            status(403, "AccessDenied"),
+            status(502, ABSENT),
+        ] {
+            assert!(nothing.left_all_as_it_was(), "{nothing}");
+        }
+        for unknown in [
+            Fault::Lost("reset".to_owned()),
+            Fault::Late(Duration::from_secs(1)),
+            status(503, "ServiceUnavailable"),
+        ] {
+            assert!(!unknown.left_all_as_it_was(), "{unknown}");
+        }
     }
 
     #[test]
