@@ -6,6 +6,7 @@ use std::time::Duration;
 use durum_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::home::Marker;
 use crate::value::Value;
 
 /// The longest name of a class or an index, in bytes.
@@ -41,6 +42,24 @@ pub struct Class {
     /// What is done where too few nodes can be reached. An embedded home has no nodes, and keeps it for when it moves.
     #[serde(default)]
     pub offline: Offline,
+    /// Where a migration fills the class, how far that is. Until it is done nobody else can use the class. [`Dictionaries::define`](crate::Dictionaries::define)
+    /// takes no notice of it.
+    #[serde(default)]
+    pub filling: Option<Filling>,
+}
+
+/// How far a migration into a class is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filling {
+    /// Where the dictionaries come from.
+    pub source: String,
+    /// Where the source's changes ended when it began.
+    pub since: Marker,
+    /// The last key up to which all dictionaries are there; empty before the first.
+    pub done_to: String,
+    /// How many dictionaries these are.
+    pub done: u64,
 }
 
 /// What is done where too few nodes can be reached, by programs that have a copy: see [`Dictionaries::with_copy`](crate::Dictionaries::with_copy).
@@ -142,7 +161,32 @@ impl Class {
             indexes: Vec::new(),
             merge: Merge::Fields,
             offline: Offline::Refuse,
+            filling: None,
         }
+    }
+
+    /// How much of the past is kept at the moment: all, while the class is being filled, so that what was brought can be compared.
+    pub(crate) fn kept_history(&self) -> History {
+        match self.filling {
+            Some(_) => History::All,
+            None => self.history,
+        }
+    }
+
+    /// # Errors
+    /// `InUse` while the class is being filled.
+    pub(crate) fn must_be_whole(&self) -> Result<()> {
+        let Some(filling) = &self.filling else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InUse, "use a class")
+            .because(format!(
+                "the class `{}` is being filled from {}, and not whole yet",
+                self.name, filling.source
+            ))
+            .hint(
+                "Wait for that; one that was cut off goes on with `durum dict migrate --resume`.",
+            ))
     }
 
     /// The same with as many copies.

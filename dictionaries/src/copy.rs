@@ -246,6 +246,10 @@ impl Home for WithCopy {
         }
     }
 
+    fn admit_unfinished(&self) {
+        self.shared.nodes.admit_unfinished();
+    }
+
     fn classes(&self) -> Result<Vec<Class>> {
         match self.shared.nodes.classes() {
             Err(error) if is_away(&error) => self.shared.copy.classes(),

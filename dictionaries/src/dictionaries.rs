@@ -189,11 +189,30 @@ impl Dictionaries {
     /// # Errors
     /// `Usage` for a class that cannot be; those of the home.
     pub fn define(&self, mut class: Class) -> Result<()> {
+        class.filling = None;
+        self.define_as(class)
+    }
+
+    fn define_as(&self, mut class: Class) -> Result<()> {
         for index in &mut class.indexes {
             index.field = index.field().to_owned();
         }
         class.check()?;
         self.home.define(class)
+    }
+
+    /// Lets this handle and its clones use classes that are being [filled](Class::filling), which others cannot.
+    pub fn admit_unfinished(&self) {
+        self.home.admit_unfinished();
+    }
+
+    /// As [`Dictionaries::define`], with how far the class is [filled](Class::filling): for who migrates into it.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::define`].
+    pub fn define_filling(&self, class: Class) -> Result<()> {
+        self.admit_unfinished();
+        self.define_as(class)
     }
 
     /// All classes, by name.

@@ -138,6 +138,9 @@ pub struct Healed {
 pub(crate) trait Home: Send + Sync + fmt::Debug {
     fn define(&self, class: Class) -> Result<()>;
 
+    /// From now on this handle uses classes that are being filled as all others.
+    fn admit_unfinished(&self);
+
     fn classes(&self) -> Result<Vec<Class>>;
 
     fn class(&self, name: &str) -> Result<Class>;

@@ -23,7 +23,7 @@ mod revision;
 mod value;
 
 pub use class::{
-    Class, FIELD_BYTES_MAX, History, INDEXES_MAX, Index, IndexType, KEY_BYTES_MAX, Merge,
+    Class, FIELD_BYTES_MAX, Filling, History, INDEXES_MAX, Index, IndexType, KEY_BYTES_MAX, Merge,
     NAME_BYTES_MAX, Offline, check_key,
 };
 pub use clock::{Clock, RevisionId};

@@ -176,6 +176,14 @@ impl Revision {
         Ok(())
     }
 
+    /// The SHA-256 of the revision with its name: equal where two are.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(self.id.to_bytes());
+        hash.update(self.content_hash());
+        hash.finalize().into()
+    }
+
     /// The SHA-256 of all that the revision is but its name.
     pub(crate) fn content_hash(&self) -> [u8; 32] {
         let mut hash = Sha256::new();

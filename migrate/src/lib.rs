@@ -6,6 +6,8 @@ pub mod backup;
 mod changes;
 mod channel;
 mod destination;
+#[cfg(feature = "dictionaries")]
+pub mod dictionaries;
 pub mod durus;
 mod durus_server;
 mod ending;

@@ -78,6 +78,8 @@ pub trait Progress {
     fn taken_over(&self) {}
     /// The two sides differ in this object, as found by [`Verify::Full`](crate::Verify::Full).
     fn difference(&self, _difference: Difference, _oid: Oid) {}
+    /// The two sides differ in the dictionary of this key.
+    fn key_differs(&self, _difference: Difference, _class: &str, _key: &str) {}
 }
 
 /// How the sides of a migration can differ in an object.

@@ -1,6 +1,8 @@
 //! `durum migrate`.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use durum_core::config::Location;
@@ -30,13 +32,7 @@ pub(crate) fn run(context: &Context, args: &MigrateArgs) -> Outcome {
     if args.dry_run {
         return dry_run(context, (&source, &destination), &options);
     }
-    // The second signal ends the process at once, as it would without us.
-    for signal in [SIGINT, SIGTERM] {
-        let stop = &options.stop;
-        flag::register_conditional_default(signal, stop.clone())
-            .and_then(|_| flag::register(signal, stop.clone()))
-            .map_err(|error| Error::io(error, "listen to signals"))?;
-    }
+    stop_on_signals(&options.stop)?;
     let progress = context.progress();
     let migrated = durum_migrate::migrate(
         &context.registry,
@@ -69,6 +65,16 @@ pub(crate) fn run(context: &Context, args: &MigrateArgs) -> Outcome {
     Ok(if migrated.rejects > 0 { REJECTS } else { DONE })
 }
 
+/// Has signals set the flag. The second one ends the process at once, as it would without us.
+pub(super) fn stop_on_signals(stop: &Arc<AtomicBool>) -> Result<(), Error> {
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_default(signal, stop.clone())
+            .and_then(|_| flag::register(signal, stop.clone()))
+            .map_err(|error| Error::io(error, "listen to signals"))?;
+    }
+    Ok(())
+}
+
 /// Seconds by part, which together are about all of the time.
 fn phases(phases: &Phases) -> Value {
     json!({
@@ -92,16 +98,10 @@ fn options(args: &MigrateArgs) -> Result<MigrateOptions, Error> {
                 .because("`--rejects` needs `--on-error skip`"));
         }
     };
-    let least = MigrateOptions::MEMORY_BYTES_MIN as u64;
-    if args.memory < least {
-        let least = format_size(least);
-        return Err(Error::new(ErrorKind::Usage, "migrate")
-            .because(format!("`--memory` has to be {least} at least")));
-    }
     Ok(MigrateOptions {
         verify: verify(args.verify),
         on_error,
-        memory_bytes: usize::try_from(args.memory).unwrap_or(usize::MAX),
+        memory_bytes: memory_bytes(args.memory)?,
         threads: args.threads.map_or(defaults.threads, usize::from),
         rate: args.rate,
         time_max: args.max_duration,
@@ -110,6 +110,18 @@ fn options(args: &MigrateArgs) -> Result<MigrateOptions, Error> {
         reachable_only: args.reachable_only,
         ..defaults
     })
+}
+
+/// # Errors
+/// `Usage` for less memory than is of use.
+pub(super) fn memory_bytes(asked: u64) -> Result<usize, Error> {
+    let least = MigrateOptions::MEMORY_BYTES_MIN as u64;
+    if asked < least {
+        let least = format_size(least);
+        return Err(Error::new(ErrorKind::Usage, "migrate")
+            .because(format!("`--memory` has to be {least} at least")));
+    }
+    Ok(usize::try_from(asked).unwrap_or(usize::MAX))
 }
 
 fn recompress(destination: &mut Location, codec: Codec) -> Result<(), Error> {
@@ -168,7 +180,7 @@ fn dry_run(
     Ok(if plan.has_room() { DONE } else { NO_ROOM })
 }
 
-fn verify(how: VerifyArg) -> Verify {
+pub(super) fn verify(how: VerifyArg) -> Verify {
     match how {
         VerifyArg::None => Verify::None,
         VerifyArg::Count => Verify::Count,

@@ -169,13 +169,17 @@ impl Progress {
     /// Lists a difference on standard error, as `rclone check` does: `+` for what only the source has,
     /// `-` for what only the destination has, `*` for what both have and differs.
     pub(crate) fn difference(&self, difference: Difference, oid: Oid) {
+        self.differs(difference, &oid.to_string());
+    }
+
+    fn differs(&self, difference: Difference, what: &str) {
         let sign = match difference {
             Difference::Missing => '+',
             Difference::Added => '-',
             Difference::Changed => '*',
         };
         let line = match self.differences.fetch_add(1, Relaxed) {
-            number if number < DIFFERENCES_MAX => format!("{sign} {oid}"),
+            number if number < DIFFERENCES_MAX => format!("{sign} {what}"),
             DIFFERENCES_MAX => "... and more".to_owned(),
             _ => return,
         };
@@ -211,6 +215,11 @@ impl Progress {
                 .to_owned(),
         };
         self.say(&line);
+    }
+
+    /// As [`Progress::difference`], of a dictionary.
+    fn key_differs(&self, difference: Difference, class: &str, key: &str) {
+        self.differs(difference, &format!("{class} {}", key.escape_debug()));
     }
 
     fn say(&self, line: &str) {
@@ -255,6 +264,10 @@ impl durum_migrate::Progress for Progress {
 
     fn taken_over(&self) {
         Progress::taken_over(self);
+    }
+
+    fn key_differs(&self, difference: Difference, class: &str, key: &str) {
+        Progress::key_differs(self, difference, class, key);
     }
 
     fn difference(&self, difference: Difference, oid: Oid) {

@@ -6,6 +6,7 @@
 //! to be made when it is defined, and Garage makes two where two nodes are asked at once, of which one gets the name in the end.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,8 @@ pub(super) struct Catalogue {
     /// What the names of all buckets begin with.
     namespace: String,
     kept: Mutex<BTreeMap<String, (Instant, Opened)>>,
+    /// Whether classes that are being filled are used as others.
+    admits_unfinished: AtomicBool,
 }
 
 impl Opened {
@@ -94,6 +97,7 @@ impl Catalogue {
             cluster,
             namespace: namespace.to_owned(),
             kept: Mutex::default(),
+            admits_unfinished: AtomicBool::new(false),
         })
     }
 
@@ -109,8 +113,26 @@ impl Catalogue {
         self.cluster.k2v(self.copies(), &self.bucket())
     }
 
+    pub(super) fn admit_unfinished(&self) {
+        self.admits_unfinished.store(true, Ordering::Release);
+    }
+
+    /// # Errors
+    /// `InUse` for a class that is being filled, but for who fills it.
+    fn must_be_whole(&self, opened: Opened) -> Result<Opened> {
+        if !self.admits_unfinished.load(Ordering::Acquire) {
+            opened.defined.class.must_be_whole()?;
+        }
+        Ok(opened)
+    }
+
     /// A class. One that was read within the last seconds is not read again, nor is one where the catalogue cannot be reached.
     pub(super) async fn open(&self, name: &str) -> Result<Opened> {
+        let opened = self.open_any(name).await?;
+        self.must_be_whole(opened)
+    }
+
+    async fn open_any(&self, name: &str) -> Result<Opened> {
         let kept = self
             .kept
             .lock()
@@ -126,6 +148,12 @@ impl Catalogue {
             (Err(error), Some((_, opened))) if error.retry() => Ok(opened),
             (result, _) => result,
         }
+    }
+
+    /// A class as it is defined now, if it is whole.
+    pub(super) async fn read_whole(&self, name: &str) -> Result<Opened> {
+        let opened = self.read(name).await?;
+        self.must_be_whole(opened)
     }
 
     /// A class as it is defined now.
@@ -199,9 +227,13 @@ impl Catalogue {
         }
         let before = match self.read(&class.name).await {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            opened => Some(opened?),
+            opened => Some(self.must_be_whole(opened?)?),
         };
         let after = before.as_ref().map(|before| before.id);
+        let passing = before
+            .as_ref()
+            .filter(|it| it.defined.class.filling.is_some());
+        let passing = passing.map(|it| Range::single(PARTITION, &sort_of(&class.name, it.id)));
         let defined = match before.map(|before| before.defined) {
             None => {
                 self.cluster
@@ -240,7 +272,12 @@ impl Catalogue {
         self.cluster
             .create_bucket(defined.class.copies, &self.bucket())
             .await?;
-        self.write(clock, after, defined).await
+        let opened = self.write(clock, after, defined).await?;
+        // How far a migration was is of no interest any more, and said every few seconds.
+        if let Some(passing) = passing {
+            self.items()?.delete(&[passing]).await?;
+        }
+        Ok(opened)
     }
 
     /// Says that all indexes have all dictionaries.
@@ -261,7 +298,7 @@ impl Catalogue {
         // Whatever this machine's clock says, it is after the one that it takes the place of.
         let after: Vec<RevisionId> = after.into_iter().collect();
         let id = clock.next(&after);
-        let sort = format!("c {} {id}", defined.class.name);
+        let sort = sort_of(&defined.class.name, id);
         let value = serde_json::to_vec(&defined).map_err(|error| {
             Error::new(ErrorKind::Other, "define a class").because(error.to_string())
         })?;
@@ -275,4 +312,9 @@ impl Catalogue {
 fn decode(sort: &str, value: &[u8]) -> Result<Defined> {
     serde_json::from_slice(value)
         .map_err(|error| Error::damaged("read the catalogue", format!("`{}`: {error}", sort)))
+}
+
+/// The sort key of a definition.
+fn sort_of(class: &str, id: RevisionId) -> String {
+    format!("c {class} {id}")
 }

@@ -257,7 +257,7 @@ impl Shared {
             .await?;
         let mut absorbed = Absorbed::default();
         let (mut parts, mut superseded) = (Vec::new(), Vec::new());
-        let is_bounded = class.defined.class.history != History::All;
+        let is_bounded = class.defined.class.kept_history() != History::All;
         for (key, revision) in revisions {
             let Some(Current { place, heads, left }) = current.get_mut(&key) else {
                 continue;
@@ -277,9 +277,15 @@ impl Shared {
                     .any(|head| head.parents.binary_search(&revision.id).is_ok())
                     || shard::is_superseded(class, place, revision.id).await?);
             parts.push(shard::parts(class, place, &revision, !is_superseded)?);
-            let (gone, mut kept): (Vec<_>, Vec<_>) = heads
-                .drain(..)
-                .partition(|head| revision.parents.binary_search(&head.id).is_ok());
+            let passed = match class.defined.class.history {
+                History::All => None,
+                _ => last_missing_parent(class, place, heads, &revision).await?,
+            };
+            let (gone, mut kept): (Vec<_>, Vec<_>) = heads.drain(..).partition(|head| {
+                revision.parents.binary_search(&head.id).is_ok()
+                    || (Some(head.id) < passed
+                        && merge::is_seen(std::slice::from_ref(&revision), head))
+            });
             let gone = gone.into_iter().chain(left.drain(..));
             superseded.extend(gone.map(|head| (place.clone(), head)));
             if !is_superseded {
@@ -306,6 +312,26 @@ async fn is_left_behind(
     }
     let oldest = shard::oldest(class, place).await?;
     Ok(oldest.is_some_and(|oldest| revision.id < oldest))
+}
+
+/// The last parent that is not here, where there are heads that are no parents: it can have superseded them. See `embedded::write`.
+async fn last_missing_parent(
+    class: &Opened,
+    place: &Place,
+    heads: &[Revision],
+    revision: &Revision,
+) -> Result<Option<RevisionId>> {
+    let is_parent = |head: &Revision| revision.parents.binary_search(&head.id).is_ok();
+    if heads.iter().all(is_parent) {
+        return Ok(None);
+    }
+    for parent in revision.parents.iter().rev() {
+        let is_head = heads.iter().any(|head| head.id == *parent);
+        if !is_head && shard::find(class, place, *parent).await?.is_none() {
+            return Ok(Some(*parent));
+        }
+    }
+    Ok(None)
 }
 
 /// Takes away by what superseded revisions were found, while the writer goes on. Where it fails readers see what supersedes them all the same.
@@ -346,6 +372,10 @@ impl Home for Distributed {
             let opened = shared.catalogue.define(&shared.clock, class).await?;
             heal::build(shared, &opened).await.map(drop)
         })
+    }
+
+    fn admit_unfinished(&self) {
+        self.shared.catalogue.admit_unfinished();
     }
 
     fn classes(&self) -> Result<Vec<Class>> {
@@ -467,7 +497,7 @@ impl Home for Distributed {
 
     fn heal(&self, class: &str) -> Result<Healed> {
         self.run(async {
-            let class = self.shared.catalogue.read(class).await?;
+            let class = self.shared.catalogue.read_whole(class).await?;
             heal::heal(&self.shared, &class).await
         })
     }

@@ -12,6 +12,7 @@ mod write;
 
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use durum_core::{Error, ErrorKind, Result};
 use durum_objects::{Database, Ref, Transaction};
@@ -31,6 +32,7 @@ pub(crate) struct Embedded {
     database: Database,
     merger: Merger,
     clock: Clock,
+    admits_unfinished: AtomicBool,
 }
 
 impl Embedded {
@@ -39,6 +41,7 @@ impl Embedded {
             database,
             merger,
             clock,
+            admits_unfinished: AtomicBool::new(false),
         }
     }
 
@@ -48,7 +51,8 @@ impl Embedded {
         class: &str,
         mut work: impl FnMut(&Transaction, &ClassRoot) -> Result<R>,
     ) -> Result<R> {
-        self.database.transact(|tx| work(tx, &*open(tx, class)?))
+        self.database
+            .transact(|tx| work(tx, &*self.open_whole(tx, class)?))
     }
 
     /// Runs in a view, with a class.
@@ -57,7 +61,16 @@ impl Embedded {
         class: &str,
         mut work: impl FnMut(&Transaction, &ClassRoot) -> Result<R>,
     ) -> Result<R> {
-        self.database.read(|tx| work(tx, &*open(tx, class)?))
+        self.database
+            .read(|tx| work(tx, &*self.open_whole(tx, class)?))
+    }
+
+    fn open_whole(&self, tx: &Transaction, class: &str) -> Result<Arc<ClassRoot>> {
+        let root = open(tx, class)?;
+        if !self.admits_unfinished.load(Ordering::Acquire) {
+            root.class.must_be_whole()?;
+        }
+        Ok(root)
     }
 
     fn pages<P: read::Page>(&self, class: &str, page: P) -> Result<Stream<P::Item>> {
@@ -83,8 +96,16 @@ fn open(tx: &Transaction, name: &str) -> Result<Arc<ClassRoot>> {
 
 impl Home for Embedded {
     fn define(&self, class: Class) -> Result<()> {
+        match self.look(&class.name, |_, _| Ok(())) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         define::define(&self.database, &class)?;
         define::build(&self.database, &class.name).map(drop)
+    }
+
+    fn admit_unfinished(&self) {
+        self.admits_unfinished.store(true, Ordering::Release);
     }
 
     fn classes(&self) -> Result<Vec<Class>> {
@@ -99,7 +120,7 @@ impl Home for Embedded {
     }
 
     fn class(&self, name: &str) -> Result<Class> {
-        self.look(name, |_, root| Ok(root.class.clone()))
+        self.database.read(|tx| Ok(open(tx, name)?.class.clone()))
     }
 
     fn write(&self, class: &str, writes: Vec<Write>) -> Result<Vec<RevisionId>> {
@@ -187,6 +208,7 @@ impl Home for Embedded {
     }
 
     fn heal(&self, class: &str) -> Result<Healed> {
+        self.look(class, |_, _| Ok(()))?;
         heal::heal(&self.database, &self.merger, class)
     }
 }

@@ -90,6 +90,10 @@ pub(super) fn add(
     let mut heads = entry.heads.clone();
     heads.push(entry.newest.id);
     heads.retain(|head| revision.parents.binary_search(head).is_err());
+    if !heads.is_empty() && root.class.history != History::All {
+        let passed = passed_over(tx, &entry, &heads, &revision)?;
+        heads.retain(|head| !passed.contains(head));
+    }
     if !is_superseded(tx, &entry, id)? {
         heads.push(id);
         heads.sort_unstable();
@@ -106,7 +110,7 @@ pub(super) fn add(
     }
     heads.retain(|head| *head != entry.newest.id);
     entry.heads = heads;
-    if let History::Revisions(most) = root.class.history {
+    if let History::Revisions(most) = root.class.kept_history() {
         keep_newest(tx, &mut entry, u64::from(most))?;
     }
     note_fork(tx, root, key, was_forked, &entry)?;
@@ -163,6 +167,27 @@ fn is_left_behind(tx: &Transaction, entry: &Entry, revision: &Revision) -> Resul
         return Ok(false);
     }
     Ok(merge::is_seen(&heads(tx, entry)?, revision))
+}
+
+/// Which heads a revision supersedes by others between them that are not here: where it was written they were pruned before they came.
+fn passed_over(
+    tx: &Transaction,
+    entry: &Entry,
+    heads: &[RevisionId],
+    revision: &Revision,
+) -> Result<Vec<RevisionId>> {
+    let mut passed = Vec::new();
+    for parent in &revision.parents {
+        if entry.newest.id != *parent && entry.past.find(tx, *parent)?.is_none() {
+            for id in heads.iter().filter(|id| **id < *parent) {
+                let head = find(tx, entry, *id)?;
+                if head.is_some_and(|head| merge::is_seen(std::slice::from_ref(revision), &head)) {
+                    passed.push(*id);
+                }
+            }
+        }
+    }
+    Ok(passed)
 }
 
 /// Prunes all but the newest revisions, and what nothing supersedes.

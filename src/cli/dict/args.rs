@@ -1,6 +1,11 @@
 //! The arguments of `durum dict`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use durum_core::units::{parse_duration, parse_size};
+
+use crate::cli::args::VerifyArg;
 
 #[derive(Debug, Args)]
 #[command(
@@ -44,6 +49,8 @@ pub(crate) enum DictCommand {
     Export(PlaceArgs),
     /// Take classes and revisions, or plain dictionaries, from standard input, as JSON lines
     Import(ImportArgs),
+    /// Move classes with all revisions from one home to another
+    Migrate(MigrateDictArgs),
 }
 
 #[derive(Debug, Args)]
@@ -189,4 +196,35 @@ pub(crate) struct MarkerArgs {
 pub(crate) struct ImportArgs {
     /// The store, which is created where there is none
     pub(crate) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateDictArgs {
+    /// Where to copy from: a store, a server (durus+tcp://HOST:PORT) or nodes (garage:DIR)
+    #[arg(value_name = "SRC")]
+    pub(crate) source: String,
+    /// Where to copy to, which is created where it is a store and there is none; it has no class of the same name
+    #[arg(value_name = "DST")]
+    pub(crate) destination: String,
+    /// Only this class; can be given more than once
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: Vec<String>,
+    /// On how many nodes each dictionary is to lie at the destination [default: as the classes say]
+    #[arg(long, value_name = "N")]
+    pub(crate) copies: Option<u32>,
+    /// How to verify a copy before it can be used; `full` names the keys that differ
+    #[arg(long, value_enum, default_value_t = VerifyArg::Digest)]
+    pub(crate) verify: VerifyArg,
+    /// Go on with a migration that was cut off
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Read at most so much a second, such as 20MiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) rate: Option<u64>,
+    /// Memory for dictionaries on their way; engines have their own
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64MiB")]
+    pub(crate) memory: u64,
+    /// Stop after this time, such as 30m or 8h, as if interrupted
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) max_duration: Option<Duration>,
 }

@@ -3,6 +3,7 @@
 mod args;
 mod define;
 mod exchange;
+mod migrate;
 mod show;
 
 use std::io::Read as _;
@@ -39,6 +40,7 @@ pub(crate) fn run(context: &Context, args: &DictArgs) -> Outcome {
         DictCommand::Heal(args) => heal(context, args),
         DictCommand::Export(args) => exchange::export(context, args),
         DictCommand::Import(args) => exchange::import(context, args),
+        DictCommand::Migrate(args) => migrate::run(context, args),
     }
 }
 
