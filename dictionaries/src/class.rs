@@ -54,8 +54,8 @@ pub struct Class {
 pub struct Filling {
     /// Where the dictionaries come from.
     pub source: String,
-    /// Where the source's changes ended when it began.
-    pub since: Marker,
+    /// Where the source's changes ended when it began, if they are followed.
+    pub since: Option<Marker>,
     /// The last key up to which all dictionaries are there; empty before the first.
     pub done_to: String,
     /// How many dictionaries these are.

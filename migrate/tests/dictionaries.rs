@@ -97,7 +97,7 @@ fn place(home: &Dictionaries) -> Place<'_> {
     Place {
         home,
         url: "one",
-        writes_at_once: false,
+        is_on_nodes: false,
     }
 }
 
@@ -386,7 +386,7 @@ fn dictionaries_move_to_nodes_and_back() {
         ..Selection::default()
     };
     let there = Place {
-        writes_at_once: true,
+        is_on_nodes: true,
         ..to(&on_nodes)
     };
     let meddling = Meddling::new("copy", 2, &|| {});

@@ -49,7 +49,11 @@ fn keys(found: &Value) -> Vec<&str> {
 }
 
 /// Runs it with this on standard input.
-fn with_input(home: &Home, args: &[&str], input: impl AsRef<[u8]>) -> (i32, String, String) {
+pub(crate) fn with_input(
+    home: &Home,
+    args: &[&str],
+    input: impl AsRef<[u8]>,
+) -> (i32, String, String) {
     use std::io::Write as _;
     let mut child = home
         .command(args)

@@ -12,6 +12,7 @@ mod commands;
 mod configuration;
 mod damage;
 mod dict;
+mod dict_migrate;
 mod durus_server;
 mod follow;
 mod full_disk;

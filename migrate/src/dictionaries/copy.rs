@@ -162,7 +162,7 @@ impl<'a, 'b> Taking<'a, 'b> {
         let destination = &self.sides.destination;
         let turn = || self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // Writers that get in each other's way would have to begin again.
-        let _turn = (!destination.writes_at_once).then(turn);
+        let _turn = (!destination.is_on_nodes).then(turn);
         let waiting = std::mem::take(&mut self.waiting);
         let absorbed = destination.home.absorb(&self.sides.target.name, waiting)?;
         self.added += absorbed.added;

@@ -38,8 +38,9 @@ pub struct Place<'a> {
     pub home: &'a Dictionaries,
     /// Its URL.
     pub url: &'a str,
-    /// Whether many threads writing to it at once are faster than one.
-    pub writes_at_once: bool,
+    /// Whether it is on nodes: many threads writing to it at once are faster than one, and its changes are followed only where
+    /// [`MigrateOptions::follow`] is set, for they are held in memory.
+    pub is_on_nodes: bool,
 }
 
 /// What to migrate, beside the [options](MigrateOptions) of all migrations.
@@ -71,7 +72,7 @@ pub struct Moved {
 }
 
 /// Copies classes with all revisions into a home that does not have them yet, in memory that does not grow with their number.
-/// Nobody can use a class there until it is whole and verified. Others may write to the source meanwhile.
+/// Nobody can use a class there until it is whole and verified. Others may write to the source meanwhile where its changes are followed.
 ///
 /// The digest of a class is the sum of the digests of its revisions, modulo 2^256, so that it needs no order.
 ///
@@ -127,7 +128,12 @@ pub fn migrate_dictionaries(
             progress,
             rate: &rate,
         };
-        moved.push(task.run(filling)?);
+        moved.push(task.run(filling).map_err(|error| match error.kind() {
+            ErrorKind::Interrupted => {
+                error.hint("Go on with it by the same command and `--resume`.")
+            }
+            _ => error,
+        })?);
     }
     Ok(moved)
 }
@@ -207,7 +213,7 @@ impl Task<'_> {
             None => {
                 let begun = Filling {
                     source: self.sides.source.url.to_owned(),
-                    since: self.sides.source.home.marker(&self.sides.target.name)?,
+                    since: self.begin_to_follow()?,
                     done_to: String::new(),
                     done: 0,
                 };
@@ -226,6 +232,15 @@ impl Task<'_> {
             .home
             .define_filling(self.sides.target.clone())?;
         Ok(moved)
+    }
+
+    /// Where the source's changes end now, if they are to be followed.
+    fn begin_to_follow(&self) -> Result<Option<Marker>> {
+        let source = &self.sides.source;
+        match source.is_on_nodes && !self.sides.options.follow {
+            true => Ok(None),
+            false => source.home.marker(&self.sides.target.name).map(Some),
+        }
     }
 
     /// Writes down how far it is.
@@ -262,7 +277,10 @@ impl Task<'_> {
     }
 
     /// Brings over what came since a marker, until nothing more has come.
-    fn follow(&self, since: &mut Marker, moved: &mut Moved) -> Result<u64> {
+    fn follow(&self, since: &mut Option<Marker>, moved: &mut Moved) -> Result<u64> {
+        let Some(since) = since else {
+            return Ok(0);
+        };
         self.progress.begin("follow", None);
         let mut brought = 0;
         loop {
@@ -277,7 +295,7 @@ impl Task<'_> {
         }
     }
 
-    fn verify(&self, since: &mut Marker, moved: &mut Moved) -> Result<Option<Digest>> {
+    fn verify(&self, since: &mut Option<Marker>, moved: &mut Moved) -> Result<Option<Digest>> {
         if self.sides.options.verify == Verify::None {
             return Ok(None);
         }
@@ -301,9 +319,15 @@ impl Task<'_> {
     }
 
     fn mismatch(&self, differences: u64) -> Error {
-        Error::new(ErrorKind::Mismatch, "verify the copy").because(format!(
+        let error = Error::new(ErrorKind::Mismatch, "verify the copy").because(format!(
             "{differences} dictionaries of the class `{}` are not the same on both sides",
             self.sides.target.name
-        ))
+        ));
+        match self.sides.source.is_on_nodes {
+            true => {
+                error.hint("If somebody writes to the source, stop that, or begin with `--follow`.")
+            }
+            false => error.hint("`--resume --verify full` names them."),
+        }
     }
 }

@@ -218,6 +218,9 @@ pub(crate) struct MigrateDictArgs {
     /// Go on with a migration that was cut off
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Bring over, too, what is written to nodes meanwhile, which is held in memory; of a store it always is
+    #[arg(long)]
+    pub(crate) follow: bool,
     /// Read at most so much a second, such as 20MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) rate: Option<u64>,

@@ -26,6 +26,7 @@ pub(super) fn run(context: &Context, args: &MigrateDictArgs) -> Outcome {
         rate: args.rate,
         time_max: args.max_duration,
         resume: args.resume,
+        follow: args.follow,
         ..MigrateOptions::default()
     };
     let destination_failed = |failure| match failure {
@@ -50,12 +51,12 @@ pub(super) fn run(context: &Context, args: &MigrateDictArgs) -> Outcome {
         Place {
             home: &source,
             url: &args.source,
-            writes_at_once: false,
+            is_on_nodes: is_on_nodes(&args.source),
         },
         Place {
             home: &destination,
             url: &args.destination,
-            writes_at_once: args.destination.starts_with("garage:"),
+            is_on_nodes: is_on_nodes(&args.destination),
         },
         &selection,
         &options,
@@ -80,6 +81,10 @@ pub(super) fn run(context: &Context, args: &MigrateDictArgs) -> Outcome {
         out
     })?;
     Ok(DONE)
+}
+
+fn is_on_nodes(url: &str) -> bool {
+    url.starts_with("garage:")
 }
 
 fn class(moved: &Moved) -> Value {
