@@ -15,6 +15,7 @@ use crate::distributed::{Cut, Distributed};
 use crate::embedded::Embedded;
 use crate::home::{Absorbed, At, Change, Dictionary, Healed, Home, Marker, Stream, Write};
 use crate::order::Query;
+use crate::pace::Pace;
 use crate::revision::Revision;
 
 /// How many revisions are taken over, or delivered, at once.
@@ -219,7 +220,7 @@ impl Shared {
             None => self.nodes.marker(&class.name)?,
         };
         self.copy.follow(&class.name, &marker, begun)?;
-        self.copy.heal(&class.name).map(drop)
+        self.copy.heal(&class.name, &mut Pace::new(None)).map(drop)
     }
 
     /// Keeps what could not be written until it can be delivered.
@@ -322,8 +323,8 @@ impl Home for WithCopy {
         self.shared.nodes.marker(class)
     }
 
-    fn heal(&self, class: &str) -> Result<Healed> {
+    fn heal(&self, class: &str, pace: &mut Pace) -> Result<Healed> {
         self.shared.sync()?;
-        self.shared.nodes.heal(class)
+        self.shared.nodes.heal(class, pace)
     }
 }

@@ -12,6 +12,7 @@ use crate::embedded::Embedded;
 use crate::home::{Absorbed, At, Change, Dictionary, Healed, Marker, SharedHome, Stream, Write};
 use crate::merge::Merger;
 use crate::order::Query;
+use crate::pace::Pace;
 use crate::revision::Revision;
 use crate::value::Fields;
 
@@ -417,6 +418,19 @@ impl Dictionaries {
     /// # Errors
     /// As [`Dictionaries::get`].
     pub fn heal(&self, class: Option<&str>) -> Result<BTreeMap<String, Healed>> {
+        self.heal_slowly(class, None)
+    }
+
+    /// As [`Dictionaries::heal`], with so many dictionaries, or lines of an index, a second at most: beside others that have work to do.
+    ///
+    /// # Errors
+    /// As [`Dictionaries::heal`].
+    pub fn heal_slowly(
+        &self,
+        class: Option<&str>,
+        per_second: Option<u32>,
+    ) -> Result<BTreeMap<String, Healed>> {
+        let mut pace = Pace::new(per_second);
         let names = match class {
             Some(class) => vec![class.to_owned()],
             None => self
@@ -427,7 +441,7 @@ impl Dictionaries {
         };
         let (mut healed, mut failed) = (BTreeMap::new(), None);
         for name in names {
-            match self.home.heal(&name) {
+            match self.home.heal(&name, &mut pace) {
                 Ok(one) => drop(healed.insert(name, one)),
                 // The others are healed all the same.
                 Err(error) => failed = failed.or(Some(error)),

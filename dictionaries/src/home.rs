@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::class::Class;
 use crate::clock::RevisionId;
 use crate::order::Query;
+use crate::pace::Pace;
 use crate::revision::Revision;
 use crate::value::Fields;
 
@@ -170,7 +171,7 @@ pub(crate) trait Home: Send + Sync + fmt::Debug {
     /// Where the changes end now.
     fn marker(&self, class: &str) -> Result<Marker>;
 
-    fn heal(&self, class: &str) -> Result<Healed>;
+    fn heal(&self, class: &str, pace: &mut Pace) -> Result<Healed>;
 }
 
 /// A home that several share.

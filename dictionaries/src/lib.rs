@@ -19,6 +19,7 @@ mod home;
 pub mod json;
 mod merge;
 mod order;
+mod pace;
 mod revision;
 mod value;
 

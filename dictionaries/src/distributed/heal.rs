@@ -20,6 +20,7 @@ use crate::clock::RevisionId;
 use crate::home::Healed;
 use crate::merge::is_seen;
 use crate::order::{cut, forms};
+use crate::pace::Pace;
 use crate::revision::Revision;
 
 /// How many dictionaries are looked up, or items deleted, in one request.
@@ -28,7 +29,7 @@ const AT_ONCE: usize = 64;
 /// How many lines are looked up in one request.
 const LINES_AT_ONCE: usize = 256;
 
-pub(super) async fn heal(shared: &Shared, class: &Opened) -> Result<Healed> {
+pub(super) async fn heal(shared: &Shared, class: &Opened, pace: &mut Pace) -> Result<Healed> {
     let mut healed = Healed {
         indexed: build(shared, class).await?,
         ..Healed::default()
@@ -67,9 +68,10 @@ pub(super) async fn heal(shared: &Shared, class: &Opened) -> Result<Healed> {
             }
             result => result?,
         }
+        tokio::time::sleep(pace.due(1)).await;
     }
     lines.write(&class).await?;
-    healed.indexed += mend_lines(&class, settled).await?;
+    healed.indexed += mend_lines(&class, settled, pace).await?;
     Ok(healed)
 }
 
@@ -363,7 +365,7 @@ impl<'a> Key<'a> {
 }
 
 /// Deletes lines of indexes that no newest revision has; says how many indexes had such.
-async fn mend_lines(class: &Opened, settled: RevisionId) -> Result<u64> {
+async fn mend_lines(class: &Opened, settled: RevisionId, pace: &mut Pace) -> Result<u64> {
     let mut mended = 0;
     for index in &class.defined.class.indexes {
         let mut lines = Merged::new(class, &form::index(&index.name), None, None);
@@ -394,6 +396,7 @@ async fn mend_lines(class: &Opened, settled: RevisionId) -> Result<u64> {
             }
             wrong |= !gone.is_empty();
             class.items.delete(&gone).await?;
+            tokio::time::sleep(pace.due(some.len() as u64)).await;
         }
         mended += u64::from(wrong);
     }

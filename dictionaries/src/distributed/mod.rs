@@ -25,6 +25,7 @@ use crate::clock::{Clock, RevisionId};
 use crate::home::{Absorbed, At, Change, Dictionary, Healed, Home, Marker, Stream, Write};
 use crate::merge::{self, Merger};
 use crate::order::Query;
+use crate::pace::Pace;
 use crate::revision::Revision;
 use catalogue::{Catalogue, Opened};
 use shard::{PAGE, Place};
@@ -495,10 +496,10 @@ impl Home for Distributed {
         })
     }
 
-    fn heal(&self, class: &str) -> Result<Healed> {
+    fn heal(&self, class: &str, pace: &mut Pace) -> Result<Healed> {
         self.run(async {
             let class = self.shared.catalogue.read_whole(class).await?;
-            heal::heal(&self.shared, &class).await
+            heal::heal(&self.shared, &class, pace).await
         })
     }
 }

@@ -17,6 +17,7 @@ use crate::clock::{Clock, RevisionId};
 use crate::home::{Home, Write};
 use crate::merge::Merger;
 use crate::order::Query;
+use crate::pace::Pace;
 use crate::revision::Revision;
 use crate::value::{Fields, Value};
 
@@ -176,11 +177,11 @@ fn what_a_crash_leaves_of_a_write_is_healed() {
     torn.extend((1..ITEMS).map(|taken| tear(&home, 0..ITEMS, taken)));
     // Items arrive in any order: the last ones can be there without the first.
     torn.extend((1..ITEMS).map(|start| tear(&home, start..ITEMS, 0)));
-    let healed = home.heal("c").unwrap();
+    let healed = home.heal("c", &mut Pace::new(None)).unwrap();
     assert!(healed.indexed > 0, "{healed:?}");
     for torn in torn {
         check(&home, torn);
     }
-    let again = home.heal("c").unwrap();
+    let again = home.heal("c", &mut Pace::new(None)).unwrap();
     assert_eq!((again.merged, again.left, again.pruned), (0, 0, 0));
 }

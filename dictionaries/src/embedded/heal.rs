@@ -12,6 +12,7 @@ use crate::class::History;
 use crate::clock::RevisionId;
 use crate::home::Healed;
 use crate::merge::{self, Merger};
+use crate::pace::Pace;
 use crate::revision::Revision;
 
 /// How many dictionaries are merged, or changes looked at, in one transaction.
@@ -23,18 +24,29 @@ const AHEAD: Duration = Duration::from_secs(60);
 /// How many revisions of one dictionary are pruned in one transaction.
 const PRUNE: usize = 1024;
 
-pub(super) fn heal(database: &Database, merger: &Merger, class: &str) -> Result<Healed> {
+pub(super) fn heal(
+    database: &Database,
+    merger: &Merger,
+    class: &str,
+    pace: &mut Pace,
+) -> Result<Healed> {
     let mut healed = Healed {
         indexed: define::build(database, class)?,
         ..Healed::default()
     };
-    merge_all(database, merger, class, &mut healed)?;
-    prune(database, class, &mut healed)?;
+    merge_all(database, merger, class, &mut healed, pace)?;
+    prune(database, class, &mut healed, pace)?;
     Ok(healed)
 }
 
 /// Merges what is concurrent.
-fn merge_all(database: &Database, merger: &Merger, class: &str, healed: &mut Healed) -> Result<()> {
+fn merge_all(
+    database: &Database,
+    merger: &Merger,
+    class: &str,
+    healed: &mut Healed,
+    pace: &mut Pace,
+) -> Result<()> {
     let mut from = Bound::Unbounded;
     loop {
         let keys: Vec<String> = database.read(|tx| {
@@ -59,6 +71,7 @@ fn merge_all(database: &Database, merger: &Merger, class: &str, healed: &mut Hea
         })?;
         healed.merged += merged;
         healed.left += left;
+        std::thread::sleep(pace.due(keys.len() as u64));
         from = Bound::Excluded(last.clone());
     }
 }
@@ -101,7 +114,7 @@ fn common(tx: &Transaction, entry: &Entry, heads: &[Revision]) -> Result<Option<
 }
 
 /// Prunes what the history no longer keeps.
-fn prune(database: &Database, class: &str, healed: &mut Healed) -> Result<()> {
+fn prune(database: &Database, class: &str, healed: &mut Healed, pace: &mut Pace) -> Result<()> {
     let rule = database.read(|tx| Ok(open(tx, class)?.class.history))?;
     match rule {
         History::All => Ok(()),
@@ -117,6 +130,7 @@ fn prune(database: &Database, class: &str, healed: &mut Healed) -> Result<()> {
             loop {
                 let (pruned, more) = database.transact(|tx| prune_old(tx, class, limit))?;
                 healed.pruned += pruned;
+                std::thread::sleep(pace.due(SLICE as u64));
                 if !more {
                     return Ok(());
                 }

@@ -22,6 +22,7 @@ use crate::clock::{Clock, RevisionId};
 use crate::home::{Absorbed, At, Change, Dictionary, Healed, Home, Marker, Stream, Write};
 use crate::merge::Merger;
 use crate::order::Query;
+use crate::pace::Pace;
 use crate::revision::Revision;
 use layout::{Catalogue, ClassRoot, ROOT};
 use read::{All, Changes, History, Pages, Selected};
@@ -207,9 +208,9 @@ impl Home for Embedded {
         self.look(class, |tx, root| Ok(log::marker(tx.get(root.tail)?.end())))
     }
 
-    fn heal(&self, class: &str) -> Result<Healed> {
+    fn heal(&self, class: &str, pace: &mut Pace) -> Result<Healed> {
         self.look(class, |_, _| Ok(()))?;
-        heal::heal(&self.database, &self.merger, class)
+        heal::heal(&self.database, &self.merger, class, pace)
     }
 }
 

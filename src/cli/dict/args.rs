@@ -44,7 +44,7 @@ pub(crate) enum DictCommand {
     /// Show where the changes of a class end now
     Marker(MarkerArgs),
     /// Merge concurrent revisions, prune old ones, finish indexes
-    Heal(PlaceArgs),
+    Heal(HealArgs),
     /// Write classes with all revisions to standard output, as JSON lines
     Export(PlaceArgs),
     /// Take classes and revisions, or plain dictionaries, from standard input, as JSON lines
@@ -58,6 +58,19 @@ pub(crate) struct PlaceArgs {
     /// The store, and a class where not all are meant
     #[arg(value_name = "[URL] [CLASS]", num_args = 0..=2)]
     pub(crate) what: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealArgs {
+    /// The store, and a class where not all are meant
+    #[arg(value_name = "[URL] [CLASS]", num_args = 0..=2)]
+    pub(crate) what: Vec<String>,
+    /// Heal again and again, with such a time between, until stopped; nodes that cannot be reached are waited for
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) every: Option<Duration>,
+    /// No more than so many dictionaries, or lines of an index, a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -6,12 +6,13 @@ mod exchange;
 mod migrate;
 mod show;
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::SystemTime;
 
 use durum_core::{Error, ErrorKind, Result};
 use durum_dictionaries::{
-    At, Dictionaries, Dictionary, Index, IndexType, Query, RevisionId, Value, Write, json,
+    At, Dictionaries, Dictionary, Healed, Index, IndexType, Query, RevisionId, Value, Write, json,
 };
 use serde_json::json;
 
@@ -19,7 +20,8 @@ use super::context::Context;
 use super::failure::{DONE, Failure, Outcome};
 pub(crate) use args::DictArgs;
 use args::{
-    AllArgs, ChangesArgs, DictCommand, GetArgs, MarkerArgs, OneArgs, PlaceArgs, PutArgs, SelectArgs,
+    AllArgs, ChangesArgs, DictCommand, GetArgs, HealArgs, MarkerArgs, OneArgs, PlaceArgs, PutArgs,
+    SelectArgs,
 };
 use show::Lines;
 
@@ -310,16 +312,34 @@ fn marker(context: &Context, args: &MarkerArgs) -> Outcome {
     Ok(DONE)
 }
 
-fn heal(context: &Context, args: &PlaceArgs) -> Outcome {
+fn heal(context: &Context, args: &HealArgs) -> Outcome {
     let (url, class) = place(&args.what)?;
     let home = context.dictionaries(url, false)?;
-    let healed = home.heal(class)?;
+    let Some(pause) = args.every else {
+        let healed = home.heal_slowly(class, args.rate)?;
+        print_healed(context, &healed)?;
+        return Ok(DONE);
+    };
+    loop {
+        match home.heal_slowly(class, args.rate) {
+            Ok(healed) => print_healed(context, &healed)?,
+            // Nodes come back, and a class that is being filled is whole one day.
+            Err(error) if error.retry() || error.kind() == ErrorKind::InUse => {
+                tracing::warn!(%error, "it is tried again");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        std::thread::sleep(pause);
+    }
+}
+
+fn print_healed(context: &Context, healed: &BTreeMap<String, Healed>) -> Result<(), Failure> {
     context.print(&json!({ "classes": healed }), || {
-        let line =
-            |(class, healed): (&String, &durum_dictionaries::Healed)| show::healed(class, healed);
-        healed.iter().map(line).collect()
-    })?;
-    Ok(DONE)
+        healed
+            .iter()
+            .map(|(class, healed)| show::healed(class, healed))
+            .collect()
+    })
 }
 
 impl Context {
