@@ -59,6 +59,10 @@ pub fn init(dir: &NodeDir, node: NewNode, copies: &[u32]) -> Result<String> {
         .collect();
     files::make_dir(DOING, &dir.authority())?;
     make_authority(&dir.authority(), None, VALID)?;
+    for copies in copies {
+        files::make_dir(DOING, &Process::metadata(&dir.process(*copies)))?;
+        files::write(DOING, &dir.first(*copies), files::SECRET, b"")?;
+    }
     finish(dir, &settings, clusters?)
 }
 
