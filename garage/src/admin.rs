@@ -422,6 +422,34 @@ impl Admin {
         Ok(answers.success.into_values().flatten().collect())
     }
 
+    /// How many parts of objects each node that is reached has still to look at, and to fetch where they are
+    /// missing, by the nodes' numbers. [`NodeStatus`] has it as it was up to ten seconds ago.
+    ///
+    /// # Errors
+    /// As [`Admin::status`].
+    pub async fn objects_waiting(&self) -> Result<HashMap<String, u64>> {
+        #[derive(Deserialize)]
+        struct Answers {
+            success: HashMap<String, Statistics>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Statistics {
+            block_manager_stats: Blocks,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Blocks {
+            resync_queue_len: u64,
+        }
+        let doing = "ask for what nodes have to fetch";
+        let answers: Answers = self.get(doing, "GetNodeStatistics?node=*").await?;
+        let nodes = answers.success.into_iter();
+        Ok(nodes
+            .map(|(id, it)| (id, it.block_manager_stats.resync_queue_len))
+            .collect())
+    }
+
     async fn get<T: DeserializeOwned>(&self, doing: &'static str, path: &str) -> Result<T> {
         self.ask(doing, "GET", path, Bytes::new()).await
     }
