@@ -221,6 +221,16 @@ pub struct Worker {
     pub queue_length: Option<u64>,
 }
 
+/// What a node has still to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// Parts of objects that it has to look at, and to fetch where they are missing.
+    pub objects: u64,
+    /// Items that are not in its checksums yet, by which it finds what others lack: until then it gives them to
+    /// nobody.
+    pub items: u64,
+}
+
 impl Admin {
     /// The administration at an address.
     pub fn new(address: Address, token: impl Into<String>) -> Admin {
@@ -422,12 +432,12 @@ impl Admin {
         Ok(answers.success.into_values().flatten().collect())
     }
 
-    /// How many parts of objects each node that is reached has still to look at, and to fetch where they are
-    /// missing, by the nodes' numbers. [`NodeStatus`] has it as it was up to ten seconds ago.
+    /// What each node that is reached has still to do, by the nodes' numbers. [`NodeStatus`] has a part of it, as it
+    /// was up to ten seconds ago.
     ///
     /// # Errors
     /// As [`Admin::status`].
-    pub async fn objects_waiting(&self) -> Result<HashMap<String, u64>> {
+    pub async fn waiting(&self) -> Result<HashMap<String, Waiting>> {
         #[derive(Deserialize)]
         struct Answers {
             success: HashMap<String, Statistics>,
@@ -436,6 +446,12 @@ impl Admin {
         #[serde(rename_all = "camelCase")]
         struct Statistics {
             block_manager_stats: Blocks,
+            table_stats: Vec<Table>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Table {
+            merkle_queue_len: u64,
         }
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -445,9 +461,11 @@ impl Admin {
         let doing = "ask for what nodes have to fetch";
         let answers: Answers = self.get(doing, "GetNodeStatistics?node=*").await?;
         let nodes = answers.success.into_iter();
-        Ok(nodes
-            .map(|(id, it)| (id, it.block_manager_stats.resync_queue_len))
-            .collect())
+        let waiting = |it: Statistics| Waiting {
+            objects: it.block_manager_stats.resync_queue_len,
+            items: it.table_stats.iter().map(|it| it.merkle_queue_len).sum(),
+        };
+        Ok(nodes.map(|(id, it)| (id, waiting(it))).collect())
     }
 
     async fn get<T: DeserializeOwned>(&self, doing: &'static str, path: &str) -> Result<T> {

@@ -36,6 +36,9 @@ const CONNECT_PAUSE_MIN: Duration = Duration::from_millis(250);
 const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(16);
 /// What only a removed node had that is down is taken for lost after so long.
 const LOSS_ACCEPTED_AFTER: Duration = Duration::from_secs(10);
+/// How long a node with a new disk waits until the others can give it all at once. What they could not then it gets
+/// within the ten minutes after which they look by themselves.
+const GIVERS_TIME_MAX: Duration = Duration::from_secs(60);
 /// A node without room still takes part.
 const CAPACITY_MIN: u64 = 1 << 30;
 
@@ -73,6 +76,8 @@ struct Memory {
     told: bool,
     /// Whether a quorum has confirmed the access key of clients.
     key_is_known: bool,
+    /// Since when this node waits for others that are to give it what it had before its disk was replaced.
+    waits_for_givers: Option<Instant>,
 }
 
 /// What was seen of the cluster.
@@ -296,6 +301,12 @@ impl Keeper {
             // What is staged is told to those that are connected; others hear of it ten seconds later only.
             return Ok(false);
         }
+        if replaced {
+            let since = *memory.waits_for_givers.get_or_insert_with(Instant::now);
+            if !self.can_give(seen).await? && since.elapsed() < GIVERS_TIME_MAX {
+                return Ok(false);
+            }
+        }
         let Some(own) = seen.node(&self.id) else {
             return Ok(false);
         };
@@ -322,6 +333,17 @@ impl Keeper {
         );
         self.admin.stage(&[(self.id.clone(), role)]).await?;
         Ok(false)
+    }
+
+    /// Whether all others are there, and would give a node that has nothing all that they have.
+    async fn can_give(&self, seen: &Seen) -> Result<bool> {
+        let roles = &seen.layout.roles;
+        if !roles.iter().all(|role| seen.is_up(&role.id)) {
+            return Ok(false);
+        }
+        let waiting = self.admin.waiting().await?;
+        let ready = |id| waiting.get(id).is_some_and(|waiting| waiting.items == 0);
+        Ok(roles.iter().all(|role| ready(&role.id)))
     }
 
     async fn apply(&self, seen: &Seen) -> Result<bool> {

@@ -254,9 +254,9 @@ async fn wait_until_moved(admin: &Admin, id: &str, deadline: Instant) -> Result<
 /// Each node has a list of parts of objects that it has still to fetch. That of one that was removed is of those that
 /// it will delete.
 async fn waiting(admin: &Admin, layout: &Layout) -> Result<u64> {
-    let mut all = admin.objects_waiting().await?;
-    let of = layout.roles.iter().filter_map(|role| all.remove(&role.id));
-    Ok(of.sum())
+    let all = admin.waiting().await?;
+    let of = layout.roles.iter().filter_map(|role| all.get(&role.id));
+    Ok(of.map(|waiting| waiting.objects).sum())
 }
 
 async fn is_moving(admin: &Admin) -> Result<bool> {
