@@ -221,6 +221,16 @@ pub struct Worker {
     pub queue_length: Option<u64>,
 }
 
+/// What a node has still to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// Parts of objects that it has to look at, and to fetch where they are missing.
+    pub objects: u64,
+    /// Items that are not in its checksums yet, by which it finds what others lack: until then it gives them to
+    /// nobody.
+    pub items: u64,
+}
+
 impl Admin {
     /// The administration at an address.
     pub fn new(address: Address, token: impl Into<String>) -> Admin {
@@ -420,6 +430,42 @@ impl Admin {
         let doing = "ask for the workers";
         let answers: Answers = self.post(doing, "ListWorkers?node=self", &body).await?;
         Ok(answers.success.into_values().flatten().collect())
+    }
+
+    /// What each node that is reached has still to do, by the nodes' numbers. [`NodeStatus`] has a part of it, as it
+    /// was up to ten seconds ago.
+    ///
+    /// # Errors
+    /// As [`Admin::status`].
+    pub async fn waiting(&self) -> Result<HashMap<String, Waiting>> {
+        #[derive(Deserialize)]
+        struct Answers {
+            success: HashMap<String, Statistics>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Statistics {
+            block_manager_stats: Blocks,
+            table_stats: Vec<Table>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Table {
+            merkle_queue_len: u64,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Blocks {
+            resync_queue_len: u64,
+        }
+        let doing = "ask for what nodes have to fetch";
+        let answers: Answers = self.get(doing, "GetNodeStatistics?node=*").await?;
+        let nodes = answers.success.into_iter();
+        let waiting = |it: Statistics| Waiting {
+            objects: it.block_manager_stats.resync_queue_len,
+            items: it.table_stats.iter().map(|it| it.merkle_queue_len).sum(),
+        };
+        Ok(nodes.map(|(id, it)| (id, waiting(it))).collect())
     }
 
     async fn get<T: DeserializeOwned>(&self, doing: &'static str, path: &str) -> Result<T> {

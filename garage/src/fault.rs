@@ -145,8 +145,7 @@ pub(crate) fn verdict(doing: &'static str, attempts: &[Attempt]) -> Error {
     } else if any(Fault::is_without_quorum) {
         let hint = "Start the nodes that are down; one that is lost for good is taken out with `durum node remove`.";
         (ErrorKind::NoQuorum, "too few copies can be reached: ", hint)
-    } else if any(Fault::is_absence) {
-        // Who says so knows the access key; who does not is new, or was removed.
+    } else if is_absent(attempts) {
         (ErrorKind::NotFound, "it does not exist: ", "")
     } else if any(Fault::is_refusal) {
         let hint = "Have a new invitation made with `durum node invite --client`.";
@@ -162,6 +161,15 @@ pub(crate) fn verdict(doing: &'static str, attempts: &[Attempt]) -> Error {
         true => error,
         false => error.hint(hint),
     }
+}
+
+/// Whether what was asked for does not exist, by those that say so: they know the access key, and those that refuse
+/// it are new, or were removed. One that is new can know the key and not the bucket yet: where others only fail, more
+/// than half have to say it.
+fn is_absent(attempts: &[Attempt]) -> bool {
+    let asked = attempts.iter().filter(|it| !it.fault.is_refusal());
+    let absent = attempts.iter().filter(|it| it.fault.is_absence());
+    absent.count() * 2 > asked.count()
 }
 
 #[cfg(test)]
@@ -206,6 +214,12 @@ mod tests {
             kind(&[status(403, "AccessDenied"), status(404, "NoSuchBucket")]),
             ErrorKind::NotFound
         );
+        let (new, fails) = (status(404, "NoSuchBucket"), status(500, "InternalError"));
+        assert_eq!(
+            kind(&[new.clone(), fails.clone(), fails]),
+            ErrorKind::Unreachable
+        );
+        assert_eq!(kind(&[refused(), new.clone(), new]), ErrorKind::NotFound);
         assert_eq!(
             kind(&[refused(), status(404, "NoSuchKey")]),
             ErrorKind::NotFound

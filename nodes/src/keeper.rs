@@ -21,6 +21,8 @@ use crate::supervise::Shared;
 
 /// The tag of a role that says where a node's front is.
 const FRONT_TAG: &str = "front=";
+/// The tag of a role that says on which disk the node had nothing yet when it asked for the role.
+const DISK_TAG: &str = "disk=";
 /// How often a cluster is looked after while something is to be done, and else.
 const BUSY: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_secs(3);
@@ -34,6 +36,9 @@ const CONNECT_PAUSE_MIN: Duration = Duration::from_millis(250);
 const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(16);
 /// What only a removed node had that is down is taken for lost after so long.
 const LOSS_ACCEPTED_AFTER: Duration = Duration::from_secs(10);
+/// How long a node with a new disk waits until the others can give it all at once. What they could not then it gets
+/// within the ten minutes after which they look by themselves.
+const GIVERS_TIME_MAX: Duration = Duration::from_secs(60);
 /// A node without room still takes part.
 const CAPACITY_MIN: u64 = 1 << 30;
 
@@ -50,6 +55,10 @@ pub(crate) struct Keeper {
     pub(crate) credentials: Credentials,
     /// A file that is there once this node has had a role.
     pub(crate) had_role: PathBuf,
+    /// Whether the cluster begins with this node.
+    pub(crate) first: bool,
+    /// The name of the disk that it has.
+    pub(crate) disk: String,
     pub(crate) routes: Arc<Routes>,
     pub(crate) process: Arc<Shared>,
 }
@@ -67,6 +76,8 @@ struct Memory {
     told: bool,
     /// Whether a quorum has confirmed the access key of clients.
     key_is_known: bool,
+    /// Since when this node waits for others that are to give it what it had before its disk was replaced.
+    waits_for_givers: Option<Instant>,
 }
 
 /// What was seen of the cluster.
@@ -78,6 +89,13 @@ struct Seen {
 impl Seen {
     fn has_role(&self, id: &str) -> bool {
         self.layout.roles.iter().any(|role| role.id == id)
+    }
+
+    /// Whether a node has a role that it has asked for with this disk.
+    fn has_role_with(&self, id: &str, disk: &str) -> bool {
+        let tag = format!("{DISK_TAG}{disk}");
+        let mut roles = self.layout.roles.iter();
+        roles.any(|role| role.id == id && role.tags.contains(&tag))
     }
 
     fn node(&self, id: &str) -> Option<&NodeStatus> {
@@ -187,7 +205,7 @@ impl Keeper {
         self.list_nodes(seen);
         let mut quiet = self.connect(seen, memory).await;
         quiet &= self.take_part(seen, memory).await?;
-        if seen.applies(&self.id, self.peers.is_empty()) {
+        if seen.applies(&self.id, self.first) {
             quiet &= self.apply(seen).await?;
             quiet &= self.leave_behind(seen, &mut memory.waits).await?;
             quiet &= self.know_the_key(seen, memory).await?;
@@ -252,16 +270,20 @@ impl Keeper {
     }
 
     /// Stages a role for this node, if it has none and had none.
+    ///
+    /// One that has its role from before its disk was replaced stages it again: only a new layout has the others
+    /// look at once for what it lacks, and shows when it has it. By itself Garage does so every ten minutes.
     async fn take_part(&self, seen: &Seen, memory: &mut Memory) -> Result<bool> {
         const DOING: &str = "remember that this node has a role";
-        if seen.has_role(&self.id) {
+        if seen.has_role_with(&self.id, &self.disk) {
             if !self.had_role.exists() {
                 std::fs::write(&self.had_role, "").during(DOING, &self.had_role)?;
                 info!(copies = self.copies, "this node has its role");
             }
             return Ok(true);
         }
-        if self.had_role.exists() {
+        let replaced = seen.has_role(&self.id);
+        if self.had_role.exists() && !replaced {
             if !std::mem::replace(&mut memory.told, true) {
                 error!(
                     copies = self.copies,
@@ -275,9 +297,15 @@ impl Keeper {
             return Ok(false);
         }
         let reached = |node: &NodeStatus| node.is_up && node.id != self.id;
-        if !self.peers.is_empty() && !seen.status.nodes.iter().any(reached) {
+        if !self.first && !seen.status.nodes.iter().any(reached) {
             // What is staged is told to those that are connected; others hear of it ten seconds later only.
             return Ok(false);
+        }
+        if replaced {
+            let since = *memory.waits_for_givers.get_or_insert_with(Instant::now);
+            if !self.can_give(seen).await? && since.elapsed() < GIVERS_TIME_MAX {
+                return Ok(false);
+            }
         }
         let Some(own) = seen.node(&self.id) else {
             return Ok(false);
@@ -291,16 +319,31 @@ impl Keeper {
         };
         let role = Role {
             zone: self.zone.clone(),
-            tags: vec![format!("{FRONT_TAG}{}", self.front)],
+            tags: vec![
+                format!("{FRONT_TAG}{}", self.front),
+                format!("{DISK_TAG}{}", self.disk),
+            ],
             capacity: Some(capacity.max(CAPACITY_MIN)),
         };
         info!(
             copies = self.copies,
             zone = role.zone,
+            replaced,
             "this node asks for a role"
         );
         self.admin.stage(&[(self.id.clone(), role)]).await?;
         Ok(false)
+    }
+
+    /// Whether all others are there, and would give a node that has nothing all that they have.
+    async fn can_give(&self, seen: &Seen) -> Result<bool> {
+        let roles = &seen.layout.roles;
+        if !roles.iter().all(|role| seen.is_up(&role.id)) {
+            return Ok(false);
+        }
+        let waiting = self.admin.waiting().await?;
+        let ready = |id| waiting.get(id).is_some_and(|waiting| waiting.items == 0);
+        Ok(roles.iter().all(|role| ready(&role.id)))
     }
 
     async fn apply(&self, seen: &Seen) -> Result<bool> {

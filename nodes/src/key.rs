@@ -63,6 +63,22 @@ impl NodeKey {
         files::write(DOING, &metadata.join("node_key"), files::SECRET, &both)
     }
 
+    /// Copies it to where Garage looks for it, unless it is there: a disk that was replaced does not have it, and
+    /// Garage would draw another one, with which nobody knows the node.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn keep(key: &Path, metadata: &Path) -> Result<()> {
+        for name in ["node_key.pub", "node_key"] {
+            let (from, to) = (key.join(name), metadata.join(name));
+            if !to.exists() {
+                let bytes = std::fs::read(&from).during(DOING, &from)?;
+                files::write(DOING, &to, files::SECRET, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The number of the node whose key is there.
     ///
     /// # Errors

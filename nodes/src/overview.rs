@@ -67,6 +67,9 @@ pub struct ClusterRow {
     pub layout: u64,
     /// Whether data are being moved.
     pub moving: bool,
+    /// How many parts of objects the nodes that are reached have still to look at, and to fetch where they are
+    /// missing: after data were moved, and for 20 seconds after each object that is written.
+    pub objects_waiting: u64,
     /// How many nodes are missing until it begins to serve.
     pub nodes_missing: u64,
 }
@@ -140,6 +143,7 @@ pub fn status(dir: &NodeDir) -> Result<Vec<ClusterRow>> {
                 partitions_complete: if begun { health.partitions_all_ok } else { 0 },
                 layout: layout.version,
                 moving: is_moving(&admin).await?,
+                objects_waiting: waiting(&admin, &layout).await?,
                 nodes_missing: match begun {
                     true => 0,
                     false => {
@@ -232,12 +236,10 @@ async fn knows(admin: &Admin, key_id: &str) -> Result<bool> {
 
 async fn wait_until_moved(admin: &Admin, id: &str, deadline: Instant) -> Result<()> {
     loop {
-        let (status, layout) = seen(admin).await?;
+        let (_, layout) = seen(admin).await?;
         let out = !layout.roles.iter().any(|role| role.id == id);
-        let up = status.nodes.iter().filter(|node| node.is_up);
-        // Objects follow the items: each node has a list of those that it has still to fetch.
-        let fetching: u64 = up.filter_map(|node| node.resync_queue_len).sum();
-        if out && fetching == 0 && !is_moving(admin).await? {
+        // Objects follow the items.
+        if out && !is_moving(admin).await? && waiting(admin, &layout).await? == 0 {
             return Ok(());
         }
         if Instant::now() >= deadline {
@@ -247,6 +249,14 @@ async fn wait_until_moved(admin: &Admin, id: &str, deadline: Instant) -> Result<
         }
         sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Each node has a list of parts of objects that it has still to fetch. That of one that was removed is of those that
+/// it will delete.
+async fn waiting(admin: &Admin, layout: &Layout) -> Result<u64> {
+    let all = admin.waiting().await?;
+    let of = layout.roles.iter().filter_map(|role| all.get(&role.id));
+    Ok(of.map(|waiting| waiting.objects).sum())
 }
 
 async fn is_moving(admin: &Admin) -> Result<bool> {

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tracing::info;
 
 use crate::front::{Front, Routes};
 use crate::keeper::Keeper;
+use crate::key::NodeKey;
 use crate::process::{Process, Sockets};
 use crate::program::{self, Launcher};
 use crate::settings::{NodeDir, NodeSettings, Secrets, host_port};
@@ -209,7 +209,9 @@ impl Node<'_> {
             metadata_fsync: self.settings.metadata_fsync,
             data_fsync: self.settings.data_fsync,
         }
-        .write()
+        .write()?;
+        let metadata = Process::metadata(&self.dir.process(copies));
+        NodeKey::keep(&self.dir.key(), &metadata)
     }
 
     fn keeper(&self, copies: u32, routes: Arc<Routes>, process: &Supervised) -> Result<Keeper> {
@@ -222,14 +224,12 @@ impl Node<'_> {
             capacity: self.settings.capacity()?,
             peers: self.peers(copies)?,
             credentials: self.secrets.of(copies)?.credentials(),
-            had_role: self.had_role(copies),
+            had_role: self.dir.had_role(copies),
+            first: self.dir.first(copies).exists(),
+            disk: self.dir.disk(copies)?,
             routes,
             process: process.shared.clone(),
         })
-    }
-
-    fn had_role(&self, copies: u32) -> PathBuf {
-        self.dir.process(copies).join("had-role")
     }
 
     /// Waits until all processes answer; false when it is told to end before.

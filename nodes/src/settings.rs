@@ -10,6 +10,8 @@ use durum_server::tls::issue::Files;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
+use crate::key::random_hex;
+use crate::process::Process;
 
 /// The form of both files.
 const VERSION: u32 = 1;
@@ -119,6 +121,35 @@ impl NodeDir {
 
     pub(crate) fn key(&self) -> PathBuf {
         self.0.join("key")
+    }
+
+    fn metadata(&self, copies: u32) -> PathBuf {
+        Process::metadata(&self.process(copies))
+    }
+
+    /// A file that the node with which a cluster begins has. It goes with the disk: one that comes back with an
+    /// empty one must not begin anew.
+    pub(crate) fn first(&self, copies: u32) -> PathBuf {
+        self.metadata(copies).join("first")
+    }
+
+    /// A file that is there once the node has had a role. It goes with the disk.
+    pub(crate) fn had_role(&self, copies: u32) -> PathBuf {
+        self.metadata(copies).join("had-role")
+    }
+
+    /// The name of the disk on which the metadata are: a random one, that another disk does not have.
+    pub(crate) fn disk(&self, copies: u32) -> Result<String> {
+        let path = self.metadata(copies).join("disk");
+        match std::fs::read_to_string(&path) {
+            Ok(name) => Ok(name.trim().to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let name = random_hex(8)?;
+                files::write("name a disk", &path, files::SECRET, name.as_bytes())?;
+                Ok(name)
+            }
+            Err(error) => Err(Error::io(error, "read the name of a disk").with_path(path)),
+        }
     }
 
     pub(crate) fn authority(&self) -> PathBuf {

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
-use durum_garage::{CLUSTER_FILE, CLUSTER_VERSION, ClusterAccess, ClusterFile};
+use durum_garage::{CLUSTER_FILE, CLUSTER_VERSION, ClusterAccess, ClusterFile, NodeAddress};
 use durum_server::tls::issue::{Authority, Files, How, check_client, make_authority};
 
 use crate::files;
 use crate::invitation::{Invitation, LENGTH_MAX};
 use crate::key::{NodeKey, random_hex};
+use crate::overview::list;
 use crate::process::{Process, check_sockets};
 use crate::settings::{ClusterSecrets, NodeDir, NodeSettings, Peer, Secrets, host_port};
 
@@ -59,6 +60,10 @@ pub fn init(dir: &NodeDir, node: NewNode, copies: &[u32]) -> Result<String> {
         .collect();
     files::make_dir(DOING, &dir.authority())?;
     make_authority(&dir.authority(), None, VALID)?;
+    for copies in copies {
+        files::make_dir(DOING, &Process::metadata(&dir.process(*copies)))?;
+        files::write(DOING, &dir.first(*copies), files::SECRET, b"")?;
+    }
     finish(dir, &settings, clusters?)
 }
 
@@ -106,20 +111,40 @@ pub fn invite(dir: &NodeDir) -> Result<String> {
     let (settings, secrets) = (dir.settings()?, dir.secrets()?);
     let authority = Files::of(&dir.authority(), "ca");
     let text = |path: &Path| fs::read_to_string(path).during("make an invitation", path);
-    let mut peers = vec![Peer {
-        id: dir.id()?,
-        host: settings.host.clone(),
-        port: settings.port,
-    }];
-    // Should this one be lost there are others.
-    peers.extend(settings.peers);
     Invitation {
         cluster: secrets.cluster,
         ca_certificate: text(&authority.certificate)?,
         ca_key: text(&authority.key)?,
-        peers,
+        peers: known(dir, settings)?,
     }
     .to_text()
+}
+
+/// This node and all that it knows, should one of them be lost: while it runs those that are there now, and else
+/// those that were there when it joined.
+fn known(dir: &NodeDir, settings: NodeSettings) -> Result<Vec<Peer>> {
+    let mut known = vec![Peer {
+        id: dir.id()?,
+        host: settings.host,
+        port: settings.port,
+    }];
+    let listed = list(dir).unwrap_or_default().into_iter().filter_map(|row| {
+        let address = NodeAddress::front(row.address.as_deref()?);
+        match address.ok()? {
+            NodeAddress::Front { host, port } => Some(Peer {
+                id: row.id,
+                host,
+                port,
+            }),
+            NodeAddress::Direct { .. } => None,
+        }
+    });
+    for peer in listed.chain(settings.peers) {
+        if !known.iter().any(|it| it.id == peer.id) {
+            known.push(peer);
+        }
+    }
+    Ok(known)
 }
 
 /// Writes what a client needs into a new directory.
@@ -141,10 +166,11 @@ pub fn invite_client(dir: &NodeDir, name: &str, to: &Path) -> Result<()> {
     let ca = to.join("ca.pem");
     let text = fs::read(authority.path()).during(DOING, authority.path())?;
     files::write(DOING, &ca, files::SECRET, &text)?;
-    let others = settings.peers.iter().map(|it| host_port(&it.host, it.port));
+    let nodes = known(dir, settings)?;
+    let nodes = nodes.iter().map(|it| host_port(&it.host, it.port));
     let file = ClusterFile {
         version: CLUSTER_VERSION,
-        nodes: [settings.front()].into_iter().chain(others).collect(),
+        nodes: nodes.collect(),
         ca: "ca.pem".into(),
         certificate: "client.pem".into(),
         key: "client.key".into(),

@@ -7,10 +7,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use durum_cluster::{TIME_MAX, Turn};
-use durum_garage::Cluster;
+use durum_garage::{Cluster, Settings};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::relay::{RELAY_HOST, Relays};
 
 /// Nodes, by their index.
 #[derive(Debug)]
@@ -18,6 +20,10 @@ pub(crate) struct Nodes {
     dir: TempDir,
     garage: PathBuf,
     nodes: Vec<Node>,
+    /// By which others reach the nodes, which listen on `127.0.0.1`.
+    host: &'static str,
+    /// Where that is another address: what stands there.
+    relays: Option<Relays>,
     _turn: Turn,
 }
 
@@ -30,6 +36,11 @@ struct Node {
 impl Nodes {
     /// So many nodes that run and have their roles; `None` where there is no Garage.
     pub(crate) async fn start(count: usize) -> Option<Nodes> {
+        Nodes::start_behind(count, None).await
+    }
+
+    /// The same, where all that is sent to nodes goes through relays, if they are given.
+    pub(crate) async fn start_behind(count: usize, relays: Option<Relays>) -> Option<Nodes> {
         let garage = durum_cluster::garage()?;
         let turn = durum_cluster::turn().await;
         let dir = tempfile::Builder::new().prefix("durum-n").tempdir();
@@ -37,6 +48,11 @@ impl Nodes {
             dir: dir.unwrap(),
             garage,
             nodes: Vec::new(),
+            host: match relays {
+                None => "127.0.0.1",
+                Some(_) => RELAY_HOST,
+            },
+            relays,
             _turn: turn,
         };
         let begun = Instant::now();
@@ -79,14 +95,34 @@ impl Nodes {
             command.arg("join").arg(&dir).arg(&invitation);
         }
         command
-            .args(["--host", "127.0.0.1", "--listen", "127.0.0.1"])
+            .args(["--host", self.host, "--listen", "127.0.0.1"])
             .args(["--zone", &format!("zone{index}")])
             .args(["--port", &port.to_string()])
             .arg("--garage")
             .arg(&self.garage);
         good(&command.output().unwrap());
+        if let Some(relays) = &self.relays {
+            for copies in [0, 1, 3] {
+                relays.add(port + copies);
+            }
+        }
         self.nodes.push(Node { port, child: None });
         index
+    }
+
+    pub(crate) fn relays(&self) -> &Relays {
+        self.relays.as_ref().unwrap()
+    }
+
+    /// Takes the disk away of a node that does not run: its metadata and its data.
+    pub(crate) fn wipe(&self, index: usize) {
+        for cluster in ["garage-1", "garage-3"] {
+            for part in ["meta", "data"] {
+                let dir = self.path(index).join(cluster).join(part);
+                std::fs::remove_dir_all(&dir).unwrap();
+                std::fs::create_dir(&dir).unwrap();
+            }
+        }
     }
 
     /// Runs a node.
@@ -110,8 +146,12 @@ impl Nodes {
         self.dir.path().join(index.to_string())
     }
 
+    pub(crate) fn port(&self, index: usize) -> u16 {
+        self.nodes[index].port
+    }
+
     pub(crate) fn address(&self, index: usize) -> String {
-        format!("127.0.0.1:{}", self.nodes[index].port)
+        format!("{}:{}", self.host, self.nodes[index].port)
     }
 
     fn log_path(&self, index: usize) -> PathBuf {
@@ -122,11 +162,26 @@ impl Nodes {
         std::fs::read_to_string(self.log_path(index)).unwrap_or_default()
     }
 
-    /// Kills what supervises a node with SIGKILL.
+    /// Kills what supervises a node with SIGKILL, and waits until its Garage processes have gone with it.
     pub(crate) fn kill(&mut self, index: usize) {
         let mut child = self.nodes[index].child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+        let begun = Instant::now();
+        while !self.garages(index).is_empty() {
+            assert!(begun.elapsed() < TIME_MAX, "{:?}", self.garages(index));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The parts of the data of which a node has a copy, in a cluster, as another one sees it.
+    pub(crate) fn partitions(&self, asked: usize, of: usize, copies: u64) -> Option<u64> {
+        let list = self.ask("list", asked)?;
+        let rows = list["nodes"].as_array()?;
+        let row = rows.iter().find(|row| row["address"] == self.address(of))?;
+        let shares = row["clusters"].as_array()?;
+        let share = shares.iter().find(|share| share["copies"] == copies)?;
+        share["partitions"].as_u64()
     }
 
     /// Ends a node by SIGTERM, and gives its exit code.
@@ -196,9 +251,12 @@ impl Nodes {
         to
     }
 
-    /// A client that knows all nodes.
+    /// A client that was told of one node, and knows all of them.
     pub(crate) async fn client(&self, name: &str) -> Cluster {
-        let cluster = Cluster::open(self.invite_client(name)).unwrap();
+        let dir = self.invite_client(name);
+        let mut settings = Settings::read(&dir).unwrap();
+        settings.nodes.truncate(1);
+        let cluster = Cluster::new(settings).unwrap();
         let begun = Instant::now();
         let running = self.nodes.iter().filter(|node| node.child.is_some());
         let running = running.count();

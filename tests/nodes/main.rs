@@ -5,5 +5,10 @@
 
 mod access;
 mod cluster;
+mod keys;
 mod kit;
+mod lost;
 mod misuse;
+mod relay;
+mod share;
+mod wire;
