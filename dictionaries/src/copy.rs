@@ -193,7 +193,8 @@ impl Shared {
             self.deliver()?;
         }
         for class in self.nodes.classes()? {
-            if class.offline != Offline::Refuse {
+            // One that is being filled is nobody's yet.
+            if class.offline != Offline::Refuse && class.filling.is_none() {
                 self.take_over(&class)?;
             }
         }

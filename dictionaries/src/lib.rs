@@ -15,6 +15,7 @@ mod dictionaries;
 #[cfg(feature = "garage")]
 mod distributed;
 mod embedded;
+mod error;
 mod home;
 pub mod json;
 mod merge;

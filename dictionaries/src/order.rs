@@ -76,6 +76,11 @@ impl Span {
             }
     }
 
+    /// The form of the least of a dictionary's values that are meant.
+    pub(crate) fn least(&self, index: &Index, fields: &Fields) -> Option<Vec<u8>> {
+        forms(index, fields).into_iter().find(|form| self.has(form))
+    }
+
     /// From which, and up to but without which, forms as they lie in an index the values are found, where `most` bytes of each
     /// lie there. Where a form was cut off there are others among them.
     pub(crate) fn lying(&self, most: usize) -> (Vec<u8>, Option<Vec<u8>>) {

@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::form;
 use crate::class::Class;
 use crate::clock::{Clock, RevisionId};
+use crate::error;
 
 /// As part of the name of a bucket, which has 63 bytes at most.
 const NAMESPACE_BYTES_MAX: usize = 32;
@@ -168,11 +169,7 @@ impl Catalogue {
             page => Some(page?),
         };
         let item = page.and_then(|page| page.items.into_iter().next());
-        let item = item.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "use a class")
-                .because(format!("no class `{name}` is defined here"))
-                .hint("Define it first: `durum dict define`, or `Dictionaries::define`.")
-        })?;
+        let item = item.ok_or_else(|| error::undefined(name))?;
         let value = item.value().map(|value| value.as_ref()).unwrap_or_default();
         let id = form::parse(&item.sort).map(|(_, id)| id);
         self.keep(id.unwrap_or_default(), decode(&item.sort, value)?)

@@ -22,6 +22,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::class::{Class, History};
 use crate::clock::{Clock, RevisionId};
+use crate::error::{self, unknown};
 use crate::home::{Absorbed, At, Change, Dictionary, Healed, Home, Marker, Stream, Write};
 use crate::merge::{self, Merger};
 use crate::order::Query;
@@ -348,12 +349,6 @@ fn tidy_later(class: &Opened, superseded: Vec<(Place, Revision)>) {
     });
 }
 
-fn unknown(key: &str, id: RevisionId) -> Error {
-    Error::new(ErrorKind::NotFound, "write a dictionary")
-        .because(format!("`{key}` has no revision {id}"))
-        .hint("It can have been pruned: read the dictionary again.")
-}
-
 /// The newest of the heads, with the names of the others.
 fn dictionary(key: String, mut heads: Vec<Revision>) -> Option<Dictionary> {
     heads.sort_by_key(|head| head.id);
@@ -459,9 +454,7 @@ impl Home for Distributed {
         let found = class.defined.class.find_index(index)?.clone();
         let span = query.span(&found)?;
         if class.defined.building.contains(&found.name) {
-            return Err(Error::new(ErrorKind::InUse, "select dictionaries")
-                .because(format!("the index `{}` of `{}` is still being made", found.name, class.defined.class.name))
-                .hint("Wait for the one who defines it, or finish it: `durum dict heal`, or `Dictionaries::heal`."));
+            return Err(error::unfinished(&class.defined.class.name, &found.name));
         }
         Ok(Box::new(pages::Selected::new(
             self.handle()?,

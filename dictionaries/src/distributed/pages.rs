@@ -15,8 +15,9 @@ use super::form::{self, FORM_BYTES_MAX, Line};
 use super::shard::{self, PAGE, Place};
 use crate::class::Index;
 use crate::clock::RevisionId;
+use crate::error;
 use crate::home::{Change, Dictionary, Marker};
-use crate::order::{Span, cut, forms};
+use crate::order::{Span, cut};
 use crate::revision::Revision;
 
 /// The least time for which Garage waits for changes.
@@ -354,10 +355,9 @@ impl Selected {
 
     /// Whether the line is of the newest revision, and of the least value of it that is meant.
     fn is_meant(&self, line: &Line, found: &Dictionary) -> bool {
-        let forms = forms(&self.index, found.fields());
-        let first = forms.iter().find(|form| self.span.has(form));
+        let first = self.span.least(&self.index, found.fields());
         found.revision.id == line.id
-            && first.is_some_and(|first| cut(first, FORM_BYTES_MAX) == line.form)
+            && first.is_some_and(|first| cut(&first, FORM_BYTES_MAX) == line.form)
     }
 }
 
@@ -398,11 +398,8 @@ impl Seen {
             .as_str()
             .strip_prefix('g')
             .and_then(|json| serde_json::from_str::<Seen>(json).ok());
-        seen.filter(|seen| seen.0.len() == shards).ok_or_else(|| {
-            Error::new(ErrorKind::Usage, "read changes")
-                .because(format!("`{marker}` is not a marker of this home"))
-                .hint("Markers come with changes, and with those of the same home and class only.")
-        })
+        seen.filter(|seen| seen.0.len() == shards)
+            .ok_or_else(|| error::foreign(marker))
     }
 
     fn marker(&self) -> Result<Marker> {

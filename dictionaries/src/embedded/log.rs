@@ -1,10 +1,11 @@
 //! The log of a class's changes, in the order of their commits.
 
-use durum_core::{Error, ErrorKind, Result};
+use durum_core::Result;
 use durum_objects::Transaction;
 
 use super::layout::{Chunk, ClassRoot, Logged};
 use crate::clock::RevisionId;
+use crate::error;
 use crate::home::Marker;
 
 /// How many changes make a chunk.
@@ -75,11 +76,7 @@ pub(super) fn position(marker: &Marker) -> Result<u64> {
     let digits = marker.as_str().strip_prefix('e');
     digits
         .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| {
-            Error::new(ErrorKind::Usage, "read changes")
-                .because(format!("`{marker}` is not a marker of this home"))
-                .hint("Markers come with changes, and with those of the same home only.")
-        })
+        .ok_or_else(|| error::foreign(marker))
 }
 
 pub(super) fn marker(position: u64) -> Marker {

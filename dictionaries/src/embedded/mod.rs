@@ -14,11 +14,12 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use durum_core::{Error, ErrorKind, Result};
+use durum_core::{ErrorKind, Result};
 use durum_objects::{Database, Ref, Transaction};
 
-use crate::class::{Class, Index};
+use crate::class::Class;
 use crate::clock::{Clock, RevisionId};
+use crate::error;
 use crate::home::{Absorbed, At, Change, Dictionary, Healed, Home, Marker, Stream, Write};
 use crate::merge::Merger;
 use crate::order::Query;
@@ -87,11 +88,7 @@ fn open(tx: &Transaction, name: &str) -> Result<Arc<ClassRoot>> {
         Some(catalogue) => tx.get(catalogue)?.classes.get(tx, name)?,
         None => None,
     };
-    let found = found.ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "use a class")
-            .because(format!("no class `{name}` is defined here"))
-            .hint("Define it first: `durum dict define`, or `Dictionaries::define`.")
-    })?;
+    let found = found.ok_or_else(|| error::undefined(name))?;
     tx.get(found)
 }
 
@@ -186,7 +183,7 @@ impl Home for Embedded {
                 .iter()
                 .find(|place| place.index.name == index.name);
             if place.is_none_or(|place| place.built_to.is_some()) {
-                return Err(unfinished(&root.class, index));
+                return Err(error::unfinished(&root.class.name, &index.name));
             }
             Ok(index.clone())
         })?;
@@ -212,10 +209,4 @@ impl Home for Embedded {
         self.look(class, |_, _| Ok(()))?;
         heal::heal(&self.database, &self.merger, class, pace)
     }
-}
-
-fn unfinished(class: &Class, index: &Index) -> Error {
-    Error::new(ErrorKind::InUse, "select dictionaries")
-        .because(format!("the index `{}` of `{}` is still being made", index.name, class.name))
-        .hint("Wait for the one who defines it, or finish it: `durum dict heal`, or `Dictionaries::heal`.")
 }

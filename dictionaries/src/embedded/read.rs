@@ -11,7 +11,7 @@ use super::{log, open, write};
 use crate::class::Index;
 use crate::clock::RevisionId;
 use crate::home::{Change, Dictionary};
-use crate::order::{Span, cut, forms};
+use crate::order::{Span, cut};
 use crate::revision::Revision;
 use crate::value::Value;
 
@@ -190,9 +190,8 @@ impl Selected {
 
     /// Whether the line is that of the dictionary's least value that is meant.
     fn is_first(&self, line: &Line, revision: &Revision) -> bool {
-        let forms = forms(&self.index, &revision.fields);
-        let first = forms.iter().find(|form| self.span.has(form));
-        first.is_some_and(|first| cut(first, FORM_BYTES_MAX) == line.form.0)
+        let first = self.span.least(&self.index, &revision.fields);
+        first.is_some_and(|first| cut(&first, FORM_BYTES_MAX) == line.form.0)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use durum_core::{Error, ErrorKind, Result};
+use durum_core::Result;
 use durum_objects::Transaction;
 
 use super::layout::{ClassRoot, Entry, FORM_BYTES_MAX, Form, Kept, Line, Shared};
@@ -11,6 +11,7 @@ use super::log;
 use super::past::Past;
 use crate::class::History;
 use crate::clock::{Clock, RevisionId};
+use crate::error::unknown;
 use crate::home::Write;
 use crate::merge;
 use crate::order::{cut, forms};
@@ -51,12 +52,6 @@ pub(super) fn write(
     let id = revision.id;
     add(tx, root, &write.key, revision)?;
     Ok(id)
-}
-
-fn unknown(key: &str, id: RevisionId) -> Error {
-    Error::new(ErrorKind::NotFound, "write a dictionary")
-        .because(format!("`{key}` has no revision {id}"))
-        .hint("It can have been pruned: read the dictionary again.")
 }
 
 /// Adds a revision, whether it was just made or comes from elsewhere; says whether it was not there yet.
