@@ -375,10 +375,9 @@ impl K2v {
         for (index, range) in ranges.iter().enumerate() {
             let (k2v, range) = (self.clone(), range.clone());
             polls.spawn(async move {
-                let wait = Duration::from_secs(1);
                 let bounds = narrow::bounds(&range);
                 let polled = k2v
-                    .poll_within(&bounds, None, wait, narrow::ANSWER_MAX)
+                    .poll_within(&bounds, None, POLL_MAX, narrow::ANSWER_MAX)
                     .await;
                 let changes = polled.ok().flatten()?;
                 Some((index, narrow::page(&range, changes.items)))
@@ -446,7 +445,8 @@ impl K2v {
 
     /// Waits for changes in a range, of which `prefix`, `start` and `end` count: without a marker it answers at
     /// once with all items, deleted ones too; with the marker of an earlier answer, when something is new to
-    /// whoever has seen that, or with `None` when nothing was for as long as `wait`, which is 1 to 600 seconds.
+    /// whoever has seen that, or with `None` when nothing was for as long as `wait`, which is 1 to 600 seconds and
+    /// has no meaning without a marker.
     ///
     /// # Errors
     /// `Usage` for a marker that is none, and as [`K2v::read`].
@@ -468,7 +468,12 @@ impl K2v {
     ) -> Result<Option<Changes>> {
         const DOING: &str = "wait for changes";
         check_key(DOING, "partition key", &range.partition, PARTITION_KEY_MAX)?;
-        let wait = wait.clamp(Duration::from_secs(1), POLL_MAX);
+        // When the time is over Garage answers with what it has, be it nothing and from nobody. That is wrong unless
+        // more can be asked for later, so that without a marker nobody is to wait for less long than we do.
+        let wait = match marker {
+            Some(_) => wait.clamp(Duration::from_secs(1), POLL_MAX),
+            None => POLL_MAX,
+        };
         let sent = SentPoll {
             prefix: range.prefix.as_deref(),
             start: range.start.as_deref(),

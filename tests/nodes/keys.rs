@@ -11,11 +11,11 @@ use durum_dictionaries::{Dictionaries, Dictionary, ErrorKind, Fields, Query, Val
 use fastrand::Rng;
 
 /// A writer makes no more dictionaries than that, and then writes those again.
-const KEYS_MAX: usize = 100;
+const KEYS_MAX: usize = 60;
 /// What does not fit into an item, and becomes an object.
 pub(crate) const LARGE: usize = 700 << 10;
 /// How many are asked at once.
-const READERS: usize = 4;
+const READERS: usize = 8;
 
 /// The numbers of all dictionaries whose writes were acknowledged, by their keys.
 pub(crate) type Written = BTreeMap<String, i64>;
