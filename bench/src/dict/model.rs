@@ -21,6 +21,37 @@ const SCATTER: u32 = 0x9e37_79b1;
 const POOL: usize = 1 << 16;
 const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
+/// Numbers below another one in an order of its own.
+#[derive(Clone, Copy, Debug)]
+struct Shuffle {
+    below: u64,
+    /// Multiplied by it modulo `below`, numbers are out of order, and by `back` they are in order again.
+    stride: u64,
+    back: u64,
+}
+
+impl Shuffle {
+    /// One whose stride is about this share.
+    fn new(below: u64, share: f64) -> Shuffle {
+        let first = (below as f64 * share) as u64;
+        let fits = |stride| Some((stride, inverse(stride, below)?));
+        let (stride, back) = (first.max(1)..).find_map(fits).unwrap_or((1, 1));
+        Shuffle {
+            below,
+            stride,
+            back,
+        }
+    }
+
+    fn there(self, number: u64) -> u64 {
+        number * self.stride % self.below
+    }
+
+    fn back(self, place: u64) -> u64 {
+        (place % self.below) * self.back % self.below
+    }
+}
+
 /// The dictionaries, at one point of the benchmark. Each has a number below `dicts`.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
@@ -29,9 +60,9 @@ pub(super) struct Model {
     seed: u64,
     /// What was last done with them.
     done: DictWorkload,
-    /// Multiplied by it modulo `dicts`, numbers are out of order, and by `back` they are in order again.
-    stride: u64,
-    back: u64,
+    /// By which integers are out of order, and by which strings and tags are, so that writers at once are in different places.
+    integers: Shuffle,
+    ranks: Shuffle,
     unscatter: u32,
     pool: String,
 }
@@ -45,10 +76,6 @@ impl Model {
             char::from(LETTERS.get(at).copied().unwrap_or(b'a'))
         };
         let pool = (0..POOL + size).map(letter).collect();
-        let first = (dicts as f64 * 0.618) as u64;
-        let (stride, back) = (first.max(1)..)
-            .find_map(|stride| Some((stride, inverse(stride, dicts)?)))
-            .unwrap_or((1, 1));
         // By Newton's iteration, which doubles the right digits.
         let mut unscatter = SCATTER;
         for _ in 0..5 {
@@ -60,8 +87,8 @@ impl Model {
             size,
             seed,
             done: doing,
-            stride,
-            back,
+            integers: Shuffle::new(dicts, 0.618),
+            ranks: Shuffle::new(dicts, 0.382),
             unscatter,
             pool,
         }
@@ -152,8 +179,7 @@ impl Model {
     }
 
     fn integer(&self, number: u64, version: u64) -> i64 {
-        let within = number * self.stride % self.dicts;
-        (within + version * self.dicts).cast_signed()
+        (self.integers.there(number) + version * self.dicts).cast_signed()
     }
 
     fn payload(&self, number: u64, version: u64) -> &str {
@@ -163,8 +189,8 @@ impl Model {
     }
 
     pub(super) fn fields(&self, number: u64, version: u64) -> Fields {
-        let tag = number % self.tags();
-        let other = (number * 7 + 3) % self.tags();
+        let tag = self.tag(number);
+        let other = self.integers.there(number) % self.tags();
         let tags = [
             format!("a{tag:06}"),
             format!("b{other:06}"),
@@ -187,12 +213,12 @@ impl Model {
 
     /// The string of a dictionary.
     pub(super) fn name(&self, number: u64) -> String {
-        format!("name {:08}", number / NAMESAKES)
+        format!("name {:08}", self.ranks.there(number) / NAMESAKES)
     }
 
     /// What about a thousand strings begin with, this one's among them.
     pub(super) fn prefix(&self, number: u64) -> String {
-        format!("name {:06}", number / NAMESAKES / ALIKE)
+        format!("name {:06}", self.ranks.there(number) / NAMESAKES / ALIKE)
     }
 
     /// How many different tags of a sort there are.
@@ -200,39 +226,52 @@ impl Model {
         (self.dicts / TAGGED).max(1)
     }
 
+    /// A tag of this one's.
+    pub(super) fn tag(&self, number: u64) -> u64 {
+        self.ranks.there(number) % self.tags()
+    }
+
     /// Those with the same string, in order.
     pub(super) fn namesakes(&self, number: u64) -> Vec<String> {
-        let first = number / NAMESAKES * NAMESAKES;
-        self.sorted(first..first + NAMESAKES)
+        self.of_name(self.ranks.there(number) / NAMESAKES)
+    }
+
+    fn of_name(&self, name: u64) -> Vec<String> {
+        let first = name * NAMESAKES;
+        self.sorted(first..(first + NAMESAKES).min(self.dicts))
     }
 
     /// Those whose strings begin alike, in order.
     pub(super) fn alike(&self, number: u64) -> Vec<String> {
-        let each = NAMESAKES * ALIKE;
-        let first = number / each * each;
-        let groups = (first..(first + each).min(self.dicts)).step_by(NAMESAKES as usize);
-        groups.flat_map(|first| self.namesakes(first)).collect()
+        let first = self.ranks.there(number) / NAMESAKES / ALIKE * ALIKE;
+        let names = first..(first + ALIKE).min(self.dicts.div_ceil(NAMESAKES));
+        names.flat_map(|name| self.of_name(name)).collect()
     }
 
     /// Those with a tag that all versions have, or with that of this version, in order.
     pub(super) fn tagged(&self, tag: u64, version: Option<u64>) -> Vec<String> {
         let all = (tag..self.dicts).step_by(self.tags() as usize);
-        self.sorted(
-            all.filter(|number| version.is_none_or(|version| version == self.version(*number))),
-        )
+        let mut keys = self.sorted(all);
+        keys.retain(|key| {
+            let found = self.number_of(key).map(|number| self.version(number));
+            version.is_none() || version == found
+        });
+        keys
     }
 
     /// Those with integers in this range, in order.
     pub(super) fn between(&self, range: Range<u64>) -> Vec<String> {
         let of = |integer: u64| {
-            let number = (integer % self.dicts) * self.back % self.dicts;
+            let number = self.integers.back(integer);
             let is_so = self.is_there(number) && self.version(number) == integer / self.dicts;
             is_so.then(|| self.key(number))
         };
         range.filter_map(of).collect()
     }
 
-    fn sorted(&self, numbers: impl Iterator<Item = u64>) -> Vec<String> {
+    /// The keys of those with these ranks.
+    fn sorted(&self, ranks: impl Iterator<Item = u64>) -> Vec<String> {
+        let numbers = ranks.map(|rank| self.ranks.back(rank));
         let there = numbers.filter(|number| self.is_there(*number));
         let mut keys: Vec<String> = there.map(|number| self.key(number)).collect();
         keys.sort_unstable();
@@ -364,7 +403,7 @@ mod tests {
                     });
                     assert_eq!(set(model.between(integer..integer + 10)), found);
                 }
-                let tag = number % model.tags();
+                let tag = model.tag(number);
                 let found = find(&|_, fields| has(fields, format!("a{tag:06}")));
                 assert_eq!(set(model.tagged(tag, None)), found);
                 let found = find(&|_, fields| has(fields, format!("v1-{tag:06}")));

@@ -157,7 +157,7 @@ fn question(work: &Work<'_>, doing: DictWorkload, number: u64) -> Question {
             ("number", Query::Range(low, high), found)
         }
         _ => {
-            let tag = number % model.tags();
+            let tag = model.tag(number);
             let (version, name) = match number % 4 {
                 0 => (Some(0), format!("v0-{tag:06}")),
                 1 => (Some(1), format!("v1-{tag:06}")),
