@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// So many buckets for each doubling: what falls into one differs by 9 % at most.
 const PER_DOUBLING: f64 = 8.0;
@@ -10,7 +10,7 @@ const PER_DOUBLING: f64 = 8.0;
 const BUCKETS: usize = 320;
 
 /// Counts of times, by their logarithm.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Histogram {
     counts: Vec<u64>,
     longest: Duration,

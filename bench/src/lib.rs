@@ -7,7 +7,8 @@
 //! is measured in the same run: no engine can commit durably much faster than that, one commit at a time.
 //!
 //! What prompt collection costs is measured by [`gc`], what migrations cost by [`migrate`], what the storage
-//! server does for its clients by [`server`], what typed objects do beside those of others by [`typed`].
+//! server does for its clients by [`server`], what typed objects do beside those of others by [`typed`], what
+//! dictionaries do in a store and on nodes by [`dict`].
 //!
 //! What the engines can be told apart by finely is in this crate's Criterion benchmarks.
 //!
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+pub mod dict;
 mod files;
 pub mod gc;
 mod judged;

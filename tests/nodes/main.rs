@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod access;
+mod bench;
 mod cluster;
 mod keys;
 mod kit;

@@ -60,9 +60,11 @@ impl Classes {
     fn while_written(&mut self, what: &str, run: impl FnOnce()) {
         let three = Writers::start(&self.url, "three", 4, &mut self.random);
         let one = Writers::start(&self.url, "one", 2, &mut self.random);
-        (three.more(50), one.more(25));
+        three.more(50);
+        one.more(25);
         run();
-        (three.more(50), one.more(25));
+        three.more(50);
+        one.more(25);
         three.end(&format!("{what}, three copies"), &mut self.three);
         one.end(&format!("{what}, one copy"), &mut self.one);
     }

@@ -11,8 +11,7 @@ use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::DOING;
-
+const DOING: &str = "run a part of a benchmark";
 /// How often a process's memory is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -31,6 +30,13 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
+    /// What a process has taken by now.
+    pub(crate) fn of(process: u32) -> Taken {
+        let mut taken = Taken::default();
+        taken.look(process);
+        taken
+    }
+
     fn look(&mut self, process: u32) {
         let Ok(status) = std::fs::read_to_string(format!("/proc/{process}/status")) else {
             return;

@@ -131,13 +131,14 @@ pub fn run(
 }
 
 /// The names of the engines, all that keep data where none is named.
-fn engines(registry: &Registry, names: &[String]) -> Result<Vec<&'static str>> {
+pub(crate) fn engines(registry: &Registry, names: &[String]) -> Result<Vec<&'static str>> {
     let mut found = Vec::new();
     for name in names {
         let capabilities = registry.get(name)?.capabilities();
         if !capabilities.persistent {
-            return Err(Error::new(ErrorKind::Usage, DOING)
-                .because(format!("`{name}` keeps nothing that could be migrated")));
+            return Err(
+                Error::new(ErrorKind::Usage, DOING).because(format!("`{name}` keeps nothing"))
+            );
         }
         found.push(capabilities.name);
     }

@@ -1,6 +1,7 @@
 //! The home on typed objects: exact and immediate, on any engine, or through the storage server.
 
 mod define;
+mod group;
 mod heal;
 mod layout;
 mod log;
@@ -25,6 +26,7 @@ use crate::merge::Merger;
 use crate::order::Query;
 use crate::pace::Pace;
 use crate::revision::Revision;
+use group::{Group, Request};
 use layout::{Catalogue, ClassRoot, ROOT};
 use read::{All, Changes, History, Pages, Selected};
 
@@ -35,6 +37,7 @@ pub(crate) struct Embedded {
     merger: Merger,
     clock: Clock,
     admits_unfinished: AtomicBool,
+    writers: Group,
 }
 
 impl Embedded {
@@ -44,7 +47,37 @@ impl Embedded {
             merger,
             clock,
             admits_unfinished: AtomicBool::new(false),
+            writers: Group::default(),
         }
+    }
+
+    /// In one transaction; where one of them cannot be written, each in one of its own.
+    fn write_together(&self, requests: &[Request]) -> Vec<Result<Vec<RevisionId>>> {
+        let mut refused = false;
+        let written = self.database.transact(|tx| {
+            let written: Result<Vec<_>> = requests
+                .iter()
+                .map(|request| self.write_in(tx, request))
+                .collect();
+            refused = written.is_err();
+            written
+        });
+        match written {
+            Ok(written) => written.into_iter().map(Ok).collect(),
+            Err(error) if requests.len() == 1 => vec![Err(error)],
+            // Nothing is written, so that it can be written again.
+            Err(_) if refused => {
+                let alone = |request| self.database.transact(|tx| self.write_in(tx, request));
+                requests.iter().map(alone).collect()
+            }
+            Err(error) => requests.iter().map(|_| Err(error.duplicate())).collect(),
+        }
+    }
+
+    fn write_in(&self, tx: &Transaction, request: &Request) -> Result<Vec<RevisionId>> {
+        let root = &*self.open_whole(tx, &request.class)?;
+        let one = |each: &Write| write::write(tx, root, &self.clock, each);
+        request.writes.iter().map(one).collect()
     }
 
     /// Runs in a transaction, with a class.
@@ -122,10 +155,12 @@ impl Home for Embedded {
     }
 
     fn write(&self, class: &str, writes: Vec<Write>) -> Result<Vec<RevisionId>> {
-        self.change(class, |tx, root| {
-            let one = |each: &Write| write::write(tx, root, &self.clock, each);
-            writes.iter().map(one).collect()
-        })
+        let request = Request {
+            class: class.to_owned(),
+            writes,
+        };
+        self.writers
+            .submit(request, |requests| self.write_together(requests))
     }
 
     fn absorb(&self, class: &str, revisions: Vec<(String, Revision)>) -> Result<Absorbed> {

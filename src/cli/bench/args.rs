@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use durum_bench::Settings;
+use durum_bench::dict::DictSettings;
 use durum_bench::gc::GcSettings;
 use durum_bench::migrate::MigrateSettings;
 use durum_bench::oo7::Oo7Settings;
@@ -63,6 +64,8 @@ pub(crate) struct BenchCompareArgs {
 /// What is measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
+    /// Dictionaries with three indexes: in stores, and on nodes
+    Dict(BenchDictArgs),
     /// The cost of prompt collection: rows read, pauses, bytes written
     Gc(BenchGcArgs),
     /// Migrations between all engines: rate, memory, and how the engine alone compares
@@ -82,9 +85,63 @@ pub(crate) enum BenchCommand {
     /// A part of `bench objects`, as it runs it in a process of its own
     #[command(hide = true)]
     Part(BenchPartArgs),
+    /// A step of `bench dict`, as it runs it in a process of its own
+    #[command(hide = true)]
+    DictPart(BenchPartArgs),
     /// Commits until it is killed, as `bench` runs it in a process of its own
     #[command(hide = true)]
     Commit(BenchLoadArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What is found is checked: the benchmark fails where a home gives anything but what was put.\n\
+                  With --on, a class that the next `durum dict heal` empties stays on the nodes."
+)]
+pub(crate) struct BenchDictArgs {
+    /// Only these engines, `none` for none [default: all that keep data]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) engines: Vec<String>,
+    /// Start as many nodes on this machine, and measure them as well
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) nodes: Option<u32>,
+    /// The Garage program for --nodes [default: the one on the path]
+    #[arg(long, value_name = "FILE", requires = "nodes")]
+    pub(crate) garage: Option<PathBuf>,
+    /// Measure nodes that run already as well: `garage:DIR`, by `durum node invite --client`
+    #[arg(long, value_name = "URL")]
+    pub(crate) on: Vec<String>,
+    /// Dictionaries [default: 100000; with --quick 2000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(100..=100_000_000))]
+    pub(crate) dicts: Option<u64>,
+    /// Bytes of the text that each has besides what is in indexes
+    #[arg(long, value_name = "BYTES", default_value_t = DictSettings::SIZE as u32,
+          value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
+    pub(crate) size: u32,
+    /// How many a call writes where many are written at once
+    #[arg(long, value_name = "N", default_value_t = DictSettings::BATCH as u32,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) batch: u32,
+    /// How many write or read at once
+    #[arg(long, value_name = "N", default_value_t = DictSettings::WRITERS as u16,
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) writers: u16,
+    /// MiB of the caches of objects
+    #[arg(long, value_name = "MIB", default_value_t = TypedSettings::CACHE >> 20,
+          value_parser = clap::value_parser!(u64).range(0..=1 << 20))]
+    pub(crate) cache: u64,
+    /// How often everything is measured; the medians count [default: 3; with --quick 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) rounds: Option<u16>,
+    /// Few dictionaries, once
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// What is drawn at random is drawn from it
+    #[arg(long, value_name = "N", default_value_t = DictSettings::SEED)]
+    pub(crate) seed: u64,
+    /// Where to put the stores, and nodes, meanwhile
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 pub(crate) mod args;
 mod commit;
 mod compare;
+mod dict;
 mod gc;
 mod load;
 mod migrate;
@@ -24,6 +25,8 @@ use args::{BenchArgs, BenchCommand};
 pub(crate) fn run(context: &Context, args: &BenchArgs) -> Outcome {
     match &args.what {
         None => compare::run(context, &args.compare),
+        Some(BenchCommand::Dict(args)) => dict::run(context, args),
+        Some(BenchCommand::DictPart(args)) => dict::part(context, args),
         Some(BenchCommand::Gc(args)) => gc::run(context, args),
         Some(BenchCommand::Migrate(args)) => migrate::run(context, args),
         Some(BenchCommand::Objects(args)) => objects::run(context, args),
