@@ -476,7 +476,8 @@ impl K2v {
         };
         let sent = SentPoll {
             prefix: range.prefix.as_deref(),
-            start: range.start.as_deref(),
+            // Garage begins where this says, be it before the prefix, and ends at the first item without that.
+            start: range.start.as_deref().max(range.prefix.as_deref()),
             end: range.end.as_deref(),
             timeout: wait.as_secs(),
             seen_marker: marker,
