@@ -4,9 +4,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 use durum_core::ErrorKind;
-use durum_garage::{Cluster, Insert};
+use durum_garage::{Cluster, Insert, Range};
 use durum_server::tls::{Identity, client_config, server_name};
 use rustls::{ClientConnection, StreamOwned};
 
@@ -71,6 +72,14 @@ async fn values_go_through(nodes: &Nodes) {
             .unwrap();
         let found = books.read_item("p/ü", "a b").await.unwrap().unwrap();
         assert_eq!(found.value().unwrap(), "value");
+        // Also where there is something before it.
+        books
+            .insert(&[Insert::new("p/ü", "b c", "value")])
+            .await
+            .unwrap();
+        let polled = books.poll(&Range::prefix("p/ü", "b"), None, Duration::from_secs(1));
+        let polled = polled.await.unwrap().unwrap().items;
+        assert!(polled.len() == 1 && polled[0].sort == "b c", "{polled:?}");
         let large = vec![7; 5_000_000];
         let s3 = client.s3(copies, "books").unwrap();
         s3.put("large/ü", large.clone()).await.unwrap();

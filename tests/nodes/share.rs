@@ -108,7 +108,12 @@ fn all_that_was_acknowledged_stays_while_nodes_come_and_go() {
         nodes.run(fourth);
         nodes.wait_for(fourth, |clusters| settled(clusters, 4));
         println!("a fourth node had its share after {:?}", begun.elapsed());
-        assert_eq!(shares(&nodes, fourth), [64, 192]);
+        // A quarter, by what is free on disks, of which there can be less in the meantime.
+        let [one, three] = shares(&nodes, fourth);
+        assert!(
+            (56..=72).contains(&one) && (172..=212).contains(&three),
+            "{one}, {three}"
+        );
     });
     classes.check();
     let fifth = nodes.add();
