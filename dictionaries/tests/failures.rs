@@ -217,7 +217,8 @@ fn without_nodes_the_copy_answers_and_the_outbox_waits() {
         .unwrap()
         .map(|each| each.unwrap().id)
         .collect();
-    assert!(history.contains(&written) && history.contains(&again) && history.len() == 5);
+    let has_all = history.contains(&written) && history.contains(&again) && history.len() == 5;
+    assert!(has_all, "{history:?} without {written:?} or {again:?}");
     home.heal(None).unwrap();
     for node in 0..3 {
         cluster.kill(node);

@@ -18,6 +18,8 @@ use crate::migrate::child::{self, Taken};
 const SCHEME: &str = "garage:";
 /// A time by the clock of this machine, to the millisecond, is surely between what was written before and after it.
 const APART: Duration = Duration::from_millis(20);
+/// Dictionaries in a batch for nodes, at most: Garage syncs each item, and requests that take longer than 20 s fail.
+const NODES_BATCH_MAX: usize = 50;
 
 /// Where dictionaries are measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +174,10 @@ impl<'a> Round<'a> {
             },
             dicts: settings.dicts,
             size: settings.size,
-            batch: settings.batch,
+            batch: match self.home {
+                Home::Engine(_) => settings.batch,
+                _ => settings.batch.min(NODES_BATCH_MAX),
+            },
             writers: settings.writers,
             cache: settings.cache,
             seed: settings.seed,

@@ -47,7 +47,7 @@ pub struct DictSettings {
     pub dicts: u64,
     /// Bytes of the text that each has besides what is in indexes.
     pub size: usize,
-    /// How many a call writes where many are written at once.
+    /// How many a call writes where many are written at once; on nodes 50 at most.
     pub batch: usize,
     /// How many write or read at once.
     pub writers: usize,
@@ -87,7 +87,7 @@ pub struct DictReport {
     pub dicts: u64,
     /// Bytes of the text of each.
     pub size: usize,
-    /// How many a call writes where many are written at once.
+    /// How many a call writes where many are written at once; on nodes 50 at most.
     pub batch: usize,
     /// How many write or read at once.
     pub writers: usize,

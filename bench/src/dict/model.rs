@@ -317,10 +317,9 @@ impl Model {
     ) -> Result<()> {
         let is_so = found.is_some_and(|found| found.fields == self.fields(number, version));
         right(is_so, || {
-            format!(
-                "`{}` was something else after {version} updates",
-                self.key(number)
-            )
+            let found = found.map(|found| (found.id, found.fields.get("number")));
+            let (key, expected) = (self.key(number), self.integer(number, version));
+            format!("`{key}` had the integer {expected} after {version} updates, and not {found:?}")
         })
     }
 }

@@ -118,7 +118,7 @@ pub(crate) struct BenchDictArgs {
     #[arg(long, value_name = "BYTES", default_value_t = DictSettings::SIZE as u32,
           value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
     pub(crate) size: u32,
-    /// How many a call writes where many are written at once
+    /// How many a call writes where many are written at once; on nodes 50 at most
     #[arg(long, value_name = "N", default_value_t = DictSettings::BATCH as u32,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) batch: u32,
