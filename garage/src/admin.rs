@@ -224,8 +224,11 @@ pub struct Worker {
 /// What a node has still to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting {
-    /// Parts of objects that it has to look at, and to fetch where they are missing.
+    /// Parts of objects that it has to look at: to fetch where they are missing, and after ten minutes to delete
+    /// where they are no longer wanted.
     pub objects: u64,
+    /// Those that it could not fetch so far.
+    pub failed: u64,
     /// Items that are not in its checksums yet, by which it finds what others lack: until then it gives them to
     /// nobody.
     pub items: u64,
@@ -457,12 +460,14 @@ impl Admin {
         #[serde(rename_all = "camelCase")]
         struct Blocks {
             resync_queue_len: u64,
+            resync_errors: u64,
         }
         let doing = "ask for what nodes have to fetch";
         let answers: Answers = self.get(doing, "GetNodeStatistics?node=*").await?;
         let nodes = answers.success.into_iter();
         let waiting = |it: Statistics| Waiting {
             objects: it.block_manager_stats.resync_queue_len,
+            failed: it.block_manager_stats.resync_errors,
             items: it.table_stats.iter().map(|it| it.merkle_queue_len).sum(),
         };
         Ok(nodes.map(|(id, it)| (id, waiting(it))).collect())

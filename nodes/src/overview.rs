@@ -15,6 +15,11 @@ use crate::settings::NodeDir;
 /// The parts of a cluster's data, of each of which there are as many copies as the cluster keeps.
 pub const PARTITIONS: u64 = 256;
 
+/// Nodes look for parts of objects 20 s after they were told of them: twice the time after which Garage gives up.
+const FETCHED_AFTER: Duration = Duration::from_secs(25);
+/// One part takes no longer.
+const FETCH_TIME_MAX: Duration = Duration::from_secs(11);
+
 /// A node, as another one sees it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct NodeRow {
@@ -68,7 +73,8 @@ pub struct ClusterRow {
     /// Whether data are being moved.
     pub moving: bool,
     /// How many parts of objects the nodes that are reached have still to look at, and to fetch where they are
-    /// missing: after data were moved, and for 20 seconds after each object that is written.
+    /// missing: after data were moved, and for 20 seconds after each object that is written. With those that a node
+    /// deletes, ten minutes after they were moved away from it.
     pub objects_waiting: u64,
     /// How many nodes are missing until it begins to serve.
     pub nodes_missing: u64,
@@ -143,7 +149,7 @@ pub fn status(dir: &NodeDir) -> Result<Vec<ClusterRow>> {
                 partitions_complete: if begun { health.partitions_all_ok } else { 0 },
                 layout: layout.version,
                 moving: is_moving(&admin).await?,
-                objects_waiting: waiting(&admin, &layout).await?,
+                objects_waiting: waiting(&admin, &layout).await?.0,
                 nodes_missing: match begun {
                     true => 0,
                     false => {
@@ -235,12 +241,27 @@ async fn knows(admin: &Admin, key_id: &str) -> Result<bool> {
 }
 
 async fn wait_until_moved(admin: &Admin, id: &str, deadline: Instant) -> Result<()> {
+    // Since when nothing moves, and since when the same is waiting.
+    let mut moved = None;
+    let mut same = ((0, 0), Instant::now());
     loop {
         let (_, layout) = seen(admin).await?;
         let out = !layout.roles.iter().any(|role| role.id == id);
         // Objects follow the items.
-        if out && !is_moving(admin).await? && waiting(admin, &layout).await? == 0 {
-            return Ok(());
+        if out && !is_moving(admin).await? {
+            let now = Instant::now();
+            let moved = *moved.get_or_insert(now);
+            let waiting = waiting(admin, &layout).await?;
+            if same.0 != waiting {
+                same = (waiting, now);
+            }
+            // What is left then, and has not failed, is to be deleted and not to be fetched.
+            let left_to_delete = waiting.1 == 0
+                && now.duration_since(moved) > FETCHED_AFTER
+                && now.duration_since(same.1) > FETCH_TIME_MAX;
+            if waiting.0 == 0 || left_to_delete {
+                return Ok(());
+            }
         }
         if Instant::now() >= deadline {
             return Err(Error::new(ErrorKind::Interrupted, "wait for the copies")
@@ -252,11 +273,13 @@ async fn wait_until_moved(admin: &Admin, id: &str, deadline: Instant) -> Result<
 }
 
 /// Each node has a list of parts of objects that it has still to fetch. That of one that was removed is of those that
-/// it will delete.
-async fn waiting(admin: &Admin, layout: &Layout) -> Result<u64> {
+/// it will delete. How many they are, and how many of them could not be fetched so far.
+async fn waiting(admin: &Admin, layout: &Layout) -> Result<(u64, u64)> {
     let all = admin.waiting().await?;
     let of = layout.roles.iter().filter_map(|role| all.get(&role.id));
-    Ok(of.map(|waiting| waiting.objects).sum())
+    Ok(of.fold((0, 0), |(objects, failed), waiting| {
+        (objects + waiting.objects, failed + waiting.failed)
+    }))
 }
 
 async fn is_moving(admin: &Admin) -> Result<bool> {

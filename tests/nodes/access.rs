@@ -77,7 +77,8 @@ async fn values_go_through(nodes: &Nodes) {
             .insert(&[Insert::new("p/ü", "b c", "value")])
             .await
             .unwrap();
-        let polled = books.poll(&Range::prefix("p/ü", "b"), None, Duration::from_secs(1));
+        let range = Range::prefix("p/ü", "b");
+        let polled = books.poll(&range, None, Duration::from_secs(1));
         let polled = polled.await.unwrap().unwrap().items;
         assert!(polled.len() == 1 && polled[0].sort == "b c", "{polled:?}");
         let large = vec![7; 5_000_000];

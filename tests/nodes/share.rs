@@ -80,7 +80,7 @@ impl Classes {
 fn remove(nodes: &Nodes, at: usize, node: usize) {
     let begun = Instant::now();
     let mut command = durum();
-    command.args(["node", "remove", "--wait=90s", "--json"]);
+    command.args(["node", "remove", "--wait=3m", "--json"]);
     command.arg(nodes.path(at)).arg(nodes.address(node));
     let output = command.output().unwrap();
     good(&output);
