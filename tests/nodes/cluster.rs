@@ -106,7 +106,9 @@ async fn a_node_joins_by_itself_and_a_lost_one_is_replaced() {
     };
     nodes.wait_for(fourth, |all| settled(all, 4));
     println!("a fourth node had its share after {:?}", begun.elapsed());
-    assert_eq!(nodes.partitions(0, fourth, 3), Some(192));
+    // A quarter of 768, by what is free on disks, of which there can be less in the meantime.
+    let share = nodes.partitions(0, fourth, 3).unwrap();
+    assert!((172..=212).contains(&share), "{share}");
     load.more(100).await;
 
     nodes.kill(0);
