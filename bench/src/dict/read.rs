@@ -149,12 +149,8 @@ fn question(work: &Work<'_>, doing: DictWorkload, number: u64) -> Question {
         ),
         DictWorkload::SelectRange => {
             // Now and then among those that were updated.
-            let from = number
-                + if number.is_multiple_of(8) {
-                    model.dicts
-                } else {
-                    0
-                };
+            let is_later = number.is_multiple_of(8);
+            let from = number + if is_later { model.dicts } else { 0 };
             let end = |integer: u64| Value::Int(integer.cast_signed());
             let low = Bound::Included(end(from));
             let high = Bound::Excluded(end(from + 100));
