@@ -409,6 +409,8 @@ impl Drop for TestCluster {
 /// # Panics
 /// When there is none.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+    // The system gives those above to connections: one of them could have a node's port while that is down.
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("a port")
 }
