@@ -60,9 +60,10 @@ pub(super) fn all(
     let in_flight = sides.options.in_flight_bytes();
     parallel::run(stream, weight, in_flight, work, |part| {
         sides.watch.check()?;
-        let mut rate = task.rate.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = usize::try_from(part.bytes).unwrap_or(usize::MAX);
-        rate.wait(bytes, &|| sides.watch.reason().is_some());
+        task.rate
+            .borrow_mut()
+            .wait(bytes, &|| sides.watch.reason().is_some());
         done(part)
     })
 }

@@ -8,7 +8,7 @@ mod compare;
 mod copy;
 mod parallel;
 
-use std::sync::Mutex;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use durum_core::digest::Digest;
@@ -111,7 +111,7 @@ pub fn migrate_dictionaries(
     let tasks = tasks.collect::<Result<Vec<_>>>()?;
     destination.home.admit_unfinished();
     let watch = StopWatch::start(options);
-    let rate = Mutex::new(Rate::new(options.rate));
+    let rate = RefCell::new(Rate::new(options.rate));
     let mut moved = Vec::new();
     for (class, filling) in tasks {
         let task = Task {
@@ -198,7 +198,7 @@ struct Sides<'a> {
 struct Task<'a> {
     sides: Sides<'a>,
     progress: &'a dyn Progress,
-    rate: &'a Mutex<Rate>,
+    rate: &'a RefCell<Rate>,
 }
 
 impl Task<'_> {

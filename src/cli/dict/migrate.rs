@@ -9,6 +9,7 @@ use durum_migrate::dictionaries::{Moved, Place, Selection, migrate_dictionaries}
 use serde_json::{Value, json};
 
 use super::args::MigrateDictArgs;
+use super::is_on_nodes;
 use crate::cli::context::Context;
 use crate::cli::failure::{DONE, Failure, Outcome, of_destination, of_source};
 use crate::cli::{memory, migrate, output};
@@ -81,10 +82,6 @@ pub(super) fn run(context: &Context, args: &MigrateDictArgs) -> Outcome {
         out
     })?;
     Ok(DONE)
-}
-
-fn is_on_nodes(url: &str) -> bool {
-    url.starts_with("garage:")
 }
 
 fn class(moved: &Moved) -> Value {

@@ -342,10 +342,15 @@ fn print_healed(context: &Context, healed: &BTreeMap<String, Healed>) -> Result<
     })
 }
 
+/// Whether a URL is of nodes, and not of a store.
+fn is_on_nodes(url: &str) -> bool {
+    url.starts_with("garage:")
+}
+
 impl Context {
     /// The dictionaries of the store that `url` names, or else the configuration, which is made where that is to be and it is absent.
     fn dictionaries(&self, url: Option<&str>, create: bool) -> Result<Dictionaries, Failure> {
-        if let Some(url) = url.filter(|url| url.starts_with("garage:")) {
+        if let Some(url) = url.filter(|url| is_on_nodes(url)) {
             self.check_config()?;
             return Ok(Dictionaries::open(url)?);
         }
