@@ -2,9 +2,11 @@
 //! without a struct that refers to itself.
 
 use durum_core::Result;
+use durum_core::engine::sql::{key_integers_from, key_of_integers};
 use durum_core::engine::{Cursor, Key, Table};
 use rusqlite::{Row, params};
 
+use crate::NAME;
 use crate::error::convert;
 use crate::schema;
 use crate::snapshot::{SqliteSnapshot, not_bytes};
@@ -50,7 +52,7 @@ impl<'a> SqliteCursor<'a> {
         self.bytes.clear();
         self.returned = 0;
         let from = self.from.take();
-        let Some((first, second)) = from.and_then(|from| schema::integers_from(self.table, from))
+        let Some((first, second)) = from.and_then(|from| key_integers_from(self.table, from))
         else {
             return Ok(());
         };
@@ -96,7 +98,7 @@ pub(crate) fn walk(
 ) -> Result<bool> {
     /// What SQL takes for no limit.
     const ALL: i64 = -1;
-    let Some((first, second)) = schema::integers_from(table, from) else {
+    let Some((first, second)) = key_integers_from(table, from) else {
         return Ok(true);
     };
     let failed = |error| convert(error, NEXT);
@@ -127,7 +129,7 @@ fn row_of<'a>(row: &'a Row<'_>, pair: bool) -> Result<(Key, &'a [u8])> {
     let second = if pair { row.get(2).map_err(failed)? } else { 0 };
     let value = row.get_ref(0).map_err(failed)?;
     let value = value.as_blob().map_err(|_| not_bytes(NEXT))?;
-    Ok((schema::key(first, second)?, value))
+    Ok((key_of_integers(first, second).map_err(|error| error.with_engine(NAME))?, value))
 }
 
 impl Cursor for SqliteCursor<'_> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use durum_core::engine::sql::key_integers;
 use durum_core::engine::{Compact, Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed};
 use durum_core::{Error, ErrorKind, Result, ResultExt as _};
 use rusqlite::{CachedStatement, Connection, params};
@@ -224,7 +225,7 @@ impl fmt::Debug for SqliteEngine {
 fn refuse_impossible_rows(ops: &[Op<'_>]) -> Result<()> {
     for op in ops {
         let (_, key) = op.row();
-        if schema::integers(key).is_none() {
+        if key_integers(key).is_none() {
             return Err(Error::new(ErrorKind::Usage, APPLY)
                 .with_engine(NAME)
                 .because("a key is not below 2^63"));
@@ -269,7 +270,7 @@ fn write(connection: &Connection, ops: &[Op<'_>]) -> Result<()> {
 fn execute(statement: &mut CachedStatement<'_>, op: &Op<'_>) -> rusqlite::Result<()> {
     let (table, key) = op.row();
     // Checked before the transaction began.
-    let Some((first, second)) = schema::integers(key) else {
+    let Some((first, second)) = key_integers(key) else {
         return Err(rusqlite::Error::InvalidQuery);
     };
     match (*op, table.is_pair()) {

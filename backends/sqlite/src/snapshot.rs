@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use durum_core::engine::sql::key_integers;
 use durum_core::engine::{Cursor, EngineSnapshot, Key, Table};
 use durum_core::{Error, ErrorKind, Result};
 use rusqlite::{Connection, params};
@@ -148,7 +149,7 @@ impl EngineSnapshot for SqliteSnapshot {
     fn get(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
         const GET: &str = "read a row";
         let failed = |error| convert(error, GET).with_path(self.readers.place.file());
-        let Some((first, second)) = schema::integers(key) else {
+        let Some((first, second)) = key_integers(key) else {
             return Ok(false);
         };
         let mut statement = self

@@ -18,13 +18,17 @@
 )]
 
 pub mod engine;
+mod home;
 pub mod store;
+
+pub use home::{Home, TemporaryDirectory};
 
 /// Registers every case, of the engine and of a store on it, as tests in modules `engine` and `store`.
 ///
 /// Takes a backend and, optionally, option values with which all cases run:
 /// `conformance!(LmdbBackend, options: [("map_size", "8MiB")])`; and, for an engine that is known to
-/// waste space, by which factor: `space_factor_max: 100`.
+/// waste space, by which factor: `space_factor_max: 100`. An engine that is a server of its own says where
+/// on it the stores of a case lie: `home: testing::home()`, a [`Home`] that is made anew for each case; where that is `None`, the cases are left out.
 #[macro_export]
 macro_rules! conformance {
     ($($arguments:tt)*) => {

@@ -17,6 +17,7 @@ mod disk;
 mod options;
 mod registry;
 mod runs;
+pub mod sql;
 mod table;
 
 use std::fmt::Debug;
@@ -25,6 +26,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::place::RemotePlaces;
 pub use compact::{Compact, compare_rows, watch_file};
 pub use disk::disk_bytes_below;
 pub use options::{OptionKind, OptionSpec, Options};
@@ -147,6 +149,12 @@ pub trait Backend: Send + Sync + Debug {
     /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) where the files are not what this engine
     /// wrote, [`ErrorKind::Usage`](crate::ErrorKind::Usage) for a bad option value.
     fn open(&self, dir: &Path, options: &Options) -> Result<Box<dyn Engine>>;
+
+    /// Where its stores lie, if the engine is a server of its own and keeps none in directories. They are
+    /// opened by way of this, and [`Backend::open`] is of no use.
+    fn remote(&self) -> Option<&dyn RemotePlaces> {
+        None
+    }
 }
 
 /// An open engine.

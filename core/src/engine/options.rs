@@ -16,6 +16,10 @@ pub enum OptionKind {
     Flag,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// A name: a letter, and then letters, digits and `_`, 40 at most.
+    Name,
+    /// The path of a file.
+    File,
 }
 
 /// An option that an engine takes.
@@ -80,6 +84,11 @@ impl Options {
         self.values.get(name).map(|value| value == "true")
     }
 
+    /// The value of an [`OptionKind::Name`] or an [`OptionKind::File`], where one was given.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
     /// The value of an [`OptionKind::Choice`], where one was given.
     pub fn choice(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
@@ -95,6 +104,8 @@ impl OptionSpec {
                 .is_ok_and(|number| (low..=high).contains(&number)),
             OptionKind::Flag => matches!(value, "true" | "false"),
             OptionKind::Choice(words) => words.contains(&value),
+            OptionKind::Name => is_name(value),
+            OptionKind::File => !value.is_empty(),
         };
         if good {
             return Ok(());
@@ -113,8 +124,22 @@ impl OptionKind {
             OptionKind::Integer(low, high) => format!("a whole number from {low} to {high}"),
             OptionKind::Flag => "true or false".to_owned(),
             OptionKind::Choice(words) => format!("one of {}", words.join(", ")),
+            OptionKind::Name => format!(
+                "a name: a letter, and then letters, digits and _, {NAME_LENGTH_MAX} at most"
+            ),
+            OptionKind::File => "the path of a file".to_owned(),
         }
     }
+}
+
+/// Longer ones, with what is put before and behind them, do not fit into what PostgreSQL takes for a name.
+const NAME_LENGTH_MAX: usize = 40;
+
+fn is_name(value: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    value.starts_with(|c: char| c.is_ascii_alphabetic())
+        && value.chars().all(part)
+        && value.len() <= NAME_LENGTH_MAX
 }
 
 #[cfg(test)]
@@ -146,6 +171,18 @@ mod tests {
             default: "false",
             help: "",
         },
+        OptionSpec {
+            name: "name",
+            kind: OptionKind::Name,
+            default: "store",
+            help: "",
+        },
+        OptionSpec {
+            name: "file",
+            kind: OptionKind::File,
+            default: "none",
+            help: "",
+        },
     ];
 
     #[test]
@@ -155,17 +192,25 @@ mod tests {
             ("readers", "3"),
             ("mode", "b"),
             ("quick", "true"),
+            ("name", "a_1"),
+            ("file", "/tmp/a b"),
         ];
         let options = Options::check("test", SPECS, given).unwrap();
         assert_eq!(options.size("map_size"), Some(1 << 30));
         assert_eq!(options.integer("readers"), Some(3));
         assert_eq!(options.choice("mode"), Some("b"));
         assert_eq!(options.flag("quick"), Some(true));
+        assert_eq!(options.text("name"), Some("a_1"));
+        assert_eq!(options.text("file"), Some("/tmp/a b"));
         for bad in [
             ("map_size", "big"),
             ("readers", "10"),
             ("mode", "c"),
             ("quick", "yes"),
+            ("name", "9lives"),
+            ("name", "a b"),
+            ("name", ""),
+            ("file", ""),
         ] {
             let error = Options::check("test", SPECS, [bad]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage, "{bad:?}");

@@ -148,9 +148,9 @@ impl Registry {
     /// # Errors
     /// As [`Registry::create`].
     pub fn probe(&self, settings: &StoreSettings) -> Result<()> {
-        let (backend, _) = self.resolve(settings)?;
+        let (backend, options) = self.resolve(settings)?;
         match backend.capabilities().persistent {
-            true => StagedPlace::probe(&settings.path),
+            true => StagedPlace::probe(&*backend, &settings.path, &options.engine),
             false => Ok(()),
         }
     }

@@ -79,7 +79,7 @@ impl LocalStore {
     /// Opens the store at `path`. On an engine that is not persistent that is a new, empty store.
     ///
     /// # Errors
-    /// `NotFound`, `Unreadable`, `Usage` and `InUse` as [`Place::open`]; `Damaged`.
+    /// As [`Place::open`]; those of the engine; `Damaged`.
     pub fn open(
         backend: Arc<dyn Backend>,
         path: &Path,
@@ -89,15 +89,10 @@ impl LocalStore {
         if !capabilities.persistent {
             return LocalStore::create(backend, path, options);
         }
-        let place = Place::open(path, capabilities.name)?;
-        if !place.data().is_dir() {
-            return Err(
-                Error::damaged("open the store", "its directory `data` is missing")
-                    .with_path(path)
-                    .hint("Restore the store from a backup."),
-            );
-        }
-        let engine = backend.open(&place.data(), &options.engine).at_path(path)?;
+        let place = Place::open(&*backend, path, &options.engine)?;
+        let engine = place
+            .open_engine(&*backend, &options.engine)
+            .at_path(path)?;
         let id = place.identity().store_id;
         LocalStore::assemble(&*backend, Some(place), engine, id, options)
             .and_then(LocalStore::with_worker)
@@ -327,15 +322,20 @@ impl StagedStore {
     ) -> Result<StagedStore> {
         let capabilities = backend.capabilities();
         let place = match capabilities.persistent {
-            true => Some(StagedPlace::create(path, capabilities.name)?),
+            true => Some(StagedPlace::create(&*backend, path, &options.engine)?),
             false => None,
         };
-        let id = match &place {
-            Some(place) => place.identity().store_id,
-            None => StoreId::random()?,
+        let (id, engine) = match &place {
+            Some(place) => {
+                let engine = place.open_engine(&*backend, &options.engine);
+                (place.identity().store_id, engine)
+            }
+            None => (
+                StoreId::random()?,
+                backend.open(Path::new(""), &options.engine),
+            ),
         };
-        let data = place.as_ref().map(StagedPlace::data).unwrap_or_default();
-        let engine = backend.open(&data, &options.engine).at_path(path)?;
+        let engine = engine.at_path(path)?;
         let state = State::default().encode();
         let ((meta, state_key), (_, id_key)) = (State::key(), store_id_key());
         let ops = [
@@ -380,11 +380,11 @@ impl StagedStore {
         if !capabilities.persistent {
             return Ok(None);
         }
-        let Some(place) = StagedPlace::find(path, capabilities.name)? else {
+        let Some(place) = StagedPlace::find(&*backend, path, &options.engine)? else {
             return Ok(None);
         };
-        let opened = backend
-            .open(&place.data(), &options.engine)
+        let opened = place
+            .open_engine(&*backend, &options.engine)
             .and_then(|engine| match resume::read_note(&*engine.snapshot()?)? {
                 None => Ok(None),
                 Some(note) => {
@@ -482,8 +482,8 @@ impl StagedStore {
         let (backend, options) = (Arc::clone(&self.backend), self.options.clone());
         let place = self.put_in_place()?;
         let path = place.path().to_path_buf();
-        let engine = backend
-            .open(&place.data(), &options.engine)
+        let engine = place
+            .open_engine(&*backend, &options.engine)
             .at_path(&path)?;
         let id = place.identity().store_id;
         LocalStore::assemble(&*backend, Some(place), engine, id, &options)

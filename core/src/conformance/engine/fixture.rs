@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::engine::{Backend, Capabilities, Durability, Engine, EngineSnapshot, Key, Op};
+use crate::conformance::home::all_options;
+use crate::conformance::{Home, TemporaryDirectory};
 use crate::engine::{Options, Table};
 use crate::error::{ErrorKind, Result};
 
@@ -16,12 +18,12 @@ const ROOM_TRIES_MAX: usize = 40;
 /// Enough for copies on write and half-full pages; less than any number of cycles of a case.
 const SPACE_FACTOR_MAX: u64 = 4;
 
-/// A backend, its options and a directory for one case.
+/// A backend, its options and a place for one case.
 #[derive(Debug)]
 pub struct Fixture {
     backend: Box<dyn Backend>,
     options: Vec<(&'static str, &'static str)>,
-    place: tempfile::TempDir,
+    home: Box<dyn Home>,
     space_factor_max: u64,
 }
 
@@ -31,14 +33,21 @@ impl Fixture {
         backend: impl Backend + 'static,
         options: &[(&'static str, &'static str)],
     ) -> Fixture {
-        let place = tempfile::tempdir().expect("a temporary directory");
-        std::fs::create_dir(place.path().join("engine")).expect("the engine's directory");
+        let home = TemporaryDirectory::new();
+        std::fs::create_dir(home.path()).expect("the engine's directory");
         Fixture {
             backend: Box::new(backend),
             options: options.to_vec(),
-            place,
+            home: Box::new(home),
             space_factor_max: SPACE_FACTOR_MAX,
         }
+    }
+
+    /// Has the engine lie somewhere else.
+    #[must_use]
+    pub fn at(mut self, home: impl Home + 'static) -> Fixture {
+        self.home = Box::new(home);
+        self
     }
 
     /// Allows files this many times the size of what they ever held at once, for an engine that is
@@ -66,17 +75,31 @@ impl Fixture {
 
     /// The engine's directory.
     pub fn dir(&self) -> PathBuf {
-        self.place.path().join("engine")
+        self.home.path()
     }
 
     /// Opens the engine with the fixture's options.
     pub fn try_open(&self) -> Result<Box<dyn Engine>> {
-        let options = Options::check(
-            self.capabilities().name,
-            self.backend.options(),
-            self.options.iter().copied(),
-        )?;
-        self.backend.open(&self.dir(), &options)
+        let options = all_options(&self.options, &*self.home);
+        let given = options
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let options = Options::check(self.capabilities().name, self.backend.options(), given)?;
+        let Some(places) = self.backend.remote() else {
+            return self.backend.open(&self.dir(), &options);
+        };
+        let place = match places.open(&self.dir(), &options) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                places.create(&self.dir(), &options)?.publish()?
+            }
+            place => place?,
+        };
+        place.open_engine()
+    }
+
+    /// Whether the engine keeps its data in files that the cases can get at.
+    pub fn has_files(&self) -> bool {
+        self.capabilities().persistent && self.backend.remote().is_none()
     }
 
     /// Opens the engine, with an empty model beside it.
@@ -96,6 +119,9 @@ impl Fixture {
     /// The engine's files, the largest first.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
+        if !self.has_files() {
+            return files;
+        }
         list_files(&self.dir(), &mut files);
         files.sort_by_key(|path| std::cmp::Reverse(std::fs::metadata(path).unwrap().len()));
         files

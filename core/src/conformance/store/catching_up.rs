@@ -32,7 +32,7 @@ pub fn a_store_follows_whatever_happens_elsewhere(fixture: &Fixture) {
     for _ in 0..STORES {
         follow(fixture, &mut random);
         if fixture.capabilities().persistent {
-            std::fs::remove_dir_all(fixture.path()).unwrap();
+            fixture.remove();
         }
     }
 }

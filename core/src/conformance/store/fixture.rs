@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::check::check;
+use crate::conformance::home::all_options;
+use crate::conformance::{Home, TemporaryDirectory};
 use crate::digest::Digest;
 use crate::engine::{Backend, Capabilities, Durability, Options};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::id::{Oid, SessionId};
+use crate::place::Place;
 use crate::store::{Batch, LocalStore, Receipt, Snapshot, SnapshotExt as _, StagedStore};
 use crate::store::{Collection, Store, StoreOptions};
 
@@ -21,26 +24,34 @@ pub type Model = BTreeMap<Oid, (Vec<Oid>, Vec<u8>)>;
 /// kept until they are done with it.
 pub type Front = fn(Arc<LocalStore>) -> (Box<dyn Store>, Box<dyn Any + Send + Sync>);
 
-/// A backend, its options and a directory for one case.
+/// A backend, its options and a place for one case.
 #[derive(Debug)]
 pub struct Fixture {
     backend: Arc<dyn Backend>,
-    options: Options,
-    place: tempfile::TempDir,
+    given: Vec<(&'static str, &'static str)>,
+    home: Box<dyn Home>,
     front: Option<Front>,
 }
 
 impl Fixture {
     /// A fixture with a new directory.
-    pub fn new(backend: impl Backend + 'static, options: &[(&str, &str)]) -> Fixture {
-        let name = backend.capabilities().name;
-        let options = Options::check(name, backend.options(), options.iter().copied());
+    pub fn new(
+        backend: impl Backend + 'static,
+        options: &[(&'static str, &'static str)],
+    ) -> Fixture {
         Fixture {
-            options: options.expect("the backend takes these options"),
+            given: options.to_vec(),
             backend: Arc::new(backend),
-            place: tempfile::tempdir().expect("a temporary directory"),
+            home: Box::new(TemporaryDirectory::new()),
             front: None,
         }
+    }
+
+    /// Has the store lie somewhere else.
+    #[must_use]
+    pub fn at(mut self, home: impl Home + 'static) -> Fixture {
+        self.home = Box::new(home);
+        self
     }
 
     /// Has the cases reach the store by way of something else.
@@ -64,7 +75,33 @@ impl Fixture {
 
     /// Where the store lies.
     pub fn path(&self) -> PathBuf {
-        self.place.path().join("store")
+        self.home.path()
+    }
+
+    /// How many stores there are where it lies, unfinished ones included.
+    pub fn stores(&self) -> usize {
+        self.home.stores()
+    }
+
+    /// Whether there is a store under its path.
+    pub fn exists(&self) -> bool {
+        let place = Place::open(&*self.backend, &self.path(), &self.engine_options());
+        !matches!(place, Err(error) if error.kind() == ErrorKind::NotFound)
+    }
+
+    /// Removes the store, which is closed.
+    pub fn remove(&self) {
+        let place = Place::open(&*self.backend, &self.path(), &self.engine_options());
+        place.and_then(Place::remove).expect("the store is removed");
+    }
+
+    fn engine_options(&self) -> Options {
+        let options = all_options(&self.given, &*self.home);
+        let given = options
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        Options::check(self.capabilities().name, self.backend.options(), given)
+            .expect("the backend takes these options")
     }
 
     /// The options of a store that commits at the engine's weakest level, for cases that are about
@@ -72,7 +109,7 @@ impl Fixture {
     pub fn options(&self) -> StoreOptions {
         let weakest = self.capabilities().durability.first().copied();
         StoreOptions {
-            engine: self.options.clone(),
+            engine: self.engine_options(),
             durability: weakest.unwrap_or(Durability::Relaxed),
             // Most tests look at garbage; those of collection ask for it.
             collection: Collection::OFF,

@@ -33,17 +33,20 @@ macro_rules! store_conformance {
         $backend:expr
         $(, options: [$(($name:expr, $value:expr)),* $(,)?])?
         $(, space_factor_max: $factor:expr)?
+        $(, home: $home:expr)?
         $(,)?
     ) => {
         mod store {
             #[allow(unused_imports, reason = "the backend may be named by its full path")]
             use super::*;
 
-            fn fixture() -> $crate::conformance::store::Fixture {
-                $crate::conformance::store::Fixture::new(
+            fn fixture() -> Option<$crate::conformance::store::Fixture> {
+                let fixture = $crate::conformance::store::Fixture::new(
                     $backend,
                     &[$($(($name, $value)),*)?],
-                )
+                );
+                $(let fixture = fixture.at($home?);)?
+                Some(fixture)
             }
 
             $crate::store_conformance_cases! {
@@ -161,7 +164,10 @@ macro_rules! store_conformance_cases {
         $(mod $subject {
             $(#[test]
             fn $case() {
-                $crate::conformance::store::$subject::$case(&super::fixture());
+                // Without the place that is wanted there is no case.
+                if let Some(fixture) = super::fixture() {
+                    $crate::conformance::store::$subject::$case(&fixture);
+                }
             })*
         })*
     };

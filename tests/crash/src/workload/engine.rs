@@ -28,16 +28,16 @@ impl EngineSubject {
         options: &Options,
     ) -> Result<EngineSubject, Refused> {
         let offered = backend.capabilities();
-        let place = match Place::open(path, offered.name) {
+        let place = match Place::open(backend, path, options) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let staged = StagedPlace::create(path, offered.name).map_err(refused)?;
-                drop(backend.open(&staged.data(), options).map_err(refused)?);
+                let staged = StagedPlace::create(backend, path, options).map_err(refused)?;
+                drop(staged.open_engine(backend, options).map_err(refused)?);
                 staged.publish()
             }
             other => other,
         };
         let place = place.map_err(refused)?;
-        let engine = backend.open(&place.data(), options).map_err(refused)?;
+        let engine = place.open_engine(backend, options).map_err(refused)?;
         Ok(EngineSubject {
             engine,
             levels: offered.durability,

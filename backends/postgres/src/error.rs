@@ -1,0 +1,116 @@
+//! PostgreSQL's errors as Durum's.
+
+use durum_core::{Error, ErrorKind};
+use tokio_postgres::error::SqlState;
+
+use crate::NAME;
+
+/// Why something that was asked of a server was not done.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) tokio_postgres::Error);
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Failure {
+        Failure(error)
+    }
+}
+
+impl Failure {
+    /// Whether the connection is gone, or the server is no longer the one that is written to: another
+    /// connection may do better.
+    pub(crate) fn is_lost(&self) -> bool {
+        use std::error::Error as _;
+        let code = self.0.code();
+        let ended = code.is_some_and(|code| {
+            // Class 08: connection exceptions; 57P: the server ends, or has ended the session.
+            code.code().starts_with("08")
+                || [
+                    SqlState::ADMIN_SHUTDOWN,
+                    SqlState::CRASH_SHUTDOWN,
+                    SqlState::CANNOT_CONNECT_NOW,
+                    SqlState::READ_ONLY_SQL_TRANSACTION,
+                ]
+                .contains(code)
+                || code.code() == IDLE_SESSION_TIMEOUT
+        });
+        let by_system = || {
+            let cause = self.0.source();
+            cause.is_some_and(|cause| cause.is::<std::io::Error>())
+        };
+        ended || self.0.is_closed() || (code.is_none() && by_system())
+    }
+
+    /// The name of the constraint that was violated.
+    pub(crate) fn constraint(&self) -> Option<&str> {
+        self.0.as_db_error()?.constraint()
+    }
+
+    pub(crate) fn code(&self) -> Option<&SqlState> {
+        self.0.code()
+    }
+
+    /// The failure as Durum's error.
+    pub(crate) fn during(self, operation: &'static str) -> Error {
+        let kind = match self.0.code() {
+            Some(code) => kind(code),
+            None if self.is_lost() => ErrorKind::Unreachable,
+            None => ErrorKind::Other,
+        };
+        let reason = match self.0.as_db_error() {
+            Some(error) => {
+                let detail = error.detail().map(|text| format!(" ({text})"));
+                format!("{}{}", error.message(), detail.unwrap_or_default())
+            }
+            None => with_causes(&self.0),
+        };
+        let converted = Error::new(kind, operation)
+            .with_engine(NAME)
+            .because(reason)
+            .caused_by(self.0);
+        match kind {
+            ErrorKind::Damaged => converted.hint("Restore the database from a backup."),
+            ErrorKind::Full => converted.hint("Make room on the server first."),
+            ErrorKind::Unreachable => {
+                converted.hint("See whether the server runs, and listens at that address.")
+            }
+            _ => converted,
+        }
+    }
+}
+
+/// A session was ended since nothing happened in it; newer than the names that the library has.
+const IDLE_SESSION_TIMEOUT: &str = "57P05";
+
+/// The error and what it comes from: the library's own says no more than "error connecting to server".
+pub(crate) fn with_causes(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(deeper) = cause {
+        let reason = deeper.to_string();
+        if !text.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        cause = deeper.source();
+    }
+    text
+}
+
+fn kind(code: &SqlState) -> ErrorKind {
+    match code.code() {
+        "53100" => ErrorKind::Full,
+        // Too many connections, out of memory, locks that cannot be had.
+        "53300" | "53200" | "55P03" => ErrorKind::InUse,
+        "54000" | "22001" => ErrorKind::TooLarge,
+        "42501" => ErrorKind::ReadOnly,
+        "3D000" => ErrorKind::NotFound,
+        "XX001" | "XX002" => ErrorKind::Damaged,
+        "42P06" => ErrorKind::Exists,
+        "58030" => ErrorKind::Io,
+        code if code.starts_with("28") => ErrorKind::Refused,
+        code if code.starts_with("08") || code.starts_with("57P") => ErrorKind::Unreachable,
+        "25006" => ErrorKind::Unreachable,
+        // A table that is not there, or not as it was made.
+        "42P01" | "42703" => ErrorKind::Damaged,
+        _ => ErrorKind::Other,
+    }
+}

@@ -1,0 +1,152 @@
+//! The tables as SQL.
+
+use durum_core::engine::Table;
+use durum_core::engine::sql::Columns;
+use tokio_postgres::types::Type;
+
+/// What is done to the rows of a table by a prepared statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Verb {
+    /// The value of a row.
+    Get,
+    /// Rows from a key on, at most so many, ending with the one that passes so many bytes.
+    Page,
+    /// Stores rows, given as arrays of keys and of values.
+    Put,
+    /// Deletes rows, given as arrays of keys.
+    Delete,
+}
+
+/// The schema of a store: its name, as SQL has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Schema {
+    name: String,
+}
+
+impl Schema {
+    pub(crate) fn new(name: &str) -> Schema {
+        Schema {
+            name: name.to_owned(),
+        }
+    }
+
+    /// The name as it is.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name as SQL has it.
+    pub(crate) fn quoted(&self) -> String {
+        quoted(&self.name)
+    }
+
+    /// A table of the schema, as SQL has it.
+    pub(crate) fn table(&self, name: &str) -> String {
+        format!("{}.{}", self.quoted(), quoted(name))
+    }
+
+    /// All that a new store needs, but for its identity.
+    pub(crate) fn creation(&self) -> String {
+        let mut sql = format!("CREATE SCHEMA {};", self.quoted());
+        for table in Table::ALL {
+            let name = self.table(table.name());
+            let Columns {
+                first,
+                second,
+                value,
+            } = Columns::of(table);
+            let (columns, key) = match second {
+                None => (format!("{first} bigint"), first.to_owned()),
+                Some(second) => (
+                    format!("{first} bigint, {second} bigint"),
+                    format!("{first}, {second}"),
+                ),
+            };
+            // Records are compressed already where that is wanted. Tables are vacuumed before a tenth of them
+            // is dead, and rows that change often find room on their page.
+            sql.push_str(&format!(
+                "CREATE TABLE {name} ({columns}, {value} bytea NOT NULL, PRIMARY KEY ({key})) \
+                 WITH (autovacuum_vacuum_scale_factor = 0.05); \
+                 ALTER TABLE {name} ALTER COLUMN {value} SET STORAGE EXTERNAL;"
+            ));
+        }
+        sql.push_str(&format!(
+            "CREATE TABLE {identity} (format int NOT NULL, engine text NOT NULL, store_id text NOT NULL); \
+             CREATE TABLE {writer} (fence bigint NOT NULL, claimed bigint NOT NULL, batch bigint NOT NULL, \
+                holder text NOT NULL, since timestamptz NOT NULL, \
+                CONSTRAINT {FENCE} CHECK (claimed = fence)) WITH (fillfactor = 10); \
+             INSERT INTO {writer} VALUES (0, 0, 0, '', now());",
+            identity = self.table("identity"),
+            writer = self.table("writer"),
+        ));
+        sql
+    }
+
+    /// A statement on a table.
+    pub(crate) fn statement(&self, table: Table, verb: Verb) -> String {
+        let name = self.table(table.name());
+        let Columns {
+            first,
+            second,
+            value,
+        } = Columns::of(table);
+        let Some(second) = second else {
+            return match verb {
+                Verb::Get => format!("SELECT {value} FROM {name} WHERE {first} = $1"),
+                Verb::Page => format!(
+                    "SELECT {first}, {value} FROM (SELECT {first}, {value}, \
+                     sum(octet_length({value})) OVER (ORDER BY {first} ROWS UNBOUNDED PRECEDING) - octet_length({value}) AS before \
+                     FROM (SELECT {first}, {value} FROM {name} WHERE {first} >= $1 \
+                     ORDER BY {first} LIMIT $2) AS found) AS page WHERE before < $3 ORDER BY {first}"
+                ),
+                Verb::Put => format!(
+                    "INSERT INTO {name} ({first}, {value}) SELECT * FROM unnest($1, $2) \
+                     ON CONFLICT ({first}) DO UPDATE SET {value} = EXCLUDED.{value}"
+                ),
+                Verb::Delete => format!("DELETE FROM {name} WHERE {first} = ANY ($1)"),
+            };
+        };
+        match verb {
+            Verb::Get => {
+                format!("SELECT {value} FROM {name} WHERE {first} = $1 AND {second} = $2")
+            }
+            Verb::Page => format!(
+                "SELECT {first}, {value}, {second} FROM (SELECT {first}, {second}, {value}, \
+                 sum(octet_length({value})) OVER (ORDER BY {first}, {second} ROWS UNBOUNDED PRECEDING) - octet_length({value}) AS before \
+                 FROM (SELECT {first}, {second}, {value} FROM {name} WHERE ({first}, {second}) >= ($1, $4) \
+                 ORDER BY {first}, {second} LIMIT $2) AS found) AS page WHERE before < $3 \
+                 ORDER BY {first}, {second}"
+            ),
+            Verb::Put => format!(
+                "INSERT INTO {name} ({first}, {second}, {value}) SELECT * FROM unnest($1, $2, $3) \
+                 ON CONFLICT ({first}, {second}) DO UPDATE SET {value} = EXCLUDED.{value}"
+            ),
+            Verb::Delete => format!(
+                "DELETE FROM {name} USING unnest($1, $2) AS gone (a, b) \
+                 WHERE {first} = gone.a AND {second} = gone.b"
+            ),
+        }
+    }
+
+    /// The types of a statement's parameters.
+    pub(crate) fn types(table: Table, verb: Verb) -> Vec<Type> {
+        match (verb, table.is_pair()) {
+            (Verb::Get, false) => vec![Type::INT8],
+            (Verb::Get, true) => vec![Type::INT8, Type::INT8],
+            (Verb::Page, false) => vec![Type::INT8, Type::INT8, Type::INT8],
+            (Verb::Page, true) => vec![Type::INT8, Type::INT8, Type::INT8, Type::INT8],
+            (Verb::Put, false) => vec![Type::INT8_ARRAY, Type::BYTEA_ARRAY],
+            (Verb::Put, true) => vec![Type::INT8_ARRAY, Type::INT8_ARRAY, Type::BYTEA_ARRAY],
+            (Verb::Delete, false) => vec![Type::INT8_ARRAY],
+            (Verb::Delete, true) => vec![Type::INT8_ARRAY, Type::INT8_ARRAY],
+        }
+    }
+}
+
+/// The constraint that refuses the writes of whoever is no longer the writer.
+pub(crate) const FENCE: &str = "writer_is_the_newest";
+
+/// A name as SQL has it.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,442 @@
+//! The one connection that writes, and how it is made sure that there is one.
+//!
+//! A session that has the advisory lock of the store is its writer. With the lock it takes a *fencing number*, one
+//! more than the last writer's, and each of its transactions begins with
+//! `UPDATE writer SET claimed = <its number>, batch = <number of the batch>`, which a constraint refuses unless that
+//! is still the fencing number of the row. So whoever has lost the lock without knowing, stopped for a while or cut
+//! off, cannot write over what another has written since. (Kleppmann, "How to do distributed locking", 2016.)
+//!
+//! A connection that is lost in a commit leaves it open whether that was done. The next session of the same writer
+//! takes the lock, which it gets when the server has ended the old session, and looks at the number of the batch:
+//! it is the one that was being written, which was committed then, or the one before, and the batch is written
+//! again. Anything else means that the server has lost what it had acknowledged, as where a standby server was
+//! promoted that was behind, and nothing more is written.
+
+use durum_core::engine::{Durability, Op, Table};
+use durum_core::{Error, ErrorKind, Result};
+use futures_util::future::{join_all, join4};
+use tokio_postgres::Statement;
+use tokio_postgres::types::ToSql;
+
+use crate::NAME;
+use crate::address::Address;
+use crate::connection::Connection;
+use crate::error::Failure;
+use crate::readers::Retry;
+use crate::schema::{FENCE, Schema, Verb};
+
+const APPLY: &str = "apply a batch";
+
+/// A statement's arrays have about so many bytes at most: a message of PostgreSQL's has less than 1 GiB.
+const STATEMENT_BYTES_MAX: usize = 64 << 20;
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    address: Address,
+    schema: Schema,
+    /// The number of the advisory lock.
+    lock: i64,
+    /// `None` while it is lost.
+    session: Option<Connection>,
+    /// The fencing number; 0 before it was taken.
+    fence: i64,
+    /// The last batch that was committed.
+    batch: i64,
+    /// Whether commits were made that a loss of power would undo.
+    unsynced: bool,
+    /// Why nothing is written any more.
+    ended: Option<String>,
+}
+
+/// How an attempt to write ended.
+enum Attempt {
+    Committed,
+    /// It was refused, and changed nothing.
+    Refused(Failure),
+    /// The connection was lost, and it is not known whether it was committed.
+    Lost(Failure),
+    /// Somebody else is the writer now.
+    Fenced,
+}
+
+impl Writer {
+    /// A writer on a session that has the lock with the number `lock`, and has not claimed to write yet.
+    pub(crate) fn new(address: Address, schema: Schema, lock: i64, session: Connection) -> Writer {
+        Writer {
+            address,
+            schema,
+            lock,
+            session: Some(session),
+            fence: 0,
+            batch: 0,
+            unsynced: false,
+            ended: None,
+        }
+    }
+
+    /// Becomes the writer: whoever was it before is refused from now on.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub(crate) fn claim(&mut self) -> Result<()> {
+        const DOING: &str = "become the writer of the store";
+        // Waits for a transaction of the last writer that is still being committed.
+        let sql = format!(
+            "UPDATE {} SET fence = fence + 1, claimed = fence + 1, holder = $1, since = now() \
+             RETURNING fence, batch",
+            self.schema.table("writer")
+        );
+        let holder = holder();
+        let row = self
+            .session(DOING)?
+            .run(async |client| client.query_one(&sql, &[&holder]).await)
+            .map_err(|failure| failure.during(DOING))?;
+        (self.fence, self.batch) = (row.get(0), row.get(1));
+        Ok(())
+    }
+
+    /// The session, where it is not lost.
+    pub(crate) fn session(&mut self, operation: &'static str) -> Result<&mut Connection> {
+        self.session.as_mut().ok_or_else(|| {
+            Error::new(ErrorKind::Unreachable, operation)
+                .with_engine(NAME)
+                .because("the connection that writes was lost")
+        })
+    }
+
+    /// The session alone: the lock with it.
+    pub(crate) fn into_session(self) -> Option<Connection> {
+        self.session
+    }
+
+    /// Writes a batch as one transaction.
+    ///
+    /// # Errors
+    /// As [`Engine::apply`](durum_core::engine::Engine::apply): `InUse` where another writes now.
+    pub(crate) fn apply(&mut self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
+        let statements = arrays(ops)?;
+        let mut retry = Retry::new(self.address.reconnect);
+        loop {
+            self.check()?;
+            if self.session.is_none() {
+                match self.connect_again() {
+                    Ok(true) => return Ok(self.committed(durability)),
+                    Ok(false) => {}
+                    Err(error) => {
+                        retry.again(error)?;
+                        continue;
+                    }
+                }
+            }
+            match self.write(&statements, durability) {
+                Attempt::Committed => return Ok(self.committed(durability)),
+                Attempt::Refused(failure) => return Err(failure.during(APPLY)),
+                Attempt::Fenced => return Err(self.end(FENCED)),
+                Attempt::Lost(failure) => {
+                    self.session = None;
+                    retry.again(failure.during(APPLY))?;
+                }
+            }
+        }
+    }
+
+    /// Makes all that was written as durable as the server can.
+    ///
+    /// # Errors
+    /// As [`Writer::apply`].
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        match self.unsynced {
+            true => self.apply(&[], Durability::Power).map(drop),
+            false => self.check(),
+        }
+    }
+
+    fn committed(&mut self, durability: Durability) -> Durability {
+        self.batch += 1;
+        // A commit that is synced syncs what was written to the log before.
+        self.unsynced = durability == Durability::Relaxed;
+        durability
+    }
+
+    fn check(&self) -> Result<()> {
+        match &self.ended {
+            None => Ok(()),
+            Some(reason) => Err(ended(reason)),
+        }
+    }
+
+    fn end(&mut self, reason: &str) -> Error {
+        self.session = None;
+        self.ended = Some(reason.to_owned());
+        ended(reason)
+    }
+
+    fn write(&mut self, statements: &[Arrays<'_>], durability: Durability) -> Attempt {
+        match self.try_write(statements, durability) {
+            Ok(()) => Attempt::Committed,
+            Err(failure) if failure.constraint() == Some(FENCE) => Attempt::Fenced,
+            Err(failure) if failure.is_lost() => Attempt::Lost(failure),
+            Err(failure) => match &self.session {
+                // The server has answered, and the transaction was undone with that.
+                Some(session) if session.is_open() => Attempt::Refused(failure),
+                _ => Attempt::Lost(failure),
+            },
+        }
+    }
+
+    fn try_write(
+        &mut self,
+        statements: &[Arrays<'_>],
+        durability: Durability,
+    ) -> Result<(), Failure> {
+        let (schema, fence, batch) = (&self.schema, self.fence, self.batch + 1);
+        let Some(session) = self.session.as_mut() else {
+            return Ok(());
+        };
+        let mut prepared = Vec::with_capacity(statements.len());
+        for arrays in statements {
+            prepared.push(session.prepare(schema, arrays.table, arrays.verb)?);
+        }
+        let begin = match durability {
+            Durability::Relaxed => "BEGIN; SET LOCAL synchronous_commit = off",
+            Durability::Process | Durability::Power => "BEGIN",
+        };
+        let claim = format!(
+            "UPDATE {} SET claimed = {fence}, batch = {batch}",
+            schema.table("writer")
+        );
+        session.run(async |client| {
+            // One after the other on the server, but nothing waits for an answer here: they are sent in the order
+            // in which they are first polled. What follows a statement that fails is refused, and the transaction
+            // undone by the `COMMIT`.
+            let parameters: Vec<Vec<&(dyn ToSql + Sync)>> =
+                statements.iter().map(Arrays::parameters).collect();
+            let writes = prepared.iter().zip(&parameters);
+            let begun = client.batch_execute(begin);
+            let claimed = client.batch_execute(&claim);
+            let written =
+                join_all(writes.map(|(statement, values)| execute(client, statement, values)));
+            let committed = client.batch_execute("COMMIT");
+            let (begun, claimed, written, committed) =
+                join4(begun, claimed, written, committed).await;
+            begun?;
+            claimed?;
+            written.into_iter().collect::<Result<(), _>>()?;
+            committed
+        })
+    }
+
+    /// Opens a session again after one was lost, as the same writer. Whether the batch that was being written
+    /// was committed.
+    fn connect_again(&mut self) -> Result<bool> {
+        const DOING: &str = "connect to the database again";
+        let mut session = Connection::open(&self.address)?;
+        if !take_lock(&mut session, self.lock).map_err(|failure| failure.during(DOING))? {
+            // The server may not have ended the old session yet.
+            return Err(self.in_use(&mut session));
+        }
+        let sql = format!("SELECT fence, batch FROM {}", self.schema.table("writer"));
+        let row = session
+            .run(async |client| client.query_one(&sql, &[]).await)
+            .map_err(|failure| failure.during(DOING))?;
+        let (fence, batch): (i64, i64) = (row.get(0), row.get(1));
+        if fence != self.fence {
+            return Err(self.end(FENCED));
+        }
+        let committed = match batch - self.batch {
+            0 => false,
+            1 => true,
+            _ => return Err(self.end(SET_BACK)),
+        };
+        self.session = Some(session);
+        Ok(committed)
+    }
+
+    /// The error where somebody else has the lock.
+    fn in_use(&self, session: &mut Connection) -> Error {
+        in_use(session, &self.schema)
+    }
+}
+
+const FENCED: &str = "another process has become the writer of the store";
+const SET_BACK: &str = "the server has lost commits that it had acknowledged, as a standby server may \
+    have that is promoted without having all";
+
+fn ended(reason: &str) -> Error {
+    Error::new(ErrorKind::InUse, APPLY)
+        .with_engine(NAME)
+        .because(reason)
+        .hint("Close the store; open it again when nobody else has it open.")
+}
+
+/// Takes the lock, if nobody has it.
+pub(crate) fn take_lock(session: &mut Connection, lock: i64) -> Result<bool, Failure> {
+    session.run(async |client| {
+        let row = client
+            .query_one("SELECT pg_try_advisory_lock($1)", &[&lock])
+            .await?;
+        Ok(row.get(0))
+    })
+}
+
+/// The error where somebody else has the lock; it names who has written last.
+pub(crate) fn in_use(session: &mut Connection, schema: &Schema) -> Error {
+    let sql = format!("SELECT holder FROM {}", schema.table("writer"));
+    let found = session.run(async |client| client.query_opt(&sql, &[]).await);
+    let holder: String = match found {
+        Ok(Some(row)) => row.get(0),
+        _ => String::new(),
+    };
+    let who = match holder.as_str() {
+        "" => "another process".to_owned(),
+        holder => holder.to_owned(),
+    };
+    Error::new(ErrorKind::InUse, "lock the store")
+        .with_engine(NAME)
+        .because(format!("{who} has it open"))
+        .hint("Wait for it to end, or go through its server.")
+}
+
+/// Who this process is, for others to read.
+fn holder() -> String {
+    let system = rustix::system::uname();
+    let machine = system.nodename().to_string_lossy();
+    format!("process {} on {machine}", std::process::id())
+}
+
+async fn execute(
+    client: &tokio_postgres::Client,
+    statement: &Statement,
+    values: &[&(dyn ToSql + Sync)],
+) -> Result<(), tokio_postgres::Error> {
+    client.execute(statement, values).await.map(drop)
+}
+
+/// What one statement does to rows of a table: their keys and values as arrays.
+struct Arrays<'a> {
+    table: Table,
+    verb: Verb,
+    first: Vec<i64>,
+    second: Vec<i64>,
+    values: Vec<&'a [u8]>,
+}
+
+impl Arrays<'_> {
+    fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&self.first];
+        if self.table.is_pair() {
+            parameters.push(&self.second);
+        }
+        if self.verb == Verb::Put {
+            parameters.push(&self.values);
+        }
+        parameters
+    }
+}
+
+/// The operations as arrays.
+///
+/// # Errors
+/// `Usage` for a key that no row can have, `TooLarge` for a value that is too large.
+fn arrays<'a>(ops: &[Op<'a>]) -> Result<Vec<Arrays<'a>>> {
+    let mut all: Vec<Arrays<'a>> = Vec::new();
+    // The places of the table's two statements in `all`, and the bytes of the one that stores rows.
+    let mut table_begins = 0;
+    let mut bytes = 0;
+    for op in ops {
+        let (table, key) = op.row();
+        let (first, second) = durum_core::engine::sql::key_integers(key).ok_or_else(|| {
+            Error::new(ErrorKind::Usage, APPLY)
+                .with_engine(NAME)
+                .because("a key is not below 2^63")
+        })?;
+        let (verb, value) = match *op {
+            Op::Put { value, .. } => (Verb::Put, value),
+            Op::Delete { .. } => (Verb::Delete, &[][..]),
+        };
+        if value.len() as u64 > crate::VALUE_BYTES_MAX {
+            return Err(Error::new(ErrorKind::TooLarge, APPLY)
+                .with_engine(NAME)
+                .because(format!(
+                    "a value has {} bytes, and {} is the most that is taken",
+                    value.len(),
+                    crate::VALUE_BYTES_MAX
+                )));
+        }
+        if all.last().is_some_and(|last| last.table != table) {
+            (table_begins, bytes) = (all.len(), 0);
+        }
+        let of_table = all.get_mut(table_begins..).unwrap_or_default();
+        let fits = verb == Verb::Delete || bytes + value.len() <= STATEMENT_BYTES_MAX;
+        let found = of_table.iter_mut().rfind(|arrays| arrays.verb == verb);
+        let arrays = match found.filter(|_| fits) {
+            Some(arrays) => arrays,
+            None => {
+                if verb == Verb::Put {
+                    bytes = 0;
+                }
+                all.push(Arrays {
+                    table,
+                    verb,
+                    first: Vec::new(),
+                    second: Vec::new(),
+                    values: Vec::new(),
+                });
+                match all.last_mut() {
+                    Some(arrays) => arrays,
+                    None => continue,
+                }
+            }
+        };
+        arrays.first.push(first);
+        arrays.second.push(second);
+        if verb == Verb::Put {
+            bytes += value.len();
+            arrays.values.push(value);
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use durum_core::engine::Key;
+
+    use super::*;
+
+    #[test]
+    fn operations_become_few_statements() {
+        let large = vec![0; STATEMENT_BYTES_MAX - 10];
+        let put = |table, number, value| Op::Put {
+            table,
+            key: Key::from(number),
+            value,
+        };
+        let delete = |table, number| Op::Delete {
+            table,
+            key: Key::from(number),
+        };
+        let ops = [
+            put(Table::Objects, 1, b"one".as_slice()),
+            delete(Table::Objects, 2),
+            put(Table::Objects, 3, &large),
+            put(Table::Objects, 4, b"12345678"),
+            delete(Table::Objects, 5),
+            put(Table::Meta, 1, b"meta"),
+        ];
+        let found: Vec<_> = arrays(&ops)
+            .unwrap()
+            .into_iter()
+            .map(|arrays| (arrays.table, arrays.verb, arrays.first, arrays.values.len()))
+            .collect();
+        let expected = [
+            (Table::Objects, Verb::Put, vec![1, 3], 2),
+            (Table::Objects, Verb::Delete, vec![2, 5], 0),
+            (Table::Objects, Verb::Put, vec![4], 1),
+            (Table::Meta, Verb::Put, vec![1], 1),
+        ];
+        assert_eq!(found, expected);
+        assert!(arrays(&[put(Table::Objects, 1 << 63, b"")]).is_err());
+    }
+}

@@ -1,0 +1,3 @@
+//! The conformance suite on PostgreSQL.
+
+durum_core::conformance!(durum_postgres::PostgresBackend, home: durum_database::home());

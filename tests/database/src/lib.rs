@@ -1,0 +1,285 @@
+//! Real PostgreSQL servers on loopback, for tests.
+//!
+//! PostgreSQL is found by `DURUM_POSTGRES` (the directory with `initdb` and `postgres`), on the path, or where
+//! Debian's packages put it. Where it is absent, tests are left out with a line that says so, unless
+//! `DURUM_REQUIRE` contains `postgres`.
+//!
+//! PostgreSQL does not run as root: there its processes are those of the user `postgres`, or else `nobody`.
+
+#![forbid(unsafe_code)]
+// A test that cannot go on says why.
+#![allow(clippy::expect_used, clippy::indexing_slicing)]
+
+mod home;
+
+pub use home::{SchemaHome, home};
+
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use durum_testkit::left_out;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User};
+use tempfile::TempDir;
+
+/// Whatever a server is waited for, it does not take longer.
+pub const TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Ends the server when the test that started it has ended, however that was: then nobody holds the other end
+/// of its input any more. Its arguments are the command, and `$0` is the server's directory.
+const GUARD: &str = "exec 3<&0; \"$@\" </dev/null & server=$!; echo $server > \"$0/guarded\"; \
+    cat <&3 >/dev/null; kill -QUIT $server 2>/dev/null; wait $server; rm -rf \"$0\"";
+
+/// A PostgreSQL server with a directory of its own.
+#[derive(Debug)]
+pub struct Server {
+    programs: PathBuf,
+    directory: PathBuf,
+    port: u16,
+    guard: Option<Child>,
+}
+
+impl Server {
+    /// Starts a server with an empty database `test`, or `None` where there is no PostgreSQL: the reason is then
+    /// on standard error.
+    ///
+    /// # Panics
+    /// When there is none and `DURUM_REQUIRE` contains `postgres`, and when it does not start.
+    pub fn start() -> Option<Server> {
+        let programs = match programs() {
+            Ok(programs) => programs,
+            Err(reason) => {
+                left_out("postgres", &reason);
+                return None;
+            }
+        };
+        let mut server = Server {
+            programs,
+            directory: directory(),
+            port: free_port(),
+            guard: None,
+        };
+        server.initialize();
+        server.run();
+        server.sql("postgres", "CREATE DATABASE test");
+        Some(server)
+    }
+
+    /// The server that all tests of a program share.
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    pub fn shared() -> Option<&'static Server> {
+        static SHARED: OnceLock<Option<Server>> = OnceLock::new();
+        SHARED.get_or_init(Server::start).as_ref()
+    }
+
+    fn command(&self, program: &str) -> Command {
+        as_another_user(Command::new(self.programs.join(program)))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    fn initialize(&self) {
+        let mut command = self.command("initdb");
+        let data = self.data();
+        let arguments = ["--username=durum", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"];
+        good(command.args(arguments).arg(&data));
+        let settings = format!(
+            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\n\
+             shared_buffers = 32MB\nmax_connections = 200\nlog_line_prefix = '%m [%p] '\n",
+            self.port
+        );
+        let path = data.join("postgresql.auto.conf");
+        std::fs::write(path, settings).expect("the settings are written");
+    }
+
+    /// Starts the server's processes, and waits until it answers.
+    pub fn run(&mut self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.join("log"))
+            .expect("the log");
+        let mut guard = as_another_user(Command::new("sh"));
+        guard.args(["-c", GUARD]).arg(&self.directory);
+        guard.arg(self.programs.join("postgres")).arg("-D").arg(self.data());
+        guard.stdin(Stdio::piped()).stdout(log.try_clone().expect("the log")).stderr(log);
+        self.guard = Some(guard.spawn().expect("the server is started"));
+        let began = Instant::now();
+        while !self.answers() {
+            assert!(began.elapsed() < TIME_MAX, "the server does not answer: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn answers(&self) -> bool {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
+            && self.try_sql("postgres", "SELECT 1").status.success()
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// The port of 127.0.0.1 on which it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The address of a database, as it stands in URLs behind `postgres:`.
+    pub fn address(&self, database: &str) -> String {
+        format!("//durum@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Runs SQL by `psql`; its output, without headings.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let output = self.try_sql(database, sql);
+        assert!(output.status.success(), "{sql}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn try_sql(&self, database: &str, sql: &str) -> Output {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "durum"]);
+        command.args(["-p", &self.port.to_string(), "-d", database, "-c", sql]);
+        command.output().expect("psql runs")
+    }
+
+    /// Kills all of its processes at once, as a crash does.
+    pub fn kill(&mut self) {
+        let path = self.data().join("postmaster.pid");
+        let text = std::fs::read_to_string(path).expect("the server runs");
+        let main = Pid::from_raw(text.lines().next().and_then(|line| line.parse().ok()).expect("a number"));
+        kill(main, Signal::SIGSTOP).expect("the server is stopped");
+        let mut all = children(main);
+        all.push(main);
+        for process in &all {
+            let _ = kill(*process, Signal::SIGKILL);
+        }
+        while all.iter().any(|process| runs(*process)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // The guard removes the directory only when its input ends.
+        if let Some(mut guard) = self.guard.take() {
+            let _ = guard.kill();
+            let _ = guard.wait();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            drop(guard.stdin.take());
+            let _ = guard.wait();
+        } else {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+/// What `/proc` says of a process behind its name: its state, and its parent.
+fn state_and_parent(process: Pid) -> Option<(String, i32)> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let mut fields = text.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
+fn runs(process: Pid) -> bool {
+    state_and_parent(process).is_some_and(|(state, _)| state != "Z")
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc").expect("the processes");
+    let all = entries.flatten().filter_map(|entry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        Some(Pid::from_raw(number))
+    });
+    let is_child = |process: &Pid| {
+        state_and_parent(*process).is_some_and(|(_, found)| found == parent.as_raw())
+    };
+    all.filter(is_child).collect()
+}
+
+/// The directory with PostgreSQL's programs.
+fn programs() -> Result<PathBuf, String> {
+    let named = std::env::var_os("DURUM_POSTGRES").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut debian: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+        .unwrap_or_default();
+    // The newest first.
+    debian.sort_by_key(|path| {
+        let version = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        std::cmp::Reverse(version.and_then(|name| name.parse::<u32>().ok()))
+    });
+    let complete = |directory: &PathBuf| {
+        let there = |name: &&str| directory.join(name).is_file();
+        ["initdb", "postgres", "psql"].iter().all(|name| there(&name))
+    };
+    let mut places = named.into_iter().chain(debian).chain(std::env::split_paths(&path));
+    places.find(complete).ok_or_else(|| {
+        "PostgreSQL is not there: install Debian's package `postgresql`, or set DURUM_POSTGRES".to_owned()
+    })
+}
+
+/// A new directory that belongs to the server's user. In memory, where that can be: servers sync all the time,
+/// and no test cuts the power.
+fn directory() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let made = match memory.is_dir() {
+        true => TempDir::with_prefix_in("durum-postgres-", memory),
+        false => TempDir::with_prefix("durum-postgres-"),
+    };
+    let path = made.expect("a temporary directory").keep();
+    if let Some(user) = other_user() {
+        let (user, group) = (user.uid.as_raw(), user.gid.as_raw());
+        chown(&path, Some(user), Some(group)).expect("the directory is given away");
+    }
+    path
+}
+
+/// Who runs the server, if it cannot be this process's user.
+fn other_user() -> Option<User> {
+    if !nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    let found = |name| User::from_name(name).ok().flatten();
+    Some(found("postgres").or_else(|| found("nobody")).expect("a user who is not root"))
+}
+
+fn as_another_user(mut command: Command) -> Command {
+    command.current_dir("/");
+    if let Some(user) = other_user() {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    command
+}
+
+fn good(command: &mut Command) {
+    let output = command.output().expect("the program is started");
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+/// A port that nobody has, below those that the system gives away.
+fn free_port() -> u16 {
+    loop {
+        let port = fastrand::u16(10_000..32_000);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
