@@ -17,6 +17,10 @@ pub fn registry() -> Registry {
     let registry = registry.with(durum_lmdb::LmdbBackend);
     #[cfg(feature = "memory")]
     let registry = registry.with(durum_memory::MemoryBackend);
+    #[cfg(feature = "postgres")]
+    let registry = registry.with(durum_postgres::PostgresBackend);
+    #[cfg(not(feature = "postgres"))]
+    let registry = registry.without("postgres", POSTGRES);
     #[cfg(feature = "redb")]
     let registry = registry.with(durum_redb::RedbBackend);
     #[cfg(feature = "rocksdb")]
@@ -30,7 +34,9 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// How to get the engine that is no default.
+/// How to get the engines that are no default.
+#[cfg(not(feature = "postgres"))]
+const POSTGRES: &str = "Build Durum with `--features postgres`.";
 #[cfg(not(feature = "rocksdb"))]
 const ROCKSDB: &str =
     "Build Durum with `--features rocksdb`, which needs a C++ compiler and libclang.";
@@ -47,6 +53,7 @@ mod tests {
             ("fjall", cfg!(feature = "fjall")),
             ("lmdb", cfg!(feature = "lmdb")),
             ("memory", cfg!(feature = "memory")),
+            ("postgres", cfg!(feature = "postgres")),
             ("redb", cfg!(feature = "redb")),
             ("rocksdb", cfg!(feature = "rocksdb")),
             ("sled", cfg!(feature = "sled")),
@@ -66,12 +73,15 @@ mod tests {
     #[test]
     fn who_asks_for_an_engine_that_is_no_default_is_told_of_the_feature() {
         let absent: Vec<&str> = registry().absent().collect();
-        match cfg!(feature = "rocksdb") {
-            true => assert_eq!(absent, [""; 0]),
-            false => {
-                assert_eq!(absent, ["rocksdb"]);
-                let error = registry().parse("rocksdb:path").unwrap_err();
-                assert!(error.to_string().contains("--features rocksdb"), "{error}");
+        for (name, compiled_in) in [
+            ("postgres", cfg!(feature = "postgres")),
+            ("rocksdb", cfg!(feature = "rocksdb")),
+        ] {
+            assert_eq!(absent.contains(&name), !compiled_in, "{name}");
+            if !compiled_in {
+                let error = registry().parse(&format!("{name}:path")).unwrap_err();
+                let advice = format!("--features {name}");
+                assert!(error.to_string().contains(&advice), "{error}");
             }
         }
     }

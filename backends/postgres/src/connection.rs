@@ -15,7 +15,7 @@ use tokio_postgres::{Client, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::NAME;
-use crate::address::Address;
+use crate::config::Address;
 use crate::error::Failure;
 use crate::schema::{Schema, Verb};
 
@@ -72,7 +72,9 @@ impl Connection {
             driver: Some(Box::pin(driver)),
             runtime,
         };
-        connection.set_up().map_err(|failure| failure.during(DOING))?;
+        connection
+            .set_up()
+            .map_err(|failure| failure.during(DOING))?;
         connection.check_server()?;
         Ok(connection)
     }
@@ -103,10 +105,10 @@ impl Connection {
                 .hint("Use PostgreSQL 12 or a later one."));
         }
         if !row.get::<_, bool>(2) {
-            return Err(
-                unsupported("it runs with `fsync` off, and may lose everything with the power".into())
-                    .hint("Switch `fsync` on in postgresql.conf."),
-            );
+            return Err(unsupported(
+                "it runs with `fsync` off, and may lose everything with the power".into(),
+            )
+            .hint("Switch `fsync` on in postgresql.conf."));
         }
         if row.get::<_, &str>(3) == "off" {
             let set = "SET synchronous_commit = on";

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::address::Address;
+use crate::config::Address;
 use crate::readers::Readers;
 use crate::schema::Schema;
 use crate::writer::Writer;

@@ -4,7 +4,7 @@
 //! [`Table::ALL`](durum_core::engine::Table::ALL) (columns as [`durum_core::engine::sql`] names them), and two more:
 //! - `identity` has one row: the format, the engine and the store's random identity. A schema without it is no
 //!   store. It is written by the transaction that gives the schema its name.
-//! - `writer` has one row: who writes. See [`writer`].
+//! - `writer` has one row: who writes, with a fencing number; `writer.rs` says how.
 //!
 //! A batch is one transaction, sent in one go without waiting for answers in between. Reads are single
 //! statements on connections of their own; they show the newest state, and core keeps what its snapshots still
@@ -15,7 +15,7 @@
 //! `relaxed` commits with `off`.
 #![forbid(unsafe_code)]
 
-mod address;
+mod config;
 mod connection;
 mod cursor;
 mod database;
@@ -23,14 +23,17 @@ mod engine;
 mod error;
 mod place;
 mod readers;
+mod reclaim;
 mod schema;
 mod snapshot;
 mod tls;
-pub mod writer;
+mod writer;
 
 use std::path::Path;
 
-use durum_core::engine::{Backend, Capabilities, Durability, Engine, OptionKind, OptionSpec, Options};
+use durum_core::engine::{
+    Backend, Capabilities, Durability, Engine, OptionKind, OptionSpec, Options,
+};
 use durum_core::place::RemotePlaces;
 use durum_core::{Error, ErrorKind, Result};
 

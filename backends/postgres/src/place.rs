@@ -13,7 +13,7 @@ use durum_core::place::{Identity, RemotePlace, RemotePlaces, RemoteStagedPlace};
 use durum_core::{Error, ErrorKind, Result, StoreId};
 use tokio_postgres::error::SqlState;
 
-use crate::address::Address;
+use crate::config::Address;
 use crate::connection::Connection;
 use crate::database::Database;
 use crate::engine::PostgresEngine;
@@ -240,7 +240,10 @@ impl RemoteStagedPlace for StagedSchema {
         let database = self.database(DOING)?;
         let mut writer = database.writer();
         writer.sync()?;
-        let sql = format!("UPDATE {} SET marked = true", database.schema.table("staged"));
+        let sql = format!(
+            "UPDATE {} SET marked = true",
+            database.schema.table("staged")
+        );
         run(writer.session(DOING)?, &sql, DOING)
     }
 
@@ -250,7 +253,10 @@ impl RemoteStagedPlace for StagedSchema {
             return None;
         }
         let database = self.database.take()?;
-        Some(PathBuf::from(format!("schema {}", database.schema.quoted())))
+        Some(PathBuf::from(format!(
+            "schema {}",
+            database.schema.quoted()
+        )))
     }
 
     fn publish(mut self: Box<Self>) -> Result<Box<dyn RemotePlace>> {
@@ -335,7 +341,10 @@ fn identity(store_id: StoreId) -> Identity {
 
 /// The number of a store's lock: half of its identity, which is random.
 fn lock_of(store_id: StoreId) -> i64 {
-    let (half, _) = store_id.0.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    let (half, _) = store_id
+        .0
+        .split_first_chunk::<8>()
+        .unwrap_or((&[0; 8], &[]));
     i64::from_be_bytes(*half)
 }
 
@@ -349,7 +358,9 @@ fn staging_name(schema: &str, lock: i64) -> String {
 
 fn drop_schema(name: &str) -> String {
     let name = quoted(name);
-    format!("SET client_min_messages = error; DROP SCHEMA IF EXISTS {name} CASCADE; SET client_min_messages = warning")
+    format!(
+        "SET client_min_messages = error; DROP SCHEMA IF EXISTS {name} CASCADE; SET client_min_messages = warning"
+    )
 }
 
 fn run(session: &mut Connection, sql: &str, operation: &'static str) -> Result<()> {
@@ -393,7 +404,10 @@ fn read_identity(session: &mut Connection, schema: &Schema) -> Result<Identity> 
     if there.map_err(failed)?.is_none() {
         return Err(Error::new(ErrorKind::NotFound, OPEN)
             .with_engine(NAME)
-            .because(format!("there is no schema {} in the database", schema.quoted())));
+            .because(format!(
+                "there is no schema {} in the database",
+                schema.quoted()
+            )));
     }
     let sql = format!(
         "SELECT format, engine, store_id FROM {}",
@@ -464,7 +478,11 @@ fn remove_abandoned(session: &mut Connection, schema: &str) -> Result<()> {
         }
         tracing::info!(schema = name, "removing an unfinished store");
         run(session, &drop_schema(&name), CREATE)?;
-        run(session, &format!("SELECT pg_advisory_unlock({lock})"), CREATE)?;
+        run(
+            session,
+            &format!("SELECT pg_advisory_unlock({lock})"),
+            CREATE,
+        )?;
     }
     Ok(())
 }

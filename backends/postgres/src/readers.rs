@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use durum_core::{Error, ErrorKind, Result};
 
-use crate::address::Address;
+use crate::config::Address;
 use crate::connection::Connection;
 use crate::error::Failure;
 
@@ -110,7 +110,9 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         let mut state = self.readers.lock();
         state.busy -= 1;
-        state.idle.extend(self.connection.take().filter(Connection::is_open));
+        state
+            .idle
+            .extend(self.connection.take().filter(Connection::is_open));
         drop(state);
         self.readers.freed.notify_one();
     }

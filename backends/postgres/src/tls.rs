@@ -63,12 +63,11 @@ impl TlsFiles {
                 .add(certificate)
                 .map_err(|error| unreadable(&self.root, error))?;
         }
-        let builder = ClientConfig::builder_with_provider(
-            rustls::crypto::ring::default_provider().into(),
-        )
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unreadable(&self.root, error))?
-        .with_root_certificates(roots);
+        let builder =
+            ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+                .with_safe_default_protocol_versions()
+                .map_err(|error| unreadable(&self.root, error))?
+                .with_root_certificates(roots);
         let Some((certificate, key)) = &self.identity else {
             return Ok(builder.with_no_client_auth());
         };

@@ -19,7 +19,7 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
 use crate::NAME;
-use crate::address::Address;
+use crate::config::Address;
 use crate::connection::Connection;
 use crate::error::Failure;
 use crate::readers::Retry;
@@ -117,11 +117,14 @@ impl Writer {
     pub(crate) fn apply(&mut self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
         let statements = arrays(ops)?;
         let mut retry = Retry::new(self.address.reconnect);
+        let mut tried = false;
         loop {
             self.check()?;
             if self.session.is_none() {
                 match self.connect_again() {
-                    Ok(true) => return Ok(self.committed(durability)),
+                    Ok(true) if tried => return Ok(self.committed(durability)),
+                    // An earlier one, of which it was not known.
+                    Ok(true) => self.batch += 1,
                     Ok(false) => {}
                     Err(error) => {
                         retry.again(error)?;
@@ -129,6 +132,7 @@ impl Writer {
                     }
                 }
             }
+            tried = true;
             match self.write(&statements, durability) {
                 Attempt::Committed => return Ok(self.committed(durability)),
                 Attempt::Refused(failure) => return Err(failure.during(APPLY)),
@@ -232,18 +236,14 @@ impl Writer {
     fn connect_again(&mut self) -> Result<bool> {
         const DOING: &str = "connect to the database again";
         let mut session = Connection::open(&self.address)?;
-        if !take_lock(&mut session, self.lock).map_err(|failure| failure.during(DOING))? {
+        // Whoever has claimed to write since need not be waited for.
+        self.read_row(&mut session)?;
+        let taken = take_lock(&mut session, self.lock);
+        if !taken.map_err(|failure| failure.during(DOING))? {
             // The server may not have ended the old session yet.
-            return Err(self.in_use(&mut session));
+            return Err(in_use(&mut session, &self.schema));
         }
-        let sql = format!("SELECT fence, batch FROM {}", self.schema.table("writer"));
-        let row = session
-            .run(async |client| client.query_one(&sql, &[]).await)
-            .map_err(|failure| failure.during(DOING))?;
-        let (fence, batch): (i64, i64) = (row.get(0), row.get(1));
-        if fence != self.fence {
-            return Err(self.end(FENCED));
-        }
+        let batch = self.read_row(&mut session)?;
         let committed = match batch - self.batch {
             0 => false,
             1 => true,
@@ -253,9 +253,15 @@ impl Writer {
         Ok(committed)
     }
 
-    /// The error where somebody else has the lock.
-    fn in_use(&self, session: &mut Connection) -> Error {
-        in_use(session, &self.schema)
+    /// The number of the last batch that was committed, by this writer.
+    fn read_row(&mut self, session: &mut Connection) -> Result<i64> {
+        let sql = format!("SELECT fence, batch FROM {}", self.schema.table("writer"));
+        let row = session.run(async |client| client.query_one(&sql, &[]).await);
+        let row = row.map_err(|failure| failure.during("see who writes"))?;
+        match row.get::<_, i64>(0) == self.fence {
+            true => Ok(row.get(1)),
+            false => Err(self.end(FENCED)),
+        }
     }
 }
 

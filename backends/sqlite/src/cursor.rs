@@ -129,7 +129,10 @@ fn row_of<'a>(row: &'a Row<'_>, pair: bool) -> Result<(Key, &'a [u8])> {
     let second = if pair { row.get(2).map_err(failed)? } else { 0 };
     let value = row.get_ref(0).map_err(failed)?;
     let value = value.as_blob().map_err(|_| not_bytes(NEXT))?;
-    Ok((key_of_integers(first, second).map_err(|error| error.with_engine(NAME))?, value))
+    Ok((
+        key_of_integers(first, second).map_err(|error| error.with_engine(NAME))?,
+        value,
+    ))
 }
 
 impl Cursor for SqliteCursor<'_> {

@@ -6,7 +6,6 @@ use durum_core::engine::Table;
 use durum_core::engine::sql::Columns;
 use durum_core::{Error, ErrorKind, Result};
 
-
 /// "Duru" in ASCII: tells a Durum store from other SQLite files.
 pub(crate) const APPLICATION_ID: i64 = 0x4475_7275;
 

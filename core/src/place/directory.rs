@@ -484,7 +484,10 @@ mod tests {
         let wrong = Directory::open(&path, "sled").unwrap_err();
         assert_eq!(wrong.kind(), ErrorKind::Usage);
         assert!(wrong.to_string().contains("lmdb:"), "{wrong}");
-        assert_eq!(Directory::open(&path, "lmdb").unwrap().identity().store_id, id);
+        assert_eq!(
+            Directory::open(&path, "lmdb").unwrap().identity().store_id,
+            id
+        );
         assert_eq!(
             StagedDirectory::create(&path, "lmdb").unwrap_err().kind(),
             ErrorKind::Exists

@@ -58,11 +58,7 @@ impl Place {
     ///
     /// # Errors
     /// As [`Backend::open`].
-    pub fn open_engine(
-        &self,
-        backend: &dyn Backend,
-        options: &Options,
-    ) -> Result<Box<dyn Engine>> {
+    pub fn open_engine(&self, backend: &dyn Backend, options: &Options) -> Result<Box<dyn Engine>> {
         match &self.kind {
             Kind::Directory(directory) => backend.open(&directory.data(), options),
             Kind::Remote(place) => place.open_engine(),
@@ -158,10 +154,7 @@ impl StagedPlace {
         Ok(kind.map(|kind| StagedPlace::new(target, kind)))
     }
 
-    fn new(
-        target: &Path,
-        kind: Kind<StagedDirectory, Box<dyn RemoteStagedPlace>>,
-    ) -> StagedPlace {
+    fn new(target: &Path, kind: Kind<StagedDirectory, Box<dyn RemoteStagedPlace>>) -> StagedPlace {
         let target = match &kind {
             Kind::Directory(directory) => directory.target(),
             Kind::Remote(_) => target,
@@ -176,11 +169,7 @@ impl StagedPlace {
     ///
     /// # Errors
     /// As [`Backend::open`].
-    pub fn open_engine(
-        &self,
-        backend: &dyn Backend,
-        options: &Options,
-    ) -> Result<Box<dyn Engine>> {
+    pub fn open_engine(&self, backend: &dyn Backend, options: &Options) -> Result<Box<dyn Engine>> {
         match &self.kind {
             Kind::Directory(directory) => backend.open(&directory.data(), options),
             Kind::Remote(place) => place.open_engine(),

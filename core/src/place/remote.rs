@@ -35,11 +35,8 @@ pub trait RemotePlaces: Send + Sync + Debug {
     /// # Errors
     /// `InUse` where somebody is building it, `Usage` where there are several, `Exists` where `address` is
     /// not free any more.
-    fn find(
-        &self,
-        address: &Path,
-        options: &Options,
-    ) -> Result<Option<Box<dyn RemoteStagedPlace>>>;
+    fn find(&self, address: &Path, options: &Options)
+    -> Result<Option<Box<dyn RemoteStagedPlace>>>;
 }
 
 /// The place of an open store on a server, locked for as long as this value lives.

@@ -91,7 +91,14 @@ impl Server {
     fn initialize(&self) {
         let mut command = self.command("initdb");
         let data = self.data();
-        let arguments = ["--username=durum", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"];
+        let arguments = [
+            "--username=durum",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--no-sync",
+            "-D",
+        ];
         good(command.args(arguments).arg(&data));
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\n\
@@ -111,12 +118,22 @@ impl Server {
             .expect("the log");
         let mut guard = as_another_user(Command::new("sh"));
         guard.args(["-c", GUARD]).arg(&self.directory);
-        guard.arg(self.programs.join("postgres")).arg("-D").arg(self.data());
-        guard.stdin(Stdio::piped()).stdout(log.try_clone().expect("the log")).stderr(log);
+        guard
+            .arg(self.programs.join("postgres"))
+            .arg("-D")
+            .arg(self.data());
+        guard
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().expect("the log"))
+            .stderr(log);
         self.guard = Some(guard.spawn().expect("the server is started"));
         let began = Instant::now();
         while !self.answers() {
-            assert!(began.elapsed() < TIME_MAX, "the server does not answer: {}", self.log());
+            assert!(
+                began.elapsed() < TIME_MAX,
+                "the server does not answer: {}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -153,7 +170,18 @@ impl Server {
 
     fn try_sql(&self, database: &str, sql: &str) -> Output {
         let mut command = Command::new(self.programs.join("psql"));
-        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "durum"]);
+        command.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "durum",
+        ]);
         command.args(["-p", &self.port.to_string(), "-d", database, "-c", sql]);
         command.output().expect("psql runs")
     }
@@ -162,7 +190,12 @@ impl Server {
     pub fn kill(&mut self) {
         let path = self.data().join("postmaster.pid");
         let text = std::fs::read_to_string(path).expect("the server runs");
-        let main = Pid::from_raw(text.lines().next().and_then(|line| line.parse().ok()).expect("a number"));
+        let main = Pid::from_raw(
+            text.lines()
+                .next()
+                .and_then(|line| line.parse().ok())
+                .expect("a number"),
+        );
         kill(main, Signal::SIGSTOP).expect("the server is stopped");
         let mut all = children(main);
         all.push(main);
@@ -219,20 +252,34 @@ fn programs() -> Result<PathBuf, String> {
     let named = std::env::var_os("DURUM_POSTGRES").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut debian: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+        .map(|entries| {
+            entries
+                .flatten()
+                .map(|entry| entry.path().join("bin"))
+                .collect()
+        })
         .unwrap_or_default();
     // The newest first.
     debian.sort_by_key(|path| {
-        let version = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        let version = path
+            .parent()
+            .and_then(Path::file_name)
+            .and_then(|name| name.to_str());
         std::cmp::Reverse(version.and_then(|name| name.parse::<u32>().ok()))
     });
     let complete = |directory: &PathBuf| {
-        let there = |name: &&str| directory.join(name).is_file();
-        ["initdb", "postgres", "psql"].iter().all(|name| there(&name))
+        let there = |name: &str| directory.join(name).is_file();
+        ["initdb", "postgres", "psql"]
+            .iter()
+            .all(|name| there(name))
     };
-    let mut places = named.into_iter().chain(debian).chain(std::env::split_paths(&path));
+    let mut places = named
+        .into_iter()
+        .chain(debian)
+        .chain(std::env::split_paths(&path));
     places.find(complete).ok_or_else(|| {
-        "PostgreSQL is not there: install Debian's package `postgresql`, or set DURUM_POSTGRES".to_owned()
+        "PostgreSQL is not there: install Debian's package `postgresql`, or set DURUM_POSTGRES"
+            .to_owned()
     })
 }
 
@@ -258,7 +305,11 @@ fn other_user() -> Option<User> {
         return None;
     }
     let found = |name| User::from_name(name).ok().flatten();
-    Some(found("postgres").or_else(|| found("nobody")).expect("a user who is not root"))
+    Some(
+        found("postgres")
+            .or_else(|| found("nobody"))
+            .expect("a user who is not root"),
+    )
 }
 
 fn as_another_user(mut command: Command) -> Command {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::engine::{Backend, Capabilities, Durability, Engine, EngineSnapshot, Key, Op};
 use crate::conformance::home::all_options;
 use crate::conformance::{Home, TemporaryDirectory};
+use crate::engine::{Backend, Capabilities, Durability, Engine, EngineSnapshot, Key, Op};
 use crate::engine::{Options, Table};
 use crate::error::{ErrorKind, Result};
 

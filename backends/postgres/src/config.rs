@@ -121,9 +121,8 @@ fn parse(address: &Path) -> Result<Config> {
                 .hint("Write postgres://USER@HOST:PORT/DATABASE, or postgres:/DATABASE."));
         }
     };
-    url.parse().map_err(|error: tokio_postgres::Error| {
-        usage(&with_causes(&error)).caused_by(error)
-    })
+    url.parse()
+        .map_err(|error: tokio_postgres::Error| usage(&with_causes(&error)).caused_by(error))
 }
 
 /// Whether all servers are on this machine.
@@ -163,10 +162,9 @@ fn password(config: &Config, file: Option<&str>) -> Result<Option<String>> {
 ///
 /// One password serves all hosts: they are one database, and its copies.
 fn find_password(text: &str, config: &Config) -> Option<String> {
-    let user = config.get_user().map_or_else(
-        || env::var("USER").unwrap_or_default(),
-        ToOwned::to_owned,
-    );
+    let user = config
+        .get_user()
+        .map_or_else(|| env::var("USER").unwrap_or_default(), ToOwned::to_owned);
     let database = config.get_dbname().unwrap_or_default();
     let fits = |pattern: &str, value: &str| pattern == "*" || pattern == value;
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -236,7 +234,11 @@ mod tests {
             ("//me@localhost", &[], "/DATABASE"),
             ("db", &[], "/DATABASE"),
             ("//me@db.example/db", &[], "sslmode=disable"),
-            ("//me@localhost/db", &[("sslmode", "verify-full")], "sslrootcert"),
+            (
+                "//me@localhost/db",
+                &[("sslmode", "verify-full")],
+                "sslrootcert",
+            ),
             ("//me@localhost:port/db", &[], "port"),
         ] {
             let error = read(address, options).unwrap_err();
