@@ -9,6 +9,9 @@ use tokio_postgres::types::Type;
 pub(crate) enum Verb {
     /// The value of a row.
     Get,
+    /// Rows with these keys, in their order, ending with the one that passes so many bytes; of a table with single
+    /// keys.
+    Many,
     /// Rows from a key on, at most so many, ending with the one that passes so many bytes.
     Page,
     /// Stores rows, given as arrays of keys and of values.
@@ -99,6 +102,11 @@ impl Schema {
                      FROM (SELECT {first}, {value} FROM {name} WHERE {first} >= $1 \
                      ORDER BY {first} LIMIT $2) AS found) AS page WHERE before < $3 ORDER BY {first}"
                 ),
+                Verb::Many => format!(
+                    "SELECT {first}, {value} FROM (SELECT {first}, {value}, sum(octet_length({value})) \
+                     OVER (ORDER BY {first} ROWS UNBOUNDED PRECEDING) - octet_length({value}) AS before \
+                     FROM {name} WHERE {first} = ANY ($1)) AS found WHERE before < $2 ORDER BY {first}"
+                ),
                 Verb::Put => format!(
                     "INSERT INTO {name} ({first}, {value}) SELECT * FROM unnest($1, $2) \
                      ON CONFLICT ({first}) DO UPDATE SET {value} = EXCLUDED.{value}"
@@ -107,7 +115,8 @@ impl Schema {
             };
         };
         match verb {
-            Verb::Get => {
+            // `Many` is for the others.
+            Verb::Get | Verb::Many => {
                 format!("SELECT {value} FROM {name} WHERE {first} = $1 AND {second} = $2")
             }
             Verb::Page => format!(
@@ -132,7 +141,8 @@ impl Schema {
     pub(crate) fn types(table: Table, verb: Verb) -> Vec<Type> {
         match (verb, table.is_pair()) {
             (Verb::Get, false) => vec![Type::INT8],
-            (Verb::Get, true) => vec![Type::INT8, Type::INT8],
+            (Verb::Get | Verb::Many, true) => vec![Type::INT8, Type::INT8],
+            (Verb::Many, false) => vec![Type::INT8_ARRAY, Type::INT8],
             (Verb::Page, false) => vec![Type::INT8, Type::INT8, Type::INT8],
             (Verb::Page, true) => vec![Type::INT8, Type::INT8, Type::INT8, Type::INT8],
             (Verb::Put, false) => vec![Type::INT8_ARRAY, Type::BYTEA_ARRAY],

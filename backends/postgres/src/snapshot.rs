@@ -1,30 +1,66 @@
 //! Views: single statements, each of which sees what is newest.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use durum_core::Result;
 use durum_core::engine::sql::key_integers;
 use durum_core::engine::{Cursor, EngineSnapshot, Key, Table};
+use futures_util::future::try_join_all;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::cursor::PostgresCursor;
 use crate::database::Database;
 use crate::schema::Verb;
 
+/// What is read ahead ends with the row that passes this, in each table.
+const AHEAD_BYTES: i64 = 8 << 20;
+
+/// Rows that were read ahead, and keys that are known to have none.
+type Ahead = HashMap<(Table, Key), Option<Row>>;
+
 /// A view of the newest state.
 #[derive(Debug)]
 pub(crate) struct PostgresSnapshot {
-    pub(crate) database: Arc<Database>,
+    database: Arc<Database>,
+    ahead: RefCell<Ahead>,
 }
 
 impl PostgresSnapshot {
     pub(crate) fn new(database: Arc<Database>) -> PostgresSnapshot {
-        PostgresSnapshot { database }
+        PostgresSnapshot {
+            database,
+            ahead: RefCell::default(),
+        }
+    }
+
+    /// Reads rows of some tables, each with its keys.
+    fn read_many(&self, tables: &[(Table, Vec<i64>)]) -> Result<Vec<Vec<Row>>> {
+        let database = &self.database;
+        database.readers.read("read rows", |connection| {
+            let mut statements = Vec::with_capacity(tables.len());
+            for (table, _) in tables {
+                statements.push(connection.prepare(&database.schema, *table, Verb::Many)?);
+            }
+            connection.run(async |client| {
+                let parameters: Vec<[&(dyn ToSql + Sync); 2]> = tables
+                    .iter()
+                    .map(|(_, keys)| [keys as _, &AHEAD_BYTES as _])
+                    .collect();
+                let pairs = statements.iter().zip(&parameters);
+                try_join_all(pairs.map(|(statement, values)| client.query(statement, values))).await
+            })
+        })
     }
 }
 
 impl EngineSnapshot for PostgresSnapshot {
     fn get(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        if let Some(known) = self.ahead.borrow().get(&(table, key)) {
+            return Ok(known.as_ref().map(|row| visit(row.get(1))).is_some());
+        }
         let Some((first, second)) = key_integers(key) else {
             return Ok(false);
         };
@@ -42,6 +78,41 @@ impl EngineSnapshot for PostgresSnapshot {
             visit(row.get(0));
         }
         Ok(row.is_some())
+    }
+
+    fn has_latency(&self) -> bool {
+        true
+    }
+
+    fn read_ahead(&self, rows: &[(Table, Key)]) -> Result<()> {
+        let mut tables: Vec<(Table, Vec<i64>)> = Vec::new();
+        for (table, key) in rows.iter().filter(|(table, _)| !table.is_pair()) {
+            let Some((number, _)) = key_integers(*key) else {
+                continue;
+            };
+            match tables.iter_mut().find(|(other, _)| other == table) {
+                Some((_, keys)) => keys.push(number),
+                None => tables.push((*table, vec![number])),
+            }
+        }
+        let found = match tables.is_empty() {
+            true => Vec::new(),
+            false => self.read_many(&tables)?,
+        };
+        let mut ahead = Ahead::new();
+        for ((table, mut keys), rows) in tables.into_iter().zip(found) {
+            let bytes: usize = rows.iter().map(|row| row.get::<_, &[u8]>(1).len()).sum();
+            if bytes as i64 >= AHEAD_BYTES {
+                // Of what lies behind nothing is known.
+                let last = rows.last().map(|row| row.get::<_, i64>(0));
+                keys.retain(|key| Some(*key) <= last);
+            }
+            let key = |number: i64| (table, Key::from(number.cast_unsigned()));
+            ahead.extend(keys.into_iter().map(|number| (key(number), None)));
+            ahead.extend(rows.into_iter().map(|row| (key(row.get(0)), Some(row))));
+        }
+        *self.ahead.borrow_mut() = ahead;
+        Ok(())
     }
 
     fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>> {

@@ -226,6 +226,18 @@ pub trait EngineSnapshot: Send {
     /// A cursor over the rows of `table` whose keys are `from` or larger, ascending.
     fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>>;
 
+    /// Whether each read costs a wait, as where the engine is a server, so that it is worth while to say what
+    /// will be read.
+    fn has_latency(&self) -> bool {
+        false
+    }
+
+    /// Reads rows at once that will probably be asked for soon, and keeps them until the next call. Where that
+    /// would be too much, or is of no use, some or all are left out. What is asked for then is as it was now.
+    fn read_ahead(&self, _rows: &[(Table, Key)]) -> Result<()> {
+        Ok(())
+    }
+
     /// As [`EngineSnapshot::get`], for a caller that verifies the value, together with the key that it is
     /// stored under, by a checksum of its own: the engine need not compute its own over the same bytes.
     fn get_unverified(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {

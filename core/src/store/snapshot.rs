@@ -64,6 +64,14 @@ impl LocalSnapshot {
     }
 }
 
+/// Objects that are read at once where each read costs a wait.
+const AHEAD_MAX: usize = 1000;
+
+fn rows_of(oids: &[Oid]) -> Vec<(Table, Key)> {
+    let row = |oid: &Oid| (Table::Objects, Key::from(oid.0));
+    oids.iter().map(row).collect()
+}
+
 /// Fails where the engine knows itself that the record is damaged: it can tell in which file, and where.
 pub(super) fn verify_row(view: &View, oid: Oid) -> Result<()> {
     let key = Key::from(oid.0);
@@ -134,6 +142,28 @@ impl Snapshot for LocalSnapshot {
             return Ok(false);
         }
         visit(record).map(|()| true)
+    }
+
+    fn load_many_with(
+        &self,
+        oids: &[Oid],
+        visit: &mut dyn FnMut(Oid, Option<Record<'_>>) -> Result<()>,
+    ) -> Result<()> {
+        for part in oids.chunks(AHEAD_MAX) {
+            self.with_view(|view| {
+                let view = view.engine()?;
+                match view.has_latency() {
+                    true => view.read_ahead(&rows_of(part)),
+                    false => Ok(()),
+                }
+            })?;
+            for oid in part {
+                if !self.load_with(*oid, &mut |record| visit(*oid, Some(record)))? {
+                    visit(*oid, None)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn scan(&self, from: Oid) -> Result<Box<dyn Scan + '_>> {

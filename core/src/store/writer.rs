@@ -114,6 +114,7 @@ impl Shared {
         writer.check()?;
         let sessions = self.sessions().owners();
         let mut graph = self.graph(writer)?;
+        graph.read_ahead(requests)?;
         let mut created = Vec::new();
         let mut durability = Durability::Relaxed;
         let mut results = Vec::with_capacity(requests.len());

@@ -90,6 +90,7 @@ macro_rules! engine_conformance {
                     the_largest_keys_are_kept,
                     tables_are_apart,
                     deleting_what_is_not_there_changes_nothing,
+                    what_is_read_ahead_is_there,
                 ],
                 random: [a_random_history_equals_the_model],
                 scans: [

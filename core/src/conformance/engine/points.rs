@@ -1,7 +1,8 @@
 //! Reads and changes of single rows.
 
-use super::{Batch, Fixture, value};
-use crate::engine::{Key, Table};
+use super::fixture::Short;
+use super::{Batch, Fixture, Model, value};
+use crate::engine::{EngineSnapshot, Key, Table};
 
 /// The largest number in a key.
 const NUMBER_MAX: u64 = (1 << 63) - 1;
@@ -111,5 +112,54 @@ pub fn deleting_what_is_not_there_changes_nothing(fixture: &Fixture) {
             .delete(Table::Pins, Key::pair(2, 0))
             .delete(Table::Meta, NUMBER_MAX),
     );
+    subject.finish();
+}
+
+/// Rows that are read ahead are found as others are, whether they are there or not, small or large; later
+/// views show what is written later.
+pub fn what_is_read_ahead_is_there(fixture: &Fixture) {
+    let mut subject = fixture.open();
+    let mut batch = Batch::new();
+    for number in (0..100_u64).step_by(2) {
+        // More than is read at once.
+        let value = vec![number as u8; number as usize * 10_000];
+        batch = batch
+            .put(Table::Objects, number, value)
+            .put(Table::Referrers, number, number.to_be_bytes())
+            .put(Table::Pins, Key::pair(number, 1), "pin");
+    }
+    subject.apply(batch);
+    let numbers = || (0..100_u64).chain([1 << 62, u64::MAX]);
+    let mut rows: Vec<(Table, Key)> = Vec::new();
+    for table in [Table::Objects, Table::Referrers, Table::Orphans] {
+        rows.extend(numbers().map(|number| (table, Key::from(number))));
+    }
+    rows.extend(numbers().map(|number| (Table::Pins, Key::pair(number, 1))));
+    let check = |snapshot: &dyn EngineSnapshot, model: &Model| {
+        for (table, key) in &rows {
+            let expected = model.get(&(*table, *key));
+            let found = value(snapshot, *table, *key);
+            assert_eq!(
+                found.as_deref().map(Short),
+                expected.map(|value| Short(value)),
+                "{table:?} {key:?}"
+            );
+        }
+    };
+    let snapshot = subject.snapshot();
+    snapshot.read_ahead(&rows).unwrap();
+    check(&*snapshot, &subject.model);
+    snapshot.read_ahead(&[]).unwrap();
+    check(&*snapshot, &subject.model);
+    drop(snapshot);
+    let changed = Batch::new()
+        .put(Table::Objects, 3, "new")
+        .put(Table::Objects, 4, "changed")
+        .delete(Table::Referrers, 4);
+    subject.apply(changed);
+    let snapshot = subject.snapshot();
+    snapshot.read_ahead(&rows).unwrap();
+    check(&*snapshot, &subject.model);
+    drop(snapshot);
     subject.finish();
 }
