@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use durum_core::record::Record;
@@ -27,6 +27,8 @@ pub(crate) struct Hub {
     pub(crate) metrics: Metrics,
     /// Says that the server is to end.
     pub(crate) shutdown: watch::Sender<bool>,
+    /// Why it ends, if that is since another has the store.
+    pub(crate) replaced: OnceLock<Error>,
     /// For requests that go through the whole store.
     pub(crate) upkeep: Arc<Semaphore>,
     /// For connections that have a thread each.
@@ -74,6 +76,7 @@ impl Hub {
             filling: Arc::default(),
             metrics: Metrics::new(),
             shutdown: watch::Sender::new(false),
+            replaced: OnceLock::new(),
             upkeep: Arc::new(Semaphore::new(UPKEEP_MAX)),
             direct: Arc::new(Semaphore::new(processors())),
             tls: RwLock::new(tls.map(Arc::new)),

@@ -43,6 +43,7 @@ server! {
     mod server;
     mod settings;
     mod spin;
+    mod standby;
     mod stream;
     mod supervisor;
     mod suspicion;

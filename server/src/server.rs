@@ -23,7 +23,7 @@ use crate::stream::Stream;
 use crate::supervisor::Supervisor;
 use crate::tls::TlsSettings;
 use crate::wire::Wire;
-use crate::{descriptors, durum, durus, metrics};
+use crate::{descriptors, durum, durus, metrics, standby};
 
 /// After a connection that could not be accepted, for want of descriptors say, the next try comes then.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -111,6 +111,15 @@ impl Server {
         Server::bind_to(store, Some(home), settings, passed)
     }
 
+    /// As [`Server::bind_home`], and waits for as long as another process has the store open.
+    ///
+    /// # Errors
+    /// As [`Server::bind_home`].
+    pub fn bind_home_when_free(home: Home, settings: Settings, passed: Passed) -> Result<Server> {
+        let store = home.open_when_free(settings.read_only)?.map(Arc::new);
+        Server::bind_to(store, Some(home), settings, passed)
+    }
+
     fn bind_to(
         store: Option<Arc<LocalStore>>,
         home: Option<Home>,
@@ -181,7 +190,7 @@ impl Server {
     /// and everything committed is made durable.
     ///
     /// # Errors
-    /// Those of the last synchronization.
+    /// Those of the last synchronization; `InUse` where another process has taken the store over.
     pub fn run(self) -> Result<()> {
         let Server {
             runtime,
@@ -197,11 +206,15 @@ impl Server {
         if let Some(supervisor) = &supervisor {
             runtime.spawn(watch(supervisor.clone()));
         }
+        runtime.spawn(standby::watch(hub.clone()));
         runtime.block_on(serve(listeners, supervisor.as_deref(), &hub));
         // What is being written is finished.
         let patience = hub.settings.limits.shutdown_time_max;
         runtime.shutdown_timeout(patience);
         hub.wait_for_filling(patience);
+        if let Some(error) = hub.replaced.get() {
+            return Err(error.duplicate());
+        }
         match hub.served() {
             Ok(served) if !hub.settings.read_only && !served.store.is_poisoned() => {
                 served.store.sync().map(drop)

@@ -138,6 +138,9 @@ pub(crate) struct ServeArgs {
     /// Let clients only read
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Where another process has the store open, wait until it is free
+    #[arg(long)]
+    pub(crate) standby: bool,
     /// Where to tell metrics (/metrics) and health (/health) by HTTP: HOST:PORT, unix:PATH or @NAME
     /// [default: that of the configuration, else nowhere]
     #[arg(long, value_name = "ADDR")]

@@ -21,7 +21,11 @@ pub(crate) fn run(context: &Context, args: &ServeArgs) -> Outcome {
         registry: context.registry.clone(),
         settings: store,
     };
-    let server = Server::bind_home(home, settings, passed)?.supervised(Supervisor::from_env());
+    let server = match args.standby {
+        true => Server::bind_home_when_free(home, settings, passed),
+        false => Server::bind_home(home, settings, passed),
+    };
+    let server = server?.supervised(Supervisor::from_env());
     heed_signals(&server, reload(context, &server, args))?;
     let listen = names(&server.addresses());
     let metrics = names(&server.metrics_addresses());

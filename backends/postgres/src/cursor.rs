@@ -56,7 +56,15 @@ impl PostgresCursor<'_> {
             let statement = connection.prepare(schema, table, Verb::Page)?;
             connection.run(async |client| client.query(&statement, parameters).await)
         })?;
-        let bytes: usize = rows.iter().map(|row| row.get::<_, &[u8]>(1).len()).sum();
+        self.database.check_fence(rows.first())?;
+        if rows
+            .first()
+            .and_then(|row| row.get::<_, Option<i64>>(1))
+            .is_none()
+        {
+            return Ok(());
+        }
+        let bytes: usize = rows.iter().map(|row| row.get::<_, &[u8]>(2).len()).sum();
         // Fewer than were asked for are the last, unless the page was full.
         let is_last = (rows.len() as i64) < self.page_rows && (bytes as i64) < PAGE_BYTES;
         if let Some(last) = rows.last().filter(|_| !is_last) {
@@ -77,14 +85,14 @@ impl Cursor for PostgresCursor<'_> {
         let Some(row) = &self.current else {
             return Ok(None);
         };
-        Ok(Some((key(self.table, row)?, row.get(1))))
+        Ok(Some((key(self.table, row)?, row.get(2))))
     }
 }
 
 fn key(table: Table, row: &Row) -> Result<Key> {
     let second = match table.is_pair() {
-        true => row.get(2),
+        true => row.get(3),
         false => 0,
     };
-    key_of_integers(row.get(0), second).map_err(|error| error.with_engine(NAME))
+    key_of_integers(row.get(1), second).map_err(|error| error.with_engine(NAME))
 }

@@ -9,8 +9,7 @@ use tokio_postgres::types::Type;
 pub(crate) enum Verb {
     /// The value of a row.
     Get,
-    /// Rows with these keys, in their order, ending with the one that passes so many bytes; of a table with single
-    /// keys.
+    /// Rows with these first numbers, in the order of their keys, ending with the one that passes so many bytes.
     Many,
     /// Rows from a key on, at most so many, ending with the one that passes so many bytes.
     Page,
@@ -85,7 +84,8 @@ impl Schema {
         sql
     }
 
-    /// A statement on a table.
+    /// A statement on a table. Those that read give the writer's fencing number first, in every row, and at least
+    /// one row, of which the rest is null where nothing was found.
     pub(crate) fn statement(&self, table: Table, verb: Verb) -> String {
         let name = self.table(table.name());
         let Columns {
@@ -93,44 +93,62 @@ impl Schema {
             second,
             value,
         } = Columns::of(table);
-        let Some(second) = second else {
-            return match verb {
-                Verb::Get => format!("SELECT {value} FROM {name} WHERE {first} = $1"),
-                Verb::Page => format!(
-                    "SELECT {first}, {value} FROM (SELECT {first}, {value}, \
-                     sum(octet_length({value})) OVER (ORDER BY {first} ROWS UNBOUNDED PRECEDING) - octet_length({value}) AS before \
-                     FROM (SELECT {first}, {value} FROM {name} WHERE {first} >= $1 \
-                     ORDER BY {first} LIMIT $2) AS found) AS page WHERE before < $3 ORDER BY {first}"
-                ),
-                Verb::Many => format!(
-                    "SELECT {first}, {value} FROM (SELECT {first}, {value}, sum(octet_length({value})) \
-                     OVER (ORDER BY {first} ROWS UNBOUNDED PRECEDING) - octet_length({value}) AS before \
-                     FROM {name} WHERE {first} = ANY ($1)) AS found WHERE before < $2 ORDER BY {first}"
-                ),
-                Verb::Put => format!(
-                    "INSERT INTO {name} ({first}, {value}) SELECT * FROM unnest($1, $2) \
-                     ON CONFLICT ({first}) DO UPDATE SET {value} = EXCLUDED.{value}"
-                ),
-                Verb::Delete => format!("DELETE FROM {name} WHERE {first} = ANY ($1)"),
-            };
+        let keys = match second {
+            None => first.to_owned(),
+            Some(second) => format!("{first}, {second}"),
         };
-        match verb {
-            // `Many` is for the others.
-            Verb::Get | Verb::Many => {
-                format!("SELECT {value} FROM {name} WHERE {first} = $1 AND {second} = $2")
+        let is_key = match second {
+            None => format!("{first} = $1"),
+            Some(second) => format!("{first} = $1 AND {second} = $2"),
+        };
+        let fenced = |columns: &str, rows: &str, end: &str| {
+            let writer = self.table("writer");
+            format!("SELECT fence, {columns} FROM {writer} LEFT JOIN {rows} ON true{end}")
+        };
+        // The value last, and the bytes of those before it.
+        let sized = |rows: &str, most: &str| {
+            format!(
+                "(SELECT {keys}, {value} FROM (SELECT {keys}, {value}, sum(octet_length({value})) \
+                 OVER (ORDER BY {keys} ROWS UNBOUNDED PRECEDING) - octet_length({value}) AS before \
+                 FROM {rows}) AS sized WHERE before < {most}) AS page"
+            )
+        };
+        let columns = match second {
+            None => format!("{first}, {value}"),
+            Some(second) => format!("{first}, {value}, {second}"),
+        };
+        let ordered = format!(" ORDER BY {keys}");
+        match (verb, second) {
+            (Verb::Get, _) => {
+                let row = format!("(SELECT {value} FROM {name} WHERE {is_key}) AS found");
+                fenced(value, &row, "")
             }
-            Verb::Page => format!(
-                "SELECT {first}, {value}, {second} FROM (SELECT {first}, {second}, {value}, \
-                 sum(octet_length({value})) OVER (ORDER BY {first}, {second} ROWS UNBOUNDED PRECEDING) - octet_length({value}) AS before \
-                 FROM (SELECT {first}, {second}, {value} FROM {name} WHERE ({first}, {second}) >= ($1, $4) \
-                 ORDER BY {first}, {second} LIMIT $2) AS found) AS page WHERE before < $3 \
-                 ORDER BY {first}, {second}"
-            ),
-            Verb::Put => format!(
-                "INSERT INTO {name} ({first}, {second}, {value}) SELECT * FROM unnest($1, $2, $3) \
-                 ON CONFLICT ({first}, {second}) DO UPDATE SET {value} = EXCLUDED.{value}"
-            ),
-            Verb::Delete => format!(
+            (Verb::Many, _) => {
+                let rows = format!("{name} WHERE {first} = ANY ($1)");
+                fenced(&columns, &sized(&rows, "$2"), &ordered)
+            }
+            (Verb::Page, _) => {
+                let from = match second {
+                    None => format!("{first} >= $1"),
+                    Some(_) => format!("({keys}) >= ($1, $4)"),
+                };
+                let rows = format!(
+                    "(SELECT {keys}, {value} FROM {name} WHERE {from} ORDER BY {keys} LIMIT $2) AS found"
+                );
+                fenced(&columns, &sized(&rows, "$3"), &ordered)
+            }
+            (Verb::Put, _) => {
+                let arrays = match second {
+                    None => "$1, $2",
+                    Some(_) => "$1, $2, $3",
+                };
+                format!(
+                    "INSERT INTO {name} ({keys}, {value}) SELECT * FROM unnest({arrays}) \
+                     ON CONFLICT ({keys}) DO UPDATE SET {value} = EXCLUDED.{value}"
+                )
+            }
+            (Verb::Delete, None) => format!("DELETE FROM {name} WHERE {first} = ANY ($1)"),
+            (Verb::Delete, Some(second)) => format!(
                 "DELETE FROM {name} USING unnest($1, $2) AS gone (a, b) \
                  WHERE {first} = gone.a AND {second} = gone.b"
             ),
@@ -141,8 +159,9 @@ impl Schema {
     pub(crate) fn types(table: Table, verb: Verb) -> Vec<Type> {
         match (verb, table.is_pair()) {
             (Verb::Get, false) => vec![Type::INT8],
-            (Verb::Get | Verb::Many, true) => vec![Type::INT8, Type::INT8],
-            (Verb::Many, false) => vec![Type::INT8_ARRAY, Type::INT8],
+            (Verb::Get, true) => vec![Type::INT8, Type::INT8],
+            // Of a pair table all with these first numbers.
+            (Verb::Many, _) => vec![Type::INT8_ARRAY, Type::INT8],
             (Verb::Page, false) => vec![Type::INT8, Type::INT8, Type::INT8],
             (Verb::Page, true) => vec![Type::INT8, Type::INT8, Type::INT8, Type::INT8],
             (Verb::Put, false) => vec![Type::INT8_ARRAY, Type::BYTEA_ARRAY],

@@ -59,7 +59,7 @@ impl PostgresSnapshot {
 impl EngineSnapshot for PostgresSnapshot {
     fn get(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
         if let Some(known) = self.ahead.borrow().get(&(table, key)) {
-            return Ok(known.as_ref().map(|row| visit(row.get(1))).is_some());
+            return Ok(known.as_ref().map(|row| visit(row.get(2))).is_some());
         }
         let Some((first, second)) = key_integers(key) else {
             return Ok(false);
@@ -74,10 +74,9 @@ impl EngineSnapshot for PostgresSnapshot {
             let statement = connection.prepare(schema, table, Verb::Get)?;
             connection.run(async |client| client.query_opt(&statement, keys).await)
         })?;
-        if let Some(row) = &row {
-            visit(row.get(0));
-        }
-        Ok(row.is_some())
+        self.database.check_fence(row.as_ref())?;
+        let value = row.as_ref().and_then(|row| row.get(1));
+        Ok(value.map(visit).is_some())
     }
 
     fn has_latency(&self) -> bool {
@@ -101,15 +100,21 @@ impl EngineSnapshot for PostgresSnapshot {
         };
         let mut ahead = Ahead::new();
         for ((table, mut keys), rows) in tables.into_iter().zip(found) {
-            let bytes: usize = rows.iter().map(|row| row.get::<_, &[u8]>(1).len()).sum();
+            self.database.check_fence(rows.first())?;
+            let value = |row: &Row| row.get::<_, Option<&[u8]>>(2).map(<[u8]>::len);
+            let bytes: usize = rows.iter().filter_map(value).sum();
+            let number = |row: &Row| row.get::<_, Option<i64>>(1);
             if bytes as i64 >= AHEAD_BYTES {
                 // Of what lies behind nothing is known.
-                let last = rows.last().map(|row| row.get::<_, i64>(0));
+                let last = rows.last().and_then(number);
                 keys.retain(|key| Some(*key) <= last);
             }
             let key = |number: i64| (table, Key::from(number.cast_unsigned()));
             ahead.extend(keys.into_iter().map(|number| (key(number), None)));
-            ahead.extend(rows.into_iter().map(|row| (key(row.get(0)), Some(row))));
+            let there = rows
+                .into_iter()
+                .filter_map(|row| Some((number(&row)?, row)));
+            ahead.extend(there.map(|(number, row)| (key(number), Some(row))));
         }
         *self.ahead.borrow_mut() = ahead;
         Ok(())

@@ -96,6 +96,11 @@ impl Writer {
         Ok(())
     }
 
+    /// The fencing number.
+    pub(crate) fn fence(&self) -> i64 {
+        self.fence
+    }
+
     /// The session, where it is not lost.
     pub(crate) fn session(&mut self, operation: &'static str) -> Result<&mut Connection> {
         self.session.as_mut().ok_or_else(|| {
@@ -166,14 +171,14 @@ impl Writer {
     fn check(&self) -> Result<()> {
         match &self.ended {
             None => Ok(()),
-            Some(reason) => Err(ended(reason)),
+            Some(reason) => Err(ended(APPLY, reason)),
         }
     }
 
     fn end(&mut self, reason: &str) -> Error {
         self.session = None;
         self.ended = Some(reason.to_owned());
-        ended(reason)
+        ended(APPLY, reason)
     }
 
     fn write(&mut self, statements: &[Arrays<'_>], durability: Durability) -> Attempt {
@@ -269,8 +274,13 @@ const FENCED: &str = "another process has become the writer of the store";
 const SET_BACK: &str = "the server has lost commits that it had acknowledged, as a standby server may \
     have that is promoted without having all";
 
-fn ended(reason: &str) -> Error {
-    Error::new(ErrorKind::InUse, APPLY)
+/// The error of whoever is no longer the writer.
+pub(crate) fn replaced(operation: &'static str) -> Error {
+    ended(operation, FENCED)
+}
+
+fn ended(operation: &'static str, reason: &str) -> Error {
+    Error::new(ErrorKind::InUse, operation)
         .with_engine(NAME)
         .because(reason)
         .hint("Close the store; open it again when nobody else has it open.")

@@ -175,6 +175,21 @@ impl LocalStore {
         &*self.shared.engine
     }
 
+    /// Fails where another process has become the store's writer meanwhile, as it can where the engine is a
+    /// server. Elsewhere the lock of the place sees to it that none can.
+    ///
+    /// # Errors
+    /// `InUse`; those of reading.
+    pub fn check_writer(&self) -> Result<()> {
+        let view = self.shared.view()?;
+        let engine = view.engine()?;
+        if !engine.has_latency() {
+            return Ok(());
+        }
+        let (table, key) = State::key();
+        engine.get(table, key, &mut |_| {}).map(drop)
+    }
+
     /// Runs `work`, such as a compaction, while no snapshot of the engine is open and no commit is
     /// being written. Store snapshots stay valid. `work` must not use the store, which would wait for it
     /// to end.

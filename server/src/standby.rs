@@ -1,0 +1,66 @@
+//! Several servers of one store, where its engine is a server itself: one has it open, others stand by.
+//!
+//! Which of them that is the engine decides, by its lock. Whoever stands by tries to open the store again and
+//! again; whoever has it open asks again and again whether that is still so, since a process that was stopped for a
+//! while, or cut off, does not notice by itself that another has taken over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durum_core::store::LocalStore;
+use durum_core::{ErrorKind, Result};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::{error, info};
+
+use crate::filling::Home;
+use crate::hub::Hub;
+
+/// How often the store is tried.
+const TRY: Duration = Duration::from_millis(100);
+
+/// How often a server asks whether it has the store still.
+const ASK: Duration = Duration::from_secs(1);
+
+impl Home {
+    /// As [`Home::open`], once nobody else has the store open.
+    pub(crate) fn open_when_free(&self, read_only: bool) -> Result<Option<LocalStore>> {
+        let mut told = false;
+        loop {
+            match self.open(read_only) {
+                Err(error) if error.kind() == ErrorKind::InUse => {
+                    if !told {
+                        info!(%error, "standing by until the store is free");
+                        told = true;
+                    }
+                    std::thread::sleep(TRY);
+                }
+                opened => {
+                    if told && opened.is_ok() {
+                        info!("the store is free, and is taken over");
+                    }
+                    return opened;
+                }
+            }
+        }
+    }
+}
+
+/// Ends the server when it notices that another has its store.
+pub(crate) async fn watch(hub: Arc<Hub>) {
+    loop {
+        sleep(ASK).await;
+        // There is none while one is filled.
+        let Ok(served) = hub.served() else { continue };
+        let store = served.store.clone();
+        let Ok(Err(error)) = spawn_blocking(move || store.check_writer()).await else {
+            continue;
+        };
+        if error.kind() == ErrorKind::InUse {
+            error!(%error, "the server ends");
+            let _ = hub.replaced.set(error);
+            hub.shutdown.send_replace(true);
+            return;
+        }
+    }
+}
