@@ -235,10 +235,18 @@ impl Nodes {
             assert!(
                 begun.elapsed() < TIME_MAX,
                 "{status:?}\n{}",
-                self.log(index)
+                self.logs(index)
             );
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// What all have logged, the node in question first.
+    fn logs(&self, first: usize) -> String {
+        let others = (0..self.nodes.len()).filter(|index| *index != first);
+        let all = std::iter::once(first).chain(others);
+        all.map(|index| format!("node {index}:\n{}\n", self.log(index)))
+            .collect()
     }
 
     /// A client's directory.

@@ -1,7 +1,9 @@
 //! A connection, and what is prepared on it.
 //!
 //! Each has a runtime of its own that runs on whatever thread uses it: an answer is waited for where it is needed,
-//! without waking another thread, and connections need no thread at all between uses.
+//! without waking another thread, and connections need no thread at all between uses. Where that thread runs tasks of
+//! another runtime, as those of a storage server do, others take its tasks over meanwhile; a runtime of one thread only
+//! cannot wait for the database.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -10,7 +12,8 @@ use std::task::Poll;
 
 use durum_core::engine::Table;
 use durum_core::{Error, ErrorKind, Result};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+use tokio::task::block_in_place;
 use tokio_postgres::{Client, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -40,7 +43,36 @@ pub(crate) struct Connection {
     client: Client,
     /// `None` once the connection has ended.
     driver: Option<Driver>,
-    runtime: Runtime,
+    runtime: OwnRuntime,
+}
+
+/// The runtime of a connection.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn new() -> std::io::Result<OwnRuntime> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        Ok(OwnRuntime(Some(runtime)))
+    }
+
+    /// Runs a future to its end, on this thread; `None` only while this is being dropped.
+    fn wait<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let runtime = self.0.as_ref()?;
+        let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
+        Some(match flavor {
+            Ok(RuntimeFlavor::MultiThread) => block_in_place(|| runtime.block_on(future)),
+            _ => runtime.block_on(future),
+        })
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        // Without waiting, which a thread that runs tasks must not do.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Connection {
@@ -62,10 +94,10 @@ impl Connection {
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth(),
         };
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Error::io(error, DOING))?;
-        let connected = runtime.block_on(address.config.connect(MakeRustlsConnect::new(tls)));
-        let (client, driver) = connected.map_err(|error| Failure(error).during(DOING))?;
+        let runtime = OwnRuntime::new().map_err(|error| Error::io(error, DOING))?;
+        let connected = runtime.wait(address.config.connect(MakeRustlsConnect::new(tls)));
+        let connected = connected.ok_or_else(|| Error::new(ErrorKind::Other, DOING))?;
+        let (client, driver) = connected.map_err(|error| Failure::from(error).during(DOING))?;
         let mut connection = Connection {
             statements: HashMap::new(),
             client,
@@ -124,7 +156,7 @@ impl Connection {
         work: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Failure> {
         let (client, driver) = (&self.client, &mut self.driver);
-        self.runtime.block_on(async {
+        let work = async {
             let mut work = pin!(work(client));
             poll_fn(|context| {
                 if let Some(running) = driver
@@ -148,8 +180,11 @@ impl Connection {
                 }
             })
             .await
-            .map_err(Failure)
-        })
+        };
+        match self.runtime.wait(work) {
+            Some(done) => Ok(done?),
+            None => Err(Failure::Closed),
+        }
     }
 
     /// Whether the connection can be used again.

@@ -7,11 +7,16 @@ use crate::NAME;
 
 /// Why something that was asked of a server was not done.
 #[derive(Debug)]
-pub(crate) struct Failure(pub(crate) tokio_postgres::Error);
+pub(crate) enum Failure {
+    /// The library's error, with the server's in it where that has answered.
+    Database(tokio_postgres::Error),
+    /// The connection is being closed.
+    Closed,
+}
 
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Failure {
-        Failure(error)
+        Failure::Database(error)
     }
 }
 
@@ -20,7 +25,10 @@ impl Failure {
     /// connection may do better.
     pub(crate) fn is_lost(&self) -> bool {
         use std::error::Error as _;
-        let code = self.0.code();
+        let Failure::Database(error) = self else {
+            return true;
+        };
+        let code = error.code();
         let ended = code.is_some_and(|code| {
             // Class 08: connection exceptions; 57P: the server ends, or has ended the session.
             code.code().starts_with("08")
@@ -34,39 +42,50 @@ impl Failure {
                 || code.code() == IDLE_SESSION_TIMEOUT
         });
         let by_system = || {
-            let cause = self.0.source();
+            let cause = error.source();
             cause.is_some_and(|cause| cause.is::<std::io::Error>())
         };
-        ended || self.0.is_closed() || (code.is_none() && by_system())
+        ended || error.is_closed() || (code.is_none() && by_system())
     }
 
     /// The name of the constraint that was violated.
     pub(crate) fn constraint(&self) -> Option<&str> {
-        self.0.as_db_error()?.constraint()
+        match self {
+            Failure::Database(error) => error.as_db_error()?.constraint(),
+            Failure::Closed => None,
+        }
     }
 
     pub(crate) fn code(&self) -> Option<&SqlState> {
-        self.0.code()
+        match self {
+            Failure::Database(error) => error.code(),
+            Failure::Closed => None,
+        }
     }
 
     /// The failure as Durum's error.
     pub(crate) fn during(self, operation: &'static str) -> Error {
-        let kind = match self.0.code() {
+        let kind = match self.code() {
             Some(code) => kind(code),
             None if self.is_lost() => ErrorKind::Unreachable,
             None => ErrorKind::Other,
         };
-        let reason = match self.0.as_db_error() {
-            Some(error) => {
-                let detail = error.detail().map(|text| format!(" ({text})"));
-                format!("{}{}", error.message(), detail.unwrap_or_default())
-            }
-            None => with_causes(&self.0),
+        let reason = match &self {
+            Failure::Closed => "the connection is closed".to_owned(),
+            Failure::Database(error) => match error.as_db_error() {
+                Some(error) => {
+                    let detail = error.detail().map(|text| format!(" ({text})"));
+                    format!("{}{}", error.message(), detail.unwrap_or_default())
+                }
+                None => with_causes(error),
+            },
         };
-        let converted = Error::new(kind, operation)
+        let mut converted = Error::new(kind, operation)
             .with_engine(NAME)
-            .because(reason)
-            .caused_by(self.0);
+            .because(reason);
+        if let Failure::Database(error) = self {
+            converted = converted.caused_by(error);
+        }
         match kind {
             ErrorKind::Damaged => converted.hint("Restore the database from a backup."),
             ErrorKind::Full => converted.hint("Make room on the server first."),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use durum_core::config::ServerLocation;
 use durum_core::engine::{Durability, Registry};
 use durum_core::store::{Batch, SnapshotExt as _, Store as _};
-use durum_core::{ErrorKind, Oid, Result};
+use durum_core::{ErrorKind, Oid, Result, SessionId};
 use durum_database::Server as Database;
 use durum_postgres::PostgresBackend;
 use durum_server::client::RemoteStore;
@@ -81,8 +81,9 @@ fn a_standby_takes_over() {
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::InUse);
     let mut active = Running::of(first);
     let client = active.connect();
-    client.new_oids(durum_core::SessionId::EMBEDDED, 1).unwrap();
+    client.new_oids(SessionId::EMBEDDED, 1).unwrap();
     write(&client, true, b"0").unwrap();
+    drop(client);
     for (number, data) in [&b"1"[..], b"2", b"3"].into_iter().enumerate() {
         let waiting = home(&database);
         let standby = std::thread::spawn(move || {
@@ -94,8 +95,12 @@ fn a_standby_takes_over() {
         assert!(!standby.is_finished());
         let began = Instant::now();
         let lost = number % 2 == 1;
+        // What stops a server keeps it in memory, and so its store open.
+        let Running {
+            stopper, thread, ..
+        } = active;
         match lost {
-            false => active.stopper.stop(),
+            false => stopper.stop(),
             true => {
                 // As a network that cuts the server off from the database, but not from its clients.
                 database.sql(
@@ -105,9 +110,10 @@ fn a_standby_takes_over() {
                 );
             }
         }
+        drop((client, stopper));
         let next = Running::of(standby.join().unwrap().unwrap());
         println!("taken over after {:?}", began.elapsed());
-        let ended = active.thread.join().unwrap();
+        let ended = thread.join().unwrap();
         match lost {
             false => ended.unwrap(),
             true => assert_eq!(ended.unwrap_err().kind(), ErrorKind::InUse),
