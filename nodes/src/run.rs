@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use durum_core::{Error, ErrorKind, IoResultExt as _, Result};
 use durum_garage::Admin;
@@ -26,6 +26,9 @@ use crate::supervise::Supervised;
 const DOING: &str = "run a node";
 /// How long requests may take that have begun when the node is told to end.
 const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long others may need to let go of a port, and how often that is looked at.
+const PORT_TIME_MAX: Duration = Duration::from_secs(5);
+const PORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Tells a node to end.
 #[derive(Clone, Debug)]
@@ -85,6 +88,22 @@ pub fn run(
     stopper.stop();
     runtime.shutdown_timeout(FINISH_TIME_MAX);
     result
+}
+
+/// Waits until nobody listens there: where the node was killed, its last Garage may still be ending.
+fn wait_for_port(address: SocketAddr) -> std::io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse
+                    && began.elapsed() < PORT_TIME_MAX =>
+            {
+                std::thread::sleep(PORT_PAUSE);
+            }
+            bound => return bound.map(drop),
+        }
+    }
 }
 
 /// Two would write to the same files.
@@ -189,7 +208,7 @@ impl Node<'_> {
         let port = NodeSettings::rpc_port(self.settings.port, copies)?;
         let rpc_bind = SocketAddr::new(self.settings.listen, port);
         // Garage would say so in its log, and be started again and again.
-        TcpListener::bind(rpc_bind).map(drop).map_err(|error| {
+        wait_for_port(rpc_bind).map_err(|error| {
             let why = format!("{rpc_bind}, for other nodes: {error}");
             let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
             let error = Error::io(error, DOING).because(why);
