@@ -33,7 +33,11 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(cli: &Cli) -> Context {
         Context {
-            registry: durum_backends::registry(),
+            registry: match &cli.command {
+                // They make stores of their own.
+                Command::Bench(_) | Command::Tour(_) => durum_backends::registry().in_directories(),
+                _ => durum_backends::registry(),
+            },
             config: cli.config.clone(),
             json: cli.json,
             quiet: cli.quiet,

@@ -61,6 +61,18 @@ impl Registry {
             .collect()
     }
 
+    /// The same without engines that are servers of their own, for what makes stores in directories of its own.
+    #[must_use]
+    pub fn in_directories(&self) -> Registry {
+        let is_server = |backend: &Arc<dyn Backend>| backend.remote().is_some();
+        let (servers, backends): (Vec<_>, Vec<_>) =
+            self.backends.iter().cloned().partition(is_server);
+        let mut absent = self.absent.clone();
+        let named = servers.iter().map(|backend| backend.capabilities().name);
+        absent.extend(named.map(|name| (name, SERVER)));
+        Registry { backends, absent }
+    }
+
     /// The engine `name`.
     ///
     /// # Errors
@@ -169,7 +181,7 @@ impl Registry {
         match self.absent.iter().find(|(absent, _)| *absent == name) {
             None => Ok(()),
             Some((_, how)) => Err(Error::new(ErrorKind::Usage, "choose an engine")
-                .because(format!("the engine `{name}` was left out of this build"))
+                .because(format!("the engine `{name}` is left out here"))
                 .hint(*how)),
         }
     }
@@ -181,9 +193,85 @@ impl Registry {
     }
 }
 
+/// What is said of an engine that [`Registry::in_directories`] leaves out.
+const SERVER: &str = "It is a server of its own: this makes stores in directories.";
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::engine::{Capabilities, Durability, Engine, OptionSpec, Options};
+    use crate::place::{RemotePlace, RemotePlaces, RemoteStagedPlace};
+
+    /// Takes the place of PostgreSQL.
+    #[derive(Debug)]
+    struct Elsewhere;
+
+    impl Backend for Elsewhere {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities {
+                name: "elsewhere",
+                version: "1".to_owned(),
+                snapshots: false,
+                durability: vec![Durability::Power],
+                compaction: false,
+                reclaim: false,
+                persistent: true,
+                value_bytes_max: 1 << 30,
+            }
+        }
+
+        fn options(&self) -> &'static [OptionSpec] {
+            &[]
+        }
+
+        fn open(&self, _: &Path, _: &Options) -> Result<Box<dyn Engine>> {
+            Err(Error::new(ErrorKind::Unsupported, "open"))
+        }
+
+        fn remote(&self) -> Option<&dyn RemotePlaces> {
+            Some(self)
+        }
+    }
+
+    impl RemotePlaces for Elsewhere {
+        fn open(&self, _: &Path, _: &Options) -> Result<Box<dyn RemotePlace>> {
+            Err(Error::new(ErrorKind::NotFound, "open"))
+        }
+
+        fn create(&self, _: &Path, _: &Options) -> Result<Box<dyn RemoteStagedPlace>> {
+            Err(Error::new(ErrorKind::ReadOnly, "create"))
+        }
+
+        fn probe(&self, _: &Path, _: &Options) -> Result<()> {
+            Ok(())
+        }
+
+        fn find(&self, _: &Path, _: &Options) -> Result<Option<Box<dyn RemoteStagedPlace>>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn engines_on_servers_are_opened_there_and_left_out_where_directories_are_wanted() {
+        let registry = Registry::new().with(Elsewhere);
+        let settings = registry.parse_store("elsewhere://host/name").unwrap();
+        assert_eq!(
+            registry.open(&settings).unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
+        assert_eq!(
+            registry.create(&settings).unwrap_err().kind(),
+            ErrorKind::ReadOnly
+        );
+        assert!(registry.resume(&settings).unwrap().is_none());
+        registry.probe(&settings).unwrap();
+        let local = registry.in_directories();
+        assert_eq!(local.names(), [""; 0]);
+        let error = local.parse("elsewhere://host/name").unwrap_err();
+        assert!(error.to_string().contains("server of its own"), "{error}");
+    }
 
     #[test]
     fn an_engine_that_is_left_out_is_said_to_be() {
