@@ -20,6 +20,7 @@ mod meta;
 mod oids;
 mod open;
 mod queue;
+mod read_ahead;
 mod rebuild;
 mod reclaim;
 mod repair;
