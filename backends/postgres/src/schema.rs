@@ -57,15 +57,13 @@ impl Schema {
                 second,
                 value,
             } = Columns::of(table);
-            let (columns, key) = match second {
-                None => (format!("{first} bigint"), first.to_owned()),
-                Some(second) => (
-                    format!("{first} bigint, {second} bigint"),
-                    format!("{first}, {second}"),
-                ),
+            let key = keys(first, second);
+            let columns = match second {
+                None => format!("{first} bigint"),
+                Some(second) => format!("{first} bigint, {second} bigint"),
             };
-            // Records are compressed already where that is wanted. Tables are vacuumed before a tenth of them
-            // is dead, and rows that change often find room on their page.
+            // Records are compressed already where that is wanted. Tables are vacuumed when a twentieth of their
+            // rows is dead.
             sql.push_str(&format!(
                 "CREATE TABLE {name} ({columns}, {value} bytea NOT NULL, PRIMARY KEY ({key})) \
                  WITH (autovacuum_vacuum_scale_factor = 0.05); \
@@ -93,10 +91,7 @@ impl Schema {
             second,
             value,
         } = Columns::of(table);
-        let keys = match second {
-            None => first.to_owned(),
-            Some(second) => format!("{first}, {second}"),
-        };
+        let keys = keys(first, second);
         let is_key = match second {
             None => format!("{first} = $1"),
             Some(second) => format!("{first} = $1 AND {second} = $2"),
@@ -174,6 +169,14 @@ impl Schema {
 
 /// The constraint that refuses the writes of whoever is no longer the writer.
 pub(crate) const FENCE: &str = "writer_is_the_newest";
+
+/// The columns of a key, as a list.
+fn keys(first: &str, second: Option<&str>) -> String {
+    match second {
+        None => first.to_owned(),
+        Some(second) => format!("{first}, {second}"),
+    }
+}
 
 /// A name as SQL has it.
 pub(crate) fn quoted(name: &str) -> String {
