@@ -3,6 +3,9 @@
 use std::fmt::Debug;
 use std::path::PathBuf;
 
+use crate::engine::{Backend, Options};
+use crate::error::Result;
+
 /// A place for one case, with nothing in it at first.
 pub trait Home: Debug + Send + Sync {
     /// Where the store of the case lies.
@@ -45,13 +48,19 @@ impl Home for TemporaryDirectory {
     }
 }
 
-/// The options of a case, and those of its place.
-pub(super) fn all_options(
-    options: &[(&'static str, &'static str)],
+/// The options of a case, and those of its place, as the backend takes them.
+///
+/// # Errors
+/// As [`Options::check`].
+pub(super) fn engine_options(
+    backend: &dyn Backend,
+    given: &[(&'static str, &'static str)],
     home: &dyn Home,
-) -> Vec<(String, String)> {
-    let given = options
+) -> Result<Options> {
+    let of_place = home.options();
+    let of_place = of_place
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    given.chain(home.options()).collect()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let all = given.iter().copied().chain(of_place);
+    Options::check(backend.capabilities().name, backend.options(), all)
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::conformance::home::all_options;
+use crate::conformance::home::engine_options;
 use crate::conformance::{Home, TemporaryDirectory};
+use crate::engine::Table;
 use crate::engine::{Backend, Capabilities, Durability, Engine, EngineSnapshot, Key, Op};
-use crate::engine::{Options, Table};
 use crate::error::{ErrorKind, Result};
 
 /// The rows that an engine should hold.
@@ -80,11 +80,7 @@ impl Fixture {
 
     /// Opens the engine with the fixture's options.
     pub fn try_open(&self) -> Result<Box<dyn Engine>> {
-        let options = all_options(&self.options, &*self.home);
-        let given = options
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
-        let options = Options::check(self.capabilities().name, self.backend.options(), given)?;
+        let options = engine_options(&*self.backend, &self.options, &*self.home)?;
         let Some(places) = self.backend.remote() else {
             return self.backend.open(&self.dir(), &options);
         };

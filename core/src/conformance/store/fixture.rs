@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::check::check;
-use crate::conformance::home::all_options;
+use crate::conformance::home::engine_options;
 use crate::conformance::{Home, TemporaryDirectory};
 use crate::digest::Digest;
 use crate::engine::{Backend, Capabilities, Durability, Options};
@@ -96,11 +96,7 @@ impl Fixture {
     }
 
     fn engine_options(&self) -> Options {
-        let options = all_options(&self.given, &*self.home);
-        let given = options
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
-        Options::check(self.capabilities().name, self.backend.options(), given)
+        engine_options(&*self.backend, &self.given, &*self.home)
             .expect("the backend takes these options")
     }
 
