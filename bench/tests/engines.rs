@@ -28,7 +28,7 @@ fn tiny() -> Settings {
 #[test]
 fn every_engine_is_measured_at_every_workload_and_nothing_is_left_behind() {
     let directory = tempfile::tempdir().unwrap();
-    let registry = durum_backends::registry();
+    let registry = durum_backends::registry().in_directories();
     let lines = RefCell::new(Vec::new());
     let tell = |line: &str| lines.borrow_mut().push(line.to_owned());
     let settings = tiny();
@@ -112,7 +112,7 @@ fn check_page(html: &str) {
 fn what_cannot_be_measured_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing");
-    let registry = durum_backends::registry();
+    let registry = durum_backends::registry().in_directories();
     let error = compare(&registry, &missing, &tiny(), &|_| {}).unwrap_err();
     assert_eq!(error.path(), Some(missing.as_path()));
     let settings = Settings {

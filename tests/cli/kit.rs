@@ -201,9 +201,9 @@ impl Run {
     }
 }
 
-/// What the engines offer that keep what they are given.
+/// What the engines offer that keep what they are given, in directories.
 pub(crate) fn engines() -> Vec<Capabilities> {
-    let registry = durum_backends::registry();
+    let registry = durum_backends::registry().in_directories();
     let found: Vec<Capabilities> = registry
         .iter()
         .map(|backend| backend.capabilities())

@@ -141,8 +141,9 @@ pub(crate) fn run(registry: &Registry, from: &str, to: &str, verify: Verify) -> 
     migrate(registry, &parse(from), &parse(to), &options, &())
 }
 
-/// The engines that keep their data, which alone can be a source.
+/// The engines that keep their data in directories: those that keep none cannot be a source.
 pub(crate) fn persistent(registry: &Registry) -> Vec<&'static str> {
+    let registry = registry.in_directories();
     let all = registry.iter().map(|backend| backend.capabilities());
     all.filter(|it| it.persistent).map(|it| it.name).collect()
 }

@@ -28,9 +28,9 @@ pub(crate) struct Server {
     pub(crate) said: Value,
 }
 
-/// The engines whose stores outlive a process.
+/// The engines whose stores outlive a process, in directories.
 pub(crate) fn engines() -> Vec<String> {
-    let registry = durum::registry();
+    let registry = durum::registry().in_directories();
     let backends = registry.iter().map(|backend| backend.capabilities());
     let persistent = backends.filter(|it| it.persistent);
     persistent.map(|it| it.name.to_owned()).collect()

@@ -48,10 +48,10 @@ impl Place {
         Place::new("memory", false, false)
     }
 
-    /// Each engine, and a server.
+    /// Each engine that is not a server itself, and one behind a server.
     pub(crate) fn all() -> Vec<Place> {
         let mut places = Vec::new();
-        for backend in durum_backends::registry().iter() {
+        for backend in durum_backends::registry().in_directories().iter() {
             let it = backend.capabilities();
             places.push(Place::new(it.name, false, it.persistent));
         }

@@ -60,9 +60,9 @@ impl Drop for Running {
     }
 }
 
-/// The names of all engines.
+/// The names of all engines that are not servers.
 pub(crate) fn engines() -> Vec<String> {
-    let registry = durum_backends::registry();
+    let registry = durum_backends::registry().in_directories();
     let names = registry.iter().map(|backend| backend.capabilities().name);
     names.map(str::to_owned).collect()
 }
