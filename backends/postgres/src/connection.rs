@@ -30,7 +30,7 @@ type Driver = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + S
 const SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0; \
     SET default_transaction_isolation = 'read committed'; \
-    SET client_min_messages = warning; SET jit = off; SET enable_seqscan = off; \
+    SET client_min_messages = warning; SET jit = off; SET enable_seqscan = off; SET enable_material = off; \
     SET plan_cache_mode = force_generic_plan; \
     SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3";
 

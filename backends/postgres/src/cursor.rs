@@ -1,8 +1,15 @@
 //! A cursor that reads rows in pages, so that no connection waits while nobody asks for more.
+//!
+//! Who walks far has the next page read by a thread meanwhile: server and client work at the same time then. Core walks
+//! in chunks, each with a cursor of its own, so what is left of one is kept for the next.
 
-use durum_core::Result;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
 use durum_core::engine::sql::{key_integers_from, key_of_integers};
 use durum_core::engine::{Cursor, Key, Table};
+use durum_core::{Error, ErrorKind, Result};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -12,80 +19,221 @@ use crate::schema::Verb;
 
 /// Rows of the first page; later ones double, so that short scans read little.
 const PAGE_ROWS_FIRST: i64 = 16;
-const PAGE_ROWS_MAX: i64 = 8192;
+const PAGE_ROWS_MAX: i64 = 2048;
 
-/// A page ends with the row that passes this.
+/// Pages have about so many bytes, as far as that can be known from the page before.
 const PAGE_BYTES: i64 = 1 << 20;
 
-/// Walks over the rows of a table.
+/// And no more than this, as long as there are no single rows that are larger.
+const PAGE_BYTES_MAX: i64 = 32 << 20;
+
+/// From so many rows on, the next page is read while one is used.
+const PAGE_ROWS_AHEAD: i64 = 128;
+
+const MOVE: &str = "move a cursor";
+
+/// Walks over the rows of a table, and leaves what it has read beyond to the next one that goes on there.
 pub(crate) struct PostgresCursor<'a> {
-    database: &'a Database,
-    table: Table,
-    /// The smallest key that is still to be fetched; `None` at the end.
-    from: Option<Key>,
-    page_rows: i64,
-    rows: std::vec::IntoIter<Row>,
+    walk: Option<Walk>,
     current: Option<Row>,
+    parked: &'a RefCell<Option<Walk>>,
 }
 
-impl PostgresCursor<'_> {
-    pub(crate) fn new(database: &Database, table: Table, from: Key) -> PostgresCursor<'_> {
-        PostgresCursor {
+/// A walk, and what is read of it already.
+pub(crate) struct Walk {
+    database: Arc<Database>,
+    table: Table,
+    /// The rows from this key on are still to be shown; `None` when all have been.
+    from: Option<Key>,
+    rows: std::vec::IntoIter<Row>,
+    next: Next,
+}
+
+/// The page that comes next.
+enum Next {
+    /// It is still to be read.
+    From(Start),
+    /// It is being read.
+    Reading(JoinHandle<Result<Page>>),
+    End,
+}
+
+/// Where a page begins, and how many rows it has.
+#[derive(Clone, Copy)]
+struct Start {
+    from: Key,
+    page_rows: i64,
+}
+
+struct Page {
+    rows: Vec<Row>,
+    next: Option<Start>,
+}
+
+impl Walk {
+    fn new(database: Arc<Database>, table: Table, from: Key) -> Walk {
+        Walk {
             database,
             table,
             from: Some(from),
-            page_rows: PAGE_ROWS_FIRST,
             rows: Vec::new().into_iter(),
-            current: None,
+            next: Next::From(Start {
+                from,
+                page_rows: PAGE_ROWS_FIRST,
+            }),
         }
     }
 
+    fn step(&mut self) -> Result<Option<(Key, Row)>> {
+        if self.rows.as_slice().is_empty() {
+            self.fetch()?;
+        }
+        let Some(row) = self.rows.next() else {
+            self.from = None;
+            return Ok(None);
+        };
+        let key = key(self.table, &row)?;
+        self.from = key.successor(self.table);
+        Ok(Some((key, row)))
+    }
+
     fn fetch(&mut self) -> Result<()> {
-        let from = self.from.take();
-        let Some((first, second)) = from.and_then(|from| key_integers_from(self.table, from))
-        else {
-            return Ok(());
+        let page = match std::mem::replace(&mut self.next, Next::End) {
+            Next::End => return Ok(()),
+            Next::From(start) => read_page(&self.database, self.table, start)?,
+            Next::Reading(thread) => thread.join().unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Other, MOVE).because("the thread that reads has ended"))
+            })?,
         };
-        let all: [&(dyn ToSql + Sync); 4] = [&first, &self.page_rows, &PAGE_BYTES, &second];
-        let parameters = match self.table.is_pair() {
-            true => &all[..],
-            false => &all[..3],
+        self.rows = page.rows.into_iter();
+        self.next = match page.next {
+            None => Next::End,
+            Some(start) if start.page_rows < PAGE_ROWS_AHEAD => Next::From(start),
+            Some(start) => {
+                let (database, table) = (Arc::clone(&self.database), self.table);
+                let thread = std::thread::Builder::new().name("durum-postgres".to_owned());
+                let reading = thread.spawn(move || read_page(&database, table, start));
+                // Without a thread it is read when it is needed.
+                reading.map_or(Next::From(start), Next::Reading)
+            }
         };
-        let (schema, table) = (&self.database.schema, self.table);
-        let rows = self.database.readers.read("move a cursor", |connection| {
-            let statement = connection.prepare(schema, table, Verb::Page)?;
-            connection.run(async |client| client.query(&statement, parameters).await)
-        })?;
-        self.database.check_fence(rows.first())?;
-        if rows
-            .first()
-            .and_then(|row| row.get::<_, Option<i64>>(1))
-            .is_none()
-        {
-            return Ok(());
-        }
-        let bytes: usize = rows.iter().map(|row| row.get::<_, &[u8]>(2).len()).sum();
-        // Fewer than were asked for are the last, unless the page was full.
-        let is_last = (rows.len() as i64) < self.page_rows && (bytes as i64) < PAGE_BYTES;
-        if let Some(last) = rows.last().filter(|_| !is_last) {
-            self.from = key(table, last)?.successor(table);
-        }
-        self.page_rows = (self.page_rows * 2).min(PAGE_ROWS_MAX);
-        self.rows = rows.into_iter();
         Ok(())
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        // Nothing uses the store behind the back of who closes it.
+        if let Next::Reading(thread) = std::mem::replace(&mut self.next, Next::End) {
+            drop(thread.join());
+        }
+    }
+}
+
+fn read_page(database: &Database, table: Table, start: Start) -> Result<Page> {
+    let Start { from, page_rows } = start;
+    let mut rows = read_rows(database, table, start, (PAGE_BYTES_MAX / page_rows) as i32)?;
+    let (mut last, mut bytes, mut complete) = (None, 0, 0);
+    for row in &rows {
+        let key = key(table, row)?;
+        if last.map_or(key < from, |last| last >= key) {
+            return Err(Error::damaged(MOVE, "the rows are not in order").with_engine(NAME));
+        }
+        let Some(value) = row.get::<_, Option<&[u8]>>(2) else {
+            break;
+        };
+        last = Some(key);
+        bytes += value.len() as i64;
+        complete += 1;
+    }
+    let next = |last: Option<Key>, page_rows| {
+        let from = last?.successor(table)?;
+        Some(Start { from, page_rows })
+    };
+    if complete == 0 && !rows.is_empty() {
+        // The first one is large: it comes alone. Should many be, the pages become small enough for them.
+        let alone = Start { from, page_rows: 1 };
+        let most = i32::try_from(crate::VALUE_BYTES_MAX).unwrap_or(i32::MAX);
+        let rows = read_rows(database, table, alone, most)?;
+        let last = rows.first().map(|row| key(table, row)).transpose()?;
+        let next = next(last, (page_rows / 2).max(1));
+        return Ok(Page { rows, next });
+    }
+    // Fewer than were asked for are the last.
+    let is_end = complete == rows.len() && (complete as i64) < page_rows;
+    let suitable = PAGE_BYTES * complete as i64 / bytes.max(1);
+    let page_rows = match complete == rows.len() {
+        true => (page_rows * 2).min(suitable),
+        false => page_rows.min(suitable),
+    };
+    let page_rows = page_rows.clamp(1, PAGE_ROWS_MAX);
+    rows.truncate(complete);
+    Ok(Page {
+        rows,
+        next: next(last.filter(|_| !is_end), page_rows),
+    })
+}
+
+/// Rows in ascending order, values of more than `value_bytes_max` bytes left out.
+fn read_rows(
+    database: &Database,
+    table: Table,
+    start: Start,
+    value_bytes_max: i32,
+) -> Result<Vec<Row>> {
+    let Some((first, second)) = key_integers_from(table, start.from) else {
+        return Ok(Vec::new());
+    };
+    let all: [&(dyn ToSql + Sync); 4] = [&first, &start.page_rows, &value_bytes_max, &second];
+    let parameters = match table.is_pair() {
+        true => &all[..],
+        false => &all[..3],
+    };
+    let mut rows = database.readers.read(MOVE, |connection| {
+        let statement = connection.prepare(&database.schema, table, Verb::Page)?;
+        connection.run(async |client| client.query(&statement, parameters).await)
+    })?;
+    database.check_fence(rows.first())?;
+    // Where there is nothing, the fence comes alone.
+    rows.retain(|row| row.get::<_, Option<i64>>(1).is_some());
+    Ok(rows)
+}
+
+impl PostgresCursor<'_> {
+    pub(crate) fn new<'a>(
+        database: &Arc<Database>,
+        table: Table,
+        from: Key,
+        parked: &'a RefCell<Option<Walk>>,
+    ) -> PostgresCursor<'a> {
+        let goes_on = |walk: &mut Walk| walk.table == table && walk.from == Some(from);
+        let walk = parked.borrow_mut().take_if(goes_on);
+        PostgresCursor {
+            walk: Some(walk.unwrap_or_else(|| Walk::new(Arc::clone(database), table, from))),
+            current: None,
+            parked,
+        }
     }
 }
 
 impl Cursor for PostgresCursor<'_> {
     fn next(&mut self) -> Result<Option<(Key, &[u8])>> {
-        if self.rows.as_slice().is_empty() {
-            self.fetch()?;
-        }
-        self.current = self.rows.next();
-        let Some(row) = &self.current else {
+        let Some(walk) = &mut self.walk else {
             return Ok(None);
         };
-        Ok(Some((key(self.table, row)?, row.get(2))))
+        let Some((key, row)) = walk.step()? else {
+            return Ok(None);
+        };
+        Ok(Some((key, self.current.insert(row).get(2))))
+    }
+}
+
+impl Drop for PostgresCursor<'_> {
+    fn drop(&mut self) {
+        let has_more = |walk: &Walk| !matches!(walk.next, Next::End) || walk.rows.len() > 0;
+        if let Some(walk) = self.walk.take().filter(has_more) {
+            self.parked.replace(Some(walk));
+        }
     }
 }
 

@@ -45,7 +45,23 @@ impl Failure {
             let cause = error.source();
             cause.is_some_and(|cause| cause.is::<std::io::Error>())
         };
-        ended || error.is_closed() || (code.is_none() && by_system())
+        ended || error.is_closed() || (code.is_none() && by_system() && self.distrust().is_none())
+    }
+
+    /// Why the two sides do not trust each other's certificates.
+    fn distrust(&self) -> Option<&'static str> {
+        let Failure::Database(error) = self else {
+            return None;
+        };
+        match tls_error(error)? {
+            rustls::Error::InvalidCertificate(_) => Some(
+                "See whether it is the right server, and whether the certificates of ?sslrootcert=FILE vouch for it.",
+            ),
+            rustls::Error::AlertReceived(_) => Some(
+                "The server does not take the client's certificate: name another one with ?sslcert=FILE&sslkey=FILE.",
+            ),
+            _ => None,
+        }
     }
 
     /// The name of the constraint that was violated.
@@ -67,6 +83,7 @@ impl Failure {
     pub(crate) fn during(self, operation: &'static str) -> Error {
         let kind = match self.code() {
             Some(code) => kind(code),
+            None if self.distrust().is_some() => ErrorKind::Refused,
             None if self.is_lost() => ErrorKind::Unreachable,
             None => ErrorKind::Other,
         };
@@ -83,6 +100,9 @@ impl Failure {
         let mut converted = Error::new(kind, operation)
             .with_engine(NAME)
             .because(reason);
+        if let Some(hint) = self.distrust() {
+            converted = converted.hint(hint);
+        }
         if let Failure::Database(error) = self {
             converted = converted.caused_by(error);
         }
@@ -99,6 +119,20 @@ impl Failure {
 
 /// A session was ended since nothing happened in it; newer than the names that the library has.
 const IDLE_SESSION_TIMEOUT: &str = "57P05";
+
+/// What has gone wrong with the encryption of a connection.
+fn tls_error(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(deeper) = cause {
+        let wrapped = deeper.downcast_ref::<std::io::Error>();
+        let inner = wrapped.and_then(std::io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| inner.downcast_ref()) {
+            return Some(found);
+        }
+        cause = deeper.source();
+    }
+    None
+}
 
 /// The error and what it comes from: the library's own says no more than "error connecting to server".
 pub(crate) fn with_causes(error: &tokio_postgres::Error) -> String {

@@ -15,8 +15,10 @@
 //! `relaxed` commits with `off`.
 #![forbid(unsafe_code)]
 
+mod arrays;
 mod config;
 mod connection;
+mod copy;
 mod cursor;
 mod database;
 mod engine;

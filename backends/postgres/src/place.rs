@@ -206,13 +206,9 @@ impl StagedSchema {
         }
         // The connection is still in the transaction that has failed.
         run(session, "ROLLBACK", PUBLISH)?;
-        let taken = [SqlState::DUPLICATE_SCHEMA, SqlState::UNIQUE_VIOLATION];
-        let appeared = failure.code().is_some_and(|code| taken.contains(code));
-        let error = failure.during(PUBLISH);
-        match appeared {
-            true => Err(error.with_kind(ErrorKind::Exists)),
-            false => Err(error),
-        }
+        // Another one that has just got the name makes it fail in more ways than one.
+        refuse_existing(session, &self.address.schema)?;
+        Err(failure.during(PUBLISH))
     }
 
     /// Whether the transaction was committed on a connection that was lost.

@@ -9,14 +9,18 @@ use tokio_postgres::types::Type;
 pub(crate) enum Verb {
     /// The value of a row.
     Get,
-    /// Rows with these first numbers, in the order of their keys, ending with the one that passes so many bytes.
+    /// Rows with these first numbers, in no order; the values of those that are larger than so many bytes are null.
     Many,
-    /// Rows from a key on, at most so many, ending with the one that passes so many bytes.
+    /// Rows from a key on, at most so many, in the order of their keys; large values as in `Many`.
     Page,
     /// Stores rows, given as arrays of keys and of values.
     Put,
     /// Deletes rows, given as arrays of keys.
     Delete,
+    /// Stores rows that are not there yet, given as a stream.
+    Copy,
+    /// The largest key.
+    Last,
 }
 
 /// The schema of a store: its name, as SQL has it.
@@ -96,42 +100,42 @@ impl Schema {
             None => format!("{first} = $1"),
             Some(second) => format!("{first} = $1 AND {second} = $2"),
         };
-        let fenced = |columns: &str, rows: &str, end: &str| {
+        let fenced = |columns: &str, rows: &str| {
             let writer = self.table("writer");
-            format!("SELECT fence, {columns} FROM {writer} LEFT JOIN {rows} ON true{end}")
+            format!("SELECT fence, {columns} FROM {writer} LEFT JOIN ({rows}) AS rows ON true")
         };
-        // The value last, and the bytes of those before it.
-        let sized = |rows: &str, most: &str| {
-            format!(
-                "(SELECT {keys}, {value} FROM (SELECT {keys}, {value}, sum(octet_length({value})) \
-                 OVER (ORDER BY {keys} ROWS UNBOUNDED PRECEDING) - octet_length({value}) AS before \
-                 FROM {rows}) AS sized WHERE before < {most}) AS page"
-            )
+        // The value last, unless there is a second number.
+        let sized = |most: &str| {
+            let value =
+                format!("CASE WHEN octet_length({value}) <= {most} THEN {value} END AS {value}");
+            match second {
+                None => format!("{first}, {value}"),
+                Some(second) => format!("{first}, {value}, {second}"),
+            }
         };
-        let columns = match second {
-            None => format!("{first}, {value}"),
-            Some(second) => format!("{first}, {value}, {second}"),
-        };
-        let ordered = format!(" ORDER BY {keys}");
         match (verb, second) {
-            (Verb::Get, _) => {
-                let row = format!("(SELECT {value} FROM {name} WHERE {is_key}) AS found");
-                fenced(value, &row, "")
-            }
-            (Verb::Many, _) => {
-                let rows = format!("{name} WHERE {first} = ANY ($1)");
-                fenced(&columns, &sized(&rows, "$2"), &ordered)
-            }
+            (Verb::Get, _) => fenced(value, &format!("SELECT {value} FROM {name} WHERE {is_key}")),
+            (Verb::Many, _) => fenced(
+                &sized("$2"),
+                &format!("SELECT * FROM {name} WHERE {first} = ANY ($1)"),
+            ),
+            // The one row of `writer` is what the others are joined to, so that they come in their order; who reads
+            // them sees to it.
             (Verb::Page, _) => {
                 let from = match second {
                     None => format!("{first} >= $1"),
                     Some(_) => format!("({keys}) >= ($1, $4)"),
                 };
-                let rows = format!(
-                    "(SELECT {keys}, {value} FROM {name} WHERE {from} ORDER BY {keys} LIMIT $2) AS found"
-                );
-                fenced(&columns, &sized(&rows, "$3"), &ordered)
+                let rows = format!("SELECT * FROM {name} WHERE {from} ORDER BY {keys} LIMIT $2");
+                fenced(&sized("$3"), &rows)
             }
+            (Verb::Last, None) => {
+                format!("SELECT {first}, 0::bigint FROM {name} ORDER BY {first} DESC LIMIT 1")
+            }
+            (Verb::Last, Some(second)) => {
+                format!("SELECT {keys} FROM {name} ORDER BY {first} DESC, {second} DESC LIMIT 1")
+            }
+            (Verb::Copy, _) => format!("COPY {name} ({keys}, {value}) FROM STDIN (FORMAT BINARY)"),
             (Verb::Put, _) => {
                 let arrays = match second {
                     None => "$1, $2",
@@ -153,12 +157,13 @@ impl Schema {
     /// The types of a statement's parameters.
     pub(crate) fn types(table: Table, verb: Verb) -> Vec<Type> {
         match (verb, table.is_pair()) {
+            (Verb::Copy | Verb::Last, _) => Vec::new(),
             (Verb::Get, false) => vec![Type::INT8],
             (Verb::Get, true) => vec![Type::INT8, Type::INT8],
             // Of a pair table all with these first numbers.
-            (Verb::Many, _) => vec![Type::INT8_ARRAY, Type::INT8],
-            (Verb::Page, false) => vec![Type::INT8, Type::INT8, Type::INT8],
-            (Verb::Page, true) => vec![Type::INT8, Type::INT8, Type::INT8, Type::INT8],
+            (Verb::Many, _) => vec![Type::INT8_ARRAY, Type::INT4],
+            (Verb::Page, false) => vec![Type::INT8, Type::INT8, Type::INT4],
+            (Verb::Page, true) => vec![Type::INT8, Type::INT8, Type::INT4, Type::INT8],
             (Verb::Put, false) => vec![Type::INT8_ARRAY, Type::BYTEA_ARRAY],
             (Verb::Put, true) => vec![Type::INT8_ARRAY, Type::INT8_ARRAY, Type::BYTEA_ARRAY],
             (Verb::Delete, false) => vec![Type::INT8_ARRAY],

@@ -11,21 +11,28 @@ use futures_util::future::try_join_all;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::cursor::PostgresCursor;
+use crate::cursor::{PostgresCursor, Walk};
 use crate::database::Database;
 use crate::schema::Verb;
 
-/// What is read ahead ends with the row that passes this, in each table.
-const AHEAD_BYTES: i64 = 8 << 20;
+/// Rows are read ahead until there are so many bytes of them.
+const AHEAD_BYTES_MAX: usize = 8 << 20;
+
+/// So many keys at a time.
+const AHEAD_KEYS: usize = 2000;
+
+/// Larger values are not read ahead.
+const AHEAD_VALUE_BYTES_MAX: i32 = 8 << 10;
 
 /// Rows that were read ahead, and keys that are known to have none.
 type Ahead = HashMap<(Table, Key), Option<Row>>;
 
 /// A view of the newest state.
-#[derive(Debug)]
 pub(crate) struct PostgresSnapshot {
     database: Arc<Database>,
     ahead: RefCell<Ahead>,
+    /// The walk that a cursor has left last.
+    parked: RefCell<Option<Walk>>,
 }
 
 impl PostgresSnapshot {
@@ -33,6 +40,7 @@ impl PostgresSnapshot {
         PostgresSnapshot {
             database,
             ahead: RefCell::default(),
+            parked: RefCell::default(),
         }
     }
 
@@ -47,12 +55,44 @@ impl PostgresSnapshot {
             connection.run(async |client| {
                 let parameters: Vec<[&(dyn ToSql + Sync); 2]> = tables
                     .iter()
-                    .map(|(_, keys)| [keys as _, &AHEAD_BYTES as _])
+                    .map(|(_, keys)| [keys as _, &AHEAD_VALUE_BYTES_MAX as _])
                     .collect();
                 let pairs = statements.iter().zip(&parameters);
                 try_join_all(pairs.map(|(statement, values)| client.query(statement, values))).await
             })
         })
+    }
+
+    /// Reads rows of single keys; the bytes of their values.
+    fn read_part(&self, wanted: &[(Table, i64)], ahead: &mut Ahead) -> Result<usize> {
+        let mut tables: Vec<(Table, Vec<i64>)> = Vec::new();
+        for (table, number) in wanted {
+            match tables.iter_mut().find(|(other, _)| other == table) {
+                Some((_, keys)) => keys.push(*number),
+                None => tables.push((*table, vec![*number])),
+            }
+        }
+        let found = self.read_many(&tables)?;
+        let mut bytes = 0;
+        for ((table, keys), rows) in tables.into_iter().zip(found) {
+            self.database.check_fence(rows.first())?;
+            let key = |number: i64| (table, Key::from(number.cast_unsigned()));
+            ahead.extend(keys.into_iter().map(|number| (key(number), None)));
+            for row in rows {
+                let Some(number) = row.get::<_, Option<i64>>(1) else {
+                    continue;
+                };
+                match row.get::<_, Option<&[u8]>>(2) {
+                    Some(value) => {
+                        bytes += value.len();
+                        ahead.insert(key(number), Some(row));
+                    }
+                    // It is large, and is read when it is asked for.
+                    None => drop(ahead.remove(&key(number))),
+                }
+            }
+        }
+        Ok(bytes)
     }
 }
 
@@ -84,43 +124,28 @@ impl EngineSnapshot for PostgresSnapshot {
     }
 
     fn read_ahead(&self, rows: &[(Table, Key)]) -> Result<()> {
-        let mut tables: Vec<(Table, Vec<i64>)> = Vec::new();
-        for (table, key) in rows.iter().filter(|(table, _)| !table.is_pair()) {
-            let Some((number, _)) = key_integers(*key) else {
-                continue;
-            };
-            match tables.iter_mut().find(|(other, _)| other == table) {
-                Some((_, keys)) => keys.push(number),
-                None => tables.push((*table, vec![number])),
-            }
-        }
-        let found = match tables.is_empty() {
-            true => Vec::new(),
-            false => self.read_many(&tables)?,
-        };
         let mut ahead = Ahead::new();
-        for ((table, mut keys), rows) in tables.into_iter().zip(found) {
-            self.database.check_fence(rows.first())?;
-            let value = |row: &Row| row.get::<_, Option<&[u8]>>(2).map(<[u8]>::len);
-            let bytes: usize = rows.iter().filter_map(value).sum();
-            let number = |row: &Row| row.get::<_, Option<i64>>(1);
-            if bytes as i64 >= AHEAD_BYTES {
-                // Of what lies behind nothing is known.
-                let last = rows.last().and_then(number);
-                keys.retain(|key| Some(*key) <= last);
+        let mut bytes = 0;
+        let wanted = rows.iter().filter(|(table, _)| !table.is_pair());
+        let wanted: Vec<(Table, i64)> = wanted
+            .filter_map(|(table, key)| Some((*table, key_integers(*key)?.0)))
+            .collect();
+        for part in wanted.chunks(AHEAD_KEYS) {
+            bytes += self.read_part(part, &mut ahead)?;
+            if bytes >= AHEAD_BYTES_MAX {
+                break;
             }
-            let key = |number: i64| (table, Key::from(number.cast_unsigned()));
-            ahead.extend(keys.into_iter().map(|number| (key(number), None)));
-            let there = rows
-                .into_iter()
-                .filter_map(|row| Some((number(&row)?, row)));
-            ahead.extend(there.map(|(number, row)| (key(number), Some(row))));
         }
         *self.ahead.borrow_mut() = ahead;
         Ok(())
     }
 
     fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>> {
-        Ok(Box::new(PostgresCursor::new(&self.database, table, from)))
+        Ok(Box::new(PostgresCursor::new(
+            &self.database,
+            table,
+            from,
+            &self.parked,
+        )))
     }
 }

@@ -12,23 +12,22 @@
 //! again. Anything else means that the server has lost what it had acknowledged, as where a standby server was
 //! promoted that was behind, and nothing more is written.
 
-use durum_core::engine::{Durability, Op, Table};
+use durum_core::engine::{Durability, Op};
 use durum_core::{Error, ErrorKind, Result};
-use futures_util::future::{join_all, join4};
-use tokio_postgres::Statement;
+use futures_util::future::{join_all, join3, join4};
+use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use crate::NAME;
+use crate::arrays::{Arrays, arrays};
 use crate::config::Address;
 use crate::connection::Connection;
+use crate::copy::{Ends, Split, copy};
 use crate::error::Failure;
 use crate::readers::Retry;
-use crate::schema::{FENCE, Schema, Verb};
+use crate::schema::{FENCE, Schema};
 
-const APPLY: &str = "apply a batch";
-
-/// A statement's arrays have about so many bytes at most: a message of PostgreSQL's has less than 1 GiB.
-const STATEMENT_BYTES_MAX: usize = 64 << 20;
+pub(crate) const APPLY: &str = "apply a batch";
 
 /// The connection that writes.
 #[derive(Debug)]
@@ -45,6 +44,8 @@ pub(crate) struct Writer {
     batch: i64,
     /// Whether commits were made that a loss of power would undo.
     unsynced: bool,
+    /// Up to where the tables reach.
+    ends: Ends,
     /// Why nothing is written any more.
     ended: Option<String>,
 }
@@ -71,6 +72,7 @@ impl Writer {
             fence: 0,
             batch: 0,
             unsynced: false,
+            ends: Ends::default(),
             ended: None,
         }
     }
@@ -203,10 +205,7 @@ impl Writer {
         let Some(session) = self.session.as_mut() else {
             return Ok(());
         };
-        let mut prepared = Vec::with_capacity(statements.len());
-        for arrays in statements {
-            prepared.push(session.prepare(schema, arrays.table, arrays.verb)?);
-        }
+        let split = self.ends.split(session, schema, statements)?;
         let begin = match durability {
             Durability::Relaxed => "BEGIN; SET LOCAL synchronous_commit = off",
             Durability::Process | Durability::Power => "BEGIN",
@@ -215,25 +214,7 @@ impl Writer {
             "UPDATE {} SET claimed = {fence}, batch = {batch}",
             schema.table("writer")
         );
-        session.run(async |client| {
-            // One after the other on the server, but nothing waits for an answer here: they are sent in the order
-            // in which they are first polled. What follows a statement that fails is refused, and the transaction
-            // undone by the `COMMIT`.
-            let parameters: Vec<Vec<&(dyn ToSql + Sync)>> =
-                statements.iter().map(Arrays::parameters).collect();
-            let writes = prepared.iter().zip(&parameters);
-            let begun = client.batch_execute(begin);
-            let claimed = client.batch_execute(&claim);
-            let written =
-                join_all(writes.map(|(statement, values)| execute(client, statement, values)));
-            let committed = client.batch_execute("COMMIT");
-            let (begun, claimed, written, committed) =
-                join4(begun, claimed, written, committed).await;
-            begun?;
-            claimed?;
-            written.into_iter().collect::<Result<(), _>>()?;
-            committed
-        })
+        session.run(async |client| transact(client, begin, &claim, &split).await)
     }
 
     /// Opens a session again after one was lost, as the same writer. Whether the batch that was being written
@@ -321,138 +302,48 @@ fn holder() -> String {
     format!("process {} on {machine}", std::process::id())
 }
 
-async fn execute(
-    client: &tokio_postgres::Client,
-    statement: &Statement,
-    values: &[&(dyn ToSql + Sync)],
+/// Runs a transaction.
+async fn transact(
+    client: &Client,
+    begin: &str,
+    claim: &str,
+    split: &Split<'_, '_>,
 ) -> Result<(), tokio_postgres::Error> {
-    client.execute(statement, values).await.map(drop)
-}
-
-/// What one statement does to rows of a table: their keys and values as arrays.
-struct Arrays<'a> {
-    table: Table,
-    verb: Verb,
-    first: Vec<i64>,
-    second: Vec<i64>,
-    values: Vec<&'a [u8]>,
-}
-
-impl Arrays<'_> {
-    fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&self.first];
-        if self.table.is_pair() {
-            parameters.push(&self.second);
-        }
-        if self.verb == Verb::Put {
-            parameters.push(&self.values);
-        }
-        parameters
+    // One after the other on the server, but nothing waits for an answer here: they are sent in the order in which they
+    // are first polled. What follows a statement that fails is refused, and the transaction undone by the `COMMIT`.
+    let parameters: Vec<Vec<&(dyn ToSql + Sync)>> = split
+        .others
+        .iter()
+        .map(|(_, arrays)| arrays.parameters())
+        .collect();
+    let writes = split.others.iter().zip(&parameters);
+    let begun = client.batch_execute(begin);
+    let claimed = client.batch_execute(claim);
+    let written = join_all(
+        writes.map(async |((statement, _), values)| client.execute(statement, values).await),
+    );
+    let commit = client.batch_execute("COMMIT");
+    if split.copies.is_empty() {
+        let (begun, claimed, written, committed) = join4(begun, claimed, written, commit).await;
+        begun?;
+        claimed?;
+        written.into_iter().collect::<Result<Vec<_>, _>>()?;
+        return committed;
     }
-}
-
-/// The operations as arrays.
-///
-/// # Errors
-/// `Usage` for a key that no row can have, `TooLarge` for a value that is too large.
-fn arrays<'a>(ops: &[Op<'a>]) -> Result<Vec<Arrays<'a>>> {
-    let mut all: Vec<Arrays<'a>> = Vec::new();
-    // The places of the table's two statements in `all`, and the bytes of the one that stores rows.
-    let mut table_begins = 0;
-    let mut bytes = 0;
-    for op in ops {
-        let (table, key) = op.row();
-        let (first, second) = durum_core::engine::sql::key_integers(key).ok_or_else(|| {
-            Error::new(ErrorKind::Usage, APPLY)
-                .with_engine(NAME)
-                .because("a key is not below 2^63")
-        })?;
-        let (verb, value) = match *op {
-            Op::Put { value, .. } => (Verb::Put, value),
-            Op::Delete { .. } => (Verb::Delete, &[][..]),
-        };
-        if value.len() as u64 > crate::VALUE_BYTES_MAX {
-            return Err(Error::new(ErrorKind::TooLarge, APPLY)
-                .with_engine(NAME)
-                .because(format!(
-                    "a value has {} bytes, and {} is the most that is taken",
-                    value.len(),
-                    crate::VALUE_BYTES_MAX
-                )));
+    let done = async {
+        let (begun, claimed, written) = join3(begun, claimed, written).await;
+        begun?;
+        claimed?;
+        written.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for (statement, arrays) in &split.copies {
+            copy(client, statement, arrays).await?;
         }
-        if all.last().is_some_and(|last| last.table != table) {
-            (table_begins, bytes) = (all.len(), 0);
-        }
-        let of_table = all.get_mut(table_begins..).unwrap_or_default();
-        let fits = verb == Verb::Delete || bytes + value.len() <= STATEMENT_BYTES_MAX;
-        let found = of_table.iter_mut().rfind(|arrays| arrays.verb == verb);
-        let arrays = match found.filter(|_| fits) {
-            Some(arrays) => arrays,
-            None => {
-                if verb == Verb::Put {
-                    bytes = 0;
-                }
-                all.push(Arrays {
-                    table,
-                    verb,
-                    first: Vec::new(),
-                    second: Vec::new(),
-                    values: Vec::new(),
-                });
-                match all.last_mut() {
-                    Some(arrays) => arrays,
-                    None => continue,
-                }
-            }
-        };
-        arrays.first.push(first);
-        arrays.second.push(second);
-        if verb == Verb::Put {
-            bytes += value.len();
-            arrays.values.push(value);
-        }
+        commit.await
+    };
+    let done = done.await;
+    if done.is_err() {
+        // Of no use where the connection is lost, with which the transaction is.
+        let _ = client.batch_execute("ROLLBACK").await;
     }
-    Ok(all)
-}
-
-#[cfg(test)]
-mod tests {
-    use durum_core::engine::Key;
-
-    use super::*;
-
-    #[test]
-    fn operations_become_few_statements() {
-        let large = vec![0; STATEMENT_BYTES_MAX - 10];
-        let put = |table, number, value| Op::Put {
-            table,
-            key: Key::from(number),
-            value,
-        };
-        let delete = |table, number| Op::Delete {
-            table,
-            key: Key::from(number),
-        };
-        let ops = [
-            put(Table::Objects, 1, b"one".as_slice()),
-            delete(Table::Objects, 2),
-            put(Table::Objects, 3, &large),
-            put(Table::Objects, 4, b"12345678"),
-            delete(Table::Objects, 5),
-            put(Table::Meta, 1, b"meta"),
-        ];
-        let found: Vec<_> = arrays(&ops)
-            .unwrap()
-            .into_iter()
-            .map(|arrays| (arrays.table, arrays.verb, arrays.first, arrays.values.len()))
-            .collect();
-        let expected = [
-            (Table::Objects, Verb::Put, vec![1, 3], 2),
-            (Table::Objects, Verb::Delete, vec![2, 5], 0),
-            (Table::Objects, Verb::Put, vec![4], 1),
-            (Table::Meta, Verb::Put, vec![1], 1),
-        ];
-        assert_eq!(found, expected);
-        assert!(arrays(&[put(Table::Objects, 1 << 63, b"")]).is_err());
-    }
+    done
 }

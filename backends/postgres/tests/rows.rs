@@ -1,0 +1,184 @@
+//! Rows in bulk, and walks over rows of all sizes.
+
+// A test that cannot go on says why.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use durum_core::ErrorKind;
+use durum_core::engine::{Backend as _, Durability, Engine, Key, Op, Options, Table};
+use durum_core::place::{RemotePlaces, RemoteStagedPlace};
+use durum_database::Server;
+use durum_postgres::PostgresBackend;
+use durum_testkit::seed;
+
+type Rows = BTreeMap<Key, Vec<u8>>;
+
+fn staged(server: &Server, schema: &str) -> Box<dyn RemoteStagedPlace> {
+    let options = Options::check("postgres", PostgresBackend.options(), [("schema", schema)]);
+    let address = server.address("test");
+    PostgresBackend
+        .create(Path::new(&address), &options.unwrap())
+        .unwrap()
+}
+
+fn apply<'a>(engine: &dyn Engine, table: Table, rows: &'a Rows) -> durum_core::Result<Durability> {
+    let put = |row: (&Key, &'a Vec<u8>)| Op::Put {
+        table,
+        key: *row.0,
+        value: row.1,
+    };
+    let ops: Vec<Op<'_>> = rows.iter().map(put).collect();
+    engine.apply(&ops, Durability::Power)
+}
+
+/// All rows, read with a new cursor after each `chunk`.
+fn walk(engine: &dyn Engine, table: Table, chunk: usize) -> Rows {
+    let snapshot = engine.snapshot().unwrap();
+    let (mut found, mut from) = (Rows::new(), Some(Key::MIN));
+    while let Some(start) = from.take() {
+        let mut left = chunk;
+        let ended = snapshot.walk(table, start, &mut |key, value| {
+            assert!(found.insert(key, value.to_vec()).is_none(), "{key:?} twice");
+            left -= 1;
+            left > 0
+        });
+        if !ended.unwrap() {
+            from = found.keys().next_back().unwrap().successor(table);
+        }
+    }
+    found
+}
+
+/// Rows of about 100 bytes each.
+fn rows(numbers: impl Iterator<Item = u64>, mark: &str) -> Rows {
+    let row = |number| (Key::from(number), format!("{mark}{number:0100}").into());
+    numbers.map(row).collect()
+}
+
+/// Statements that the server has been given so far.
+fn copies(server: &Server) -> usize {
+    server.log().matches("COPY \"").count()
+}
+
+#[test]
+fn large_batches_are_copied_where_they_come_behind_all_others() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server.sql("test", "ALTER SYSTEM SET log_statement = 'all'");
+    server.sql("test", "SELECT pg_reload_conf()");
+    let staged = staged(&server, "copied");
+    let engine = staged.open_engine().unwrap();
+    let mut model = Rows::new();
+    let mut write = |numbers: std::ops::Range<u64>, mark: &str, copied: bool| {
+        let batch = rows(numbers.clone(), mark);
+        let before = copies(&server);
+        apply(&*engine, Table::Objects, &batch).unwrap();
+        assert_eq!(copies(&server) > before, copied, "{numbers:?}");
+        model.extend(batch);
+    };
+    write(0..10, "first", false);
+    write(10..20_000, "new", true);
+    // Half of these are there already, which `COPY` would refuse.
+    write(10_000..30_000, "newer", false);
+    write(30_000..50_000, "behind", true);
+    write(49_999..50_001, "small", false);
+    write(50_001..70_000, "again", true);
+    assert_eq!(walk(&*engine, Table::Objects, usize::MAX), model);
+    drop(engine);
+    // Whoever comes next asks where the table ends.
+    let place = staged.publish().unwrap();
+    let engine = place.open_engine().unwrap();
+    let batch = rows(60_000..80_000, "next");
+    apply(&*engine, Table::Objects, &batch).unwrap();
+    model.extend(batch);
+    let (pairs, before) = (pairs(), copies(&server));
+    apply(&*engine, Table::Changes, &pairs).unwrap();
+    assert_eq!(copies(&server), before + 1);
+    assert_eq!(walk(&*engine, Table::Changes, 1000), pairs);
+    assert_eq!(walk(&*engine, Table::Objects, 1000), model);
+}
+
+fn pairs() -> Rows {
+    let key = |number: u64| Key::pair(number / 300, number % 300);
+    let row = |number| (key(number), vec![7; 100]);
+    (0..20_000).map(row).collect()
+}
+
+#[test]
+fn a_copy_that_is_refused_leaves_nothing_behind() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let staged = staged(&server, "refused");
+    let engine = staged.open_engine().unwrap();
+    apply(&*engine, Table::Objects, &rows(0..20_000, "kept")).unwrap();
+    // Nobody but this process should do that.
+    let schema = server.sql(
+        "test",
+        "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'refused.new-%'",
+    );
+    let insert = format!("INSERT INTO \"{schema}\".objects VALUES (30000, 'other')");
+    server.sql("test", &insert);
+    let batch = rows(20_000..40_000, "lost");
+    let error = apply(&*engine, Table::Objects, &batch).unwrap_err();
+    assert!(error.to_string().contains("duplicate key"), "{error}");
+    assert_eq!(walk(&*engine, Table::Objects, usize::MAX).len(), 20_001);
+    // The session is not in the transaction that has failed any more.
+    apply(&*engine, Table::Objects, &rows(5..6, "after")).unwrap();
+    assert_eq!(walk(&*engine, Table::Objects, usize::MAX).len(), 20_001);
+
+    let claim = format!("UPDATE \"{schema}\".writer SET fence = fence + 1, claimed = fence + 1");
+    server.sql("test", &claim);
+    let fenced = apply(&*engine, Table::Objects, &rows(50_000..70_000, "fenced"));
+    assert_eq!(fenced.unwrap_err().kind(), ErrorKind::InUse);
+    let count = format!("SELECT count(*) FROM \"{schema}\".objects");
+    assert_eq!(server.sql("test", &count), "20001");
+}
+
+#[test]
+fn walks_show_rows_of_all_sizes() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let staged = staged(&server, "sizes");
+    let engine = staged.open_engine().unwrap();
+    let mut model = Rows::new();
+    let mut number = 0;
+    // Runs of small rows, in which there is a large one now and then, or many of them.
+    for run in 0..12 {
+        let large = [0, 1, 20][run % 3];
+        for _ in 0..random.u64(1..3000) {
+            number += random.u64(1..4);
+            let value = vec![run as u8; random.usize(..300)];
+            model.insert(Key::from(number), value);
+        }
+        for _ in 0..large {
+            number += random.u64(1..4);
+            let value = vec![run as u8; random.usize(10_000..700_000)];
+            model.insert(Key::from(number), value);
+        }
+    }
+    model.insert(Key::from(number + 1), vec![99; 40 << 20]);
+    model.insert(Key::from(number + 2), Vec::new());
+    apply(&*engine, Table::Objects, &model).unwrap();
+    for chunk in [usize::MAX, 4096, random.usize(1..5000)] {
+        let found = walk(&*engine, Table::Objects, chunk);
+        assert!(found == model, "seed {seed}, chunks of {chunk}");
+    }
+    let from = random.u64(..number);
+    let snapshot = engine.snapshot().unwrap();
+    let mut cursor = snapshot.cursor(Table::Objects, Key::from(from)).unwrap();
+    for (key, value) in model.range(Key::from(from)..) {
+        assert_eq!(
+            cursor.next().unwrap(),
+            Some((*key, &value[..])),
+            "seed {seed}"
+        );
+    }
+    assert_eq!(cursor.next().unwrap(), None);
+}
