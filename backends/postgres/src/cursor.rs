@@ -4,6 +4,7 @@
 //! in chunks, each with a cursor of its own, so what is left of one is kept for the next.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -32,11 +33,28 @@ const PAGE_ROWS_AHEAD: i64 = 128;
 
 const MOVE: &str = "move a cursor";
 
+/// What a view's cursors leave to those that come after them.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// The walk that was left last.
+    parked: Option<Walk>,
+    /// Where in a table there was found to be nothing: from the first key on, up to below the second, if there is one.
+    gaps: HashMap<Table, (Key, Option<Key>)>,
+}
+
+impl Seen {
+    /// Whether the row was found not to be there.
+    pub(crate) fn is_absent(&self, table: Table, key: Key) -> bool {
+        let gap = self.gaps.get(&table);
+        gap.is_some_and(|(from, to)| key >= *from && to.is_none_or(|to| key < to))
+    }
+}
+
 /// Walks over the rows of a table, and leaves what it has read beyond to the next one that goes on there.
 pub(crate) struct PostgresCursor<'a> {
     walk: Option<Walk>,
     current: Option<Row>,
-    parked: &'a RefCell<Option<Walk>>,
+    seen: &'a RefCell<Seen>,
 }
 
 /// A walk, and what is read of it already.
@@ -60,9 +78,9 @@ enum Next {
 
 /// Where a page begins, and how many rows it has.
 #[derive(Clone, Copy)]
-struct Start {
-    from: Key,
-    page_rows: i64,
+pub(crate) struct Start {
+    pub(crate) from: Key,
+    pub(crate) page_rows: i64,
 }
 
 struct Page {
@@ -175,7 +193,10 @@ fn read_page(database: &Database, table: Table, start: Start) -> Result<Page> {
 }
 
 /// Rows in ascending order, values of more than `value_bytes_max` bytes left out.
-fn read_rows(
+///
+/// # Errors
+/// `InUse` where another is the writer; those of the server.
+pub(crate) fn read_rows(
     database: &Database,
     table: Table,
     start: Start,
@@ -204,27 +225,47 @@ impl PostgresCursor<'_> {
         database: &Arc<Database>,
         table: Table,
         from: Key,
-        parked: &'a RefCell<Option<Walk>>,
+        seen: &'a RefCell<Seen>,
     ) -> PostgresCursor<'a> {
         let goes_on = |walk: &mut Walk| walk.table == table && walk.from == Some(from);
-        let walk = parked.borrow_mut().take_if(goes_on);
+        let walk = seen.borrow_mut().parked.take_if(goes_on);
+        // Where it begins in a gap, the rows begin behind that.
+        let begin = || match seen.borrow().gaps.get(&table) {
+            Some((gap, to)) if from >= *gap => to.map(|to| from.max(to)),
+            _ => Some(from),
+        };
+        let walk = walk.or_else(|| Some(Walk::new(Arc::clone(database), table, begin()?)));
         PostgresCursor {
-            walk: Some(walk.unwrap_or_else(|| Walk::new(Arc::clone(database), table, from))),
+            walk,
             current: None,
-            parked,
+            seen,
+        }
+    }
+
+    /// Notes that there is nothing between two keys. The newest gap of a table is known.
+    fn note_gap(&self, from: Key, to: Option<Key>) {
+        if let Some(walk) = &self.walk
+            && to.is_none_or(|to| to > from)
+        {
+            let mut seen = self.seen.borrow_mut();
+            seen.gaps.insert(walk.table, (from, to));
         }
     }
 }
 
 impl Cursor for PostgresCursor<'_> {
     fn next(&mut self) -> Result<Option<(Key, &[u8])>> {
+        let is_first = self.current.is_none();
         let Some(walk) = &mut self.walk else {
             return Ok(None);
         };
-        let Some((key, row)) = walk.step()? else {
-            return Ok(None);
-        };
-        Ok(Some((key, self.current.insert(row).get(2))))
+        let from = walk.from;
+        let found = walk.step()?;
+        let key = found.as_ref().map(|(key, _)| *key);
+        if let Some(from) = from.filter(|_| is_first || key.is_none()) {
+            self.note_gap(from, key);
+        }
+        Ok(found.map(|(key, row)| (key, self.current.insert(row).get(2))))
     }
 }
 
@@ -232,12 +273,15 @@ impl Drop for PostgresCursor<'_> {
     fn drop(&mut self) {
         let has_more = |walk: &Walk| !matches!(walk.next, Next::End) || walk.rows.len() > 0;
         if let Some(walk) = self.walk.take().filter(has_more) {
-            self.parked.replace(Some(walk));
+            let parked = self.seen.borrow_mut().parked.replace(walk);
+            // It may wait for a thread.
+            drop(parked);
         }
     }
 }
 
-fn key(table: Table, row: &Row) -> Result<Key> {
+/// The key of a row that was read.
+pub(crate) fn key(table: Table, row: &Row) -> Result<Key> {
     let second = match table.is_pair() {
         true => row.get(3),
         false => 0,

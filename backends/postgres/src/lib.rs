@@ -26,6 +26,7 @@ mod error;
 mod place;
 mod readers;
 mod reclaim;
+mod run;
 mod schema;
 mod snapshot;
 mod tls;

@@ -11,8 +11,9 @@ use futures_util::future::try_join_all;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::cursor::{PostgresCursor, Walk};
+use crate::cursor::{PostgresCursor, Seen};
 use crate::database::Database;
+use crate::run::{Known, Runs};
 use crate::schema::Verb;
 
 /// Rows are read ahead until there are so many bytes of them.
@@ -31,8 +32,8 @@ type Ahead = HashMap<(Table, Key), Option<Row>>;
 pub(crate) struct PostgresSnapshot {
     database: Arc<Database>,
     ahead: RefCell<Ahead>,
-    /// The walk that a cursor has left last.
-    parked: RefCell<Option<Walk>>,
+    seen: RefCell<Seen>,
+    runs: RefCell<Runs>,
 }
 
 impl PostgresSnapshot {
@@ -40,7 +41,8 @@ impl PostgresSnapshot {
         PostgresSnapshot {
             database,
             ahead: RefCell::default(),
-            parked: RefCell::default(),
+            seen: RefCell::default(),
+            runs: RefCell::default(),
         }
     }
 
@@ -101,9 +103,18 @@ impl EngineSnapshot for PostgresSnapshot {
         if let Some(known) = self.ahead.borrow().get(&(table, key)) {
             return Ok(known.as_ref().map(|row| visit(row.get(2))).is_some());
         }
-        let Some((first, second)) = key_integers(key) else {
+        let absent = self.seen.borrow().is_absent(table, key);
+        let Some((first, second)) = key_integers(key).filter(|_| !absent) else {
             return Ok(false);
         };
+        match self.runs.borrow_mut().get(&self.database, table, key)? {
+            Known::There(value) => {
+                visit(value);
+                return Ok(true);
+            }
+            Known::Absent => return Ok(false),
+            Known::Unknown => {}
+        }
         let both: [&(dyn ToSql + Sync); 2] = [&first, &second];
         let keys = match table.is_pair() {
             true => &both[..],
@@ -145,7 +156,7 @@ impl EngineSnapshot for PostgresSnapshot {
             &self.database,
             table,
             from,
-            &self.parked,
+            &self.seen,
         )))
     }
 }

@@ -182,3 +182,52 @@ fn walks_show_rows_of_all_sizes() {
     }
     assert_eq!(cursor.next().unwrap(), None);
 }
+
+#[test]
+fn single_reads_show_what_is_there_in_whatever_order() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    for (table, schema) in [(Table::Objects, "single"), (Table::Pins, "single_pairs")] {
+        let staged = staged(&server, schema);
+        let engine = staged.open_engine().unwrap();
+        let key = |number: u64| match table.is_pair() {
+            true => Key::pair(number / 100, number % 100),
+            false => Key::from(number),
+        };
+        let mut model = Rows::new();
+        for number in 0..3000 {
+            let bytes = match random.u8(..) {
+                0..100 => continue,
+                100 => random.usize(10_000..100_000),
+                _ => random.usize(..200),
+            };
+            model.insert(key(number), vec![number as u8; bytes]);
+        }
+        apply(&*engine, table, &model).unwrap();
+        let snapshot = engine.snapshot().unwrap();
+        let check = |number: u64| {
+            let mut found = None;
+            let there = snapshot.get(table, key(number), &mut |value| {
+                found = Some(value.to_vec())
+            });
+            assert_eq!(there.unwrap(), found.is_some());
+            let expected = model.get(&key(number));
+            assert!(
+                found.as_ref() == expected,
+                "seed {seed}, {table:?} {number}"
+            );
+        };
+        // Run after run, some of which go over the end, with leaps back and repetitions.
+        for _ in 0..60 {
+            let mut number = random.u64(..3100);
+            for _ in 0..random.u64(..200) {
+                check(number);
+                let step_max = [2, 60, 120][random.usize(..3)];
+                number += random.u64(..step_max);
+            }
+        }
+    }
+}
