@@ -11,7 +11,7 @@ use durum_core::store::LocalStore;
 use durum_core::{ErrorKind, Result};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::filling::Home;
 use crate::hub::Hub;
@@ -23,9 +23,10 @@ const TRY: Duration = Duration::from_millis(100);
 const ASK: Duration = Duration::from_secs(1);
 
 impl Home {
-    /// As [`Home::open`], once nobody else has the store open.
+    /// As [`Home::open`], once nobody else has the store open. Where its engine's server is away, as while that fails
+    /// over, it is waited for: whoever stands by is there for such times.
     pub(crate) fn open_when_free(&self, read_only: bool) -> Result<Option<LocalStore>> {
-        let mut told = false;
+        let (mut told, mut warned) = (false, false);
         loop {
             match self.open(read_only) {
                 Err(error) if error.kind() == ErrorKind::InUse => {
@@ -33,10 +34,18 @@ impl Home {
                         info!(%error, "standing by until the store is free");
                         told = true;
                     }
+                    warned = false;
+                    std::thread::sleep(TRY);
+                }
+                Err(error) if error.kind() == ErrorKind::Unreachable => {
+                    if !warned {
+                        warn!(%error, "standing by until the store can be reached");
+                        warned = true;
+                    }
                     std::thread::sleep(TRY);
                 }
                 opened => {
-                    if told && opened.is_ok() {
+                    if (told || warned) && opened.is_ok() {
                         info!("the store is free, and is taken over");
                     }
                     return opened;
