@@ -1,0 +1,117 @@
+//! A server that was stopped for so long that another has taken over, and then continued: it does not know.
+
+use std::time::{Duration, Instant};
+
+use durum_core::engine::Durability;
+use durum_core::store::{Batch, SnapshotExt as _, Store as _};
+use durum_core::{ErrorKind, Oid, Result};
+use durum_database::Server as Database;
+use durum_server::client::{ClientOptions, RemoteStore};
+use durum_testkit::wait_until;
+use rustix::process::Signal;
+
+use crate::kit::{REPLACED, Servers};
+
+/// A server that was replaced asks for it once a second.
+const END_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// A client that says at once that its server is gone.
+fn connect(port: u16) -> RemoteStore {
+    let location = durum_core::config::ServerLocation {
+        address: format!("127.0.0.1:{port}"),
+        tls: None,
+    };
+    let options = ClientOptions {
+        patience: Duration::ZERO,
+        ..ClientOptions::default()
+    };
+    RemoteStore::connect_with(&location, options).unwrap()
+}
+
+fn write(store: &RemoteStore, create: bool, data: &'static [u8]) -> Result<()> {
+    let mut batch = Batch::new();
+    match create {
+        true => batch.create(Oid::ROOT, data, []),
+        false => batch.update(Oid::ROOT, data, []),
+    };
+    store.commit(batch, Durability::Power).map(drop)
+}
+
+fn read(store: &RemoteStore) -> Result<Vec<u8>> {
+    let root = store.snapshot()?.load(Oid::ROOT)?;
+    Ok(root.unwrap().data)
+}
+
+/// It is refused, or there is nobody any more who could be asked.
+fn assert_refused<T: std::fmt::Debug>(result: Result<T>) {
+    let error = result.unwrap_err();
+    println!("{error}");
+    let refused = [
+        ErrorKind::InUse,
+        ErrorKind::Poisoned,
+        ErrorKind::Unreachable,
+    ];
+    assert!(refused.contains(&error.kind()), "{error}");
+}
+
+/// With requests that are already waiting for the server when it goes on, and with such that come then: a commit and a
+/// read of each kind, on connections that it has had since before.
+#[test]
+fn a_stopped_server_that_is_continued_is_refused_by_the_fence() {
+    let Some(database) = Database::start() else {
+        return;
+    };
+    let mut servers = Servers::start(&format!("postgres:{}", database.address("test")));
+    let [old_port, new_port] = servers.ports();
+    let clients: Vec<RemoteStore> = (0..3).map(|_| connect(old_port)).collect();
+    clients[0]
+        .new_oids(durum_core::SessionId::EMBEDDED, 1)
+        .unwrap();
+    write(&clients[0], true, b"before").unwrap();
+    for client in &clients {
+        assert_eq!(read(client).unwrap(), b"before");
+    }
+    servers.server(0).signal(Signal::STOP);
+    let [committing, reading, later] = <[RemoteStore; 3]>::try_from(clients).unwrap();
+    let waiting = [
+        std::thread::spawn(move || write(&committing, false, b"asked of the stopped one")),
+        std::thread::spawn(move || read(&reading).map(drop)),
+    ];
+    // As PostgreSQL's system does in the end where a machine no longer answers.
+    let ended = database.sql(
+        "test",
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted",
+    );
+    assert_eq!(ended, "1");
+    wait_until("the standby", || servers.active() == Some(1));
+    let newest = connect(new_port);
+    assert_eq!(read(&newest).unwrap(), b"before");
+    write(&newest, false, b"after").unwrap();
+    assert!(waiting.iter().all(|thread| !thread.is_finished()));
+
+    let continued = Instant::now();
+    servers.server(0).signal(Signal::CONT);
+    assert_refused(write(&later, false, b"asked of the stale one"));
+    assert_refused(read(&later));
+    for thread in waiting {
+        assert_refused(thread.join().unwrap());
+    }
+    assert_eq!(servers.server(0).wait(), Some(REPLACED));
+    println!(
+        "it has ended {:?} after it was continued",
+        continued.elapsed()
+    );
+    assert!(continued.elapsed() < END_TIME_MAX);
+    let log = servers.server(0).log();
+    assert!(
+        log.contains("another process has become the writer"),
+        "{log}"
+    );
+
+    assert_eq!(read(&newest).unwrap(), b"after");
+    write(&newest, false, b"in the end").unwrap();
+    assert_eq!(read(&newest).unwrap(), b"in the end");
+    drop((newest, later));
+    servers.stand_by(0);
+    assert_eq!(servers.stop_and_check()["objects"], 1);
+}
