@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durum_core::store::LocalStore;
-use durum_core::{ErrorKind, Result};
+use durum_core::{Error, ErrorKind, Result};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
@@ -59,17 +59,33 @@ impl Home {
 pub(crate) async fn watch(hub: Arc<Hub>) {
     loop {
         sleep(ASK).await;
-        // There is none while one is filled.
-        let Ok(served) = hub.served() else { continue };
-        let store = served.store.clone();
-        let Ok(Err(error)) = spawn_blocking(move || store.check_writer()).await else {
-            continue;
-        };
-        if error.kind() == ErrorKind::InUse {
-            error!(%error, "the server ends");
-            let _ = hub.replaced.set(error);
-            hub.shutdown.send_replace(true);
+        if is_replaced(&hub).await {
             return;
         }
     }
+}
+
+/// Whether a commit failed since another has the store: the server ends then. Whether the commit is there is open, where
+/// the database was lost while it was written. So its client is told nothing, and asks the server that serves now.
+pub(crate) async fn leaves_open(hub: &Arc<Hub>, error: &Error) -> bool {
+    error.kind() == ErrorKind::InUse && is_replaced(hub).await
+}
+
+async fn is_replaced(hub: &Arc<Hub>) -> bool {
+    // There is none while one is filled.
+    let Ok(served) = hub.served() else {
+        return false;
+    };
+    let store = served.store.clone();
+    let Ok(Err(error)) = spawn_blocking(move || store.check_writer()).await else {
+        return false;
+    };
+    if error.kind() != ErrorKind::InUse {
+        return false;
+    }
+    if hub.replaced.set(error.duplicate()).is_ok() {
+        error!(%error, "the server ends");
+    }
+    hub.shutdown.send_replace(true);
+    true
 }
