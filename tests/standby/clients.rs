@@ -123,6 +123,8 @@ impl Clients {
             all.iter().map(|progress| count(&progress.counts())).sum()
         };
         let (commits, found, lost) = (sum(|it| it.commits), sum(|it| it.found), sum(|it| it.lost));
-        println!("{commits} commits; of those not answered {found} were made and {lost} not");
+        println!(
+            "{commits} commits; of those of Durus that were not answered, {found} were made and {lost} not"
+        );
     }
 }
