@@ -65,8 +65,9 @@ pub(crate) async fn watch(hub: Arc<Hub>) {
     }
 }
 
-/// Whether a commit failed since another has the store: the server ends then. Whether the commit is there is open, where
-/// the database was lost while it was written. So its client is told nothing, and asks the server that serves now.
+/// Whether a commit failed since another has the store: the server ends then. Whether the commit is there is open,
+/// where the database was lost while it was written. So its client is told nothing, and asks the server that serves
+/// now.
 pub(crate) async fn leaves_open(hub: &Arc<Hub>, error: &Error) -> bool {
     error.kind() == ErrorKind::InUse && is_replaced(hub).await
 }

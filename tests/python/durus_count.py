@@ -5,11 +5,11 @@
     python durus_count.py show PORT NAME...
 
 `set-up` makes an object for each name, and what those with names behind `--durus` share, and prints the OIDs of
-the others: what these hold is the business of other clients. `count` counts up its own object in each commit, with a new
-object that says the count once more, and the shared one in every fourth; it prints a line for each: "commit BEGAN COUNT",
-or "found BEGAN COUNT" where the answer was lost with the server, but the commit was made; "lost BEGAN COUNT" where
-it was not. BEGAN is the time, in nanoseconds, when the commit was begun, or it was looked for. `show` prints the
-counts of the names and the shared one.
+the others: what these hold is the business of other clients. `count` counts up its own object in each commit, with
+a new object that says the count once more, and the shared one in every fourth. It prints a line for each: "commit
+BEGAN COUNT", or "found BEGAN COUNT" where the answer was lost with the server, but the commit was made; "lost BEGAN
+COUNT" where it was not. BEGAN is the time, in nanoseconds, when the commit was begun, or it was looked for. `show`
+prints the counts of the names and the shared one.
 """
 
 import argparse

@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use durum_core::engine::Durability;
-use durum_core::store::{Batch, SnapshotExt as _, Store as _};
+use durum_core::store::{Batch, SessionKind, SnapshotExt as _, Store as _};
 use durum_core::{ErrorKind, Oid, Result};
 use durum_database::Server as Database;
 use durum_server::client::{ClientOptions, RemoteStore};
-use durum_testkit::wait_until;
+use durum_testkit::{durus_python, wait_until};
 use rustix::process::Signal;
 
+use crate::clients::Clients;
+use crate::front;
 use crate::kit::{REPLACED, Servers};
 
 /// A server that was replaced asks for it once a second.
@@ -40,6 +42,15 @@ fn write(store: &RemoteStore, create: bool, data: &'static [u8]) -> Result<()> {
 fn read(store: &RemoteStore) -> Result<Vec<u8>> {
     let root = store.snapshot()?.load(Oid::ROOT)?;
     Ok(root.unwrap().data)
+}
+
+/// As PostgreSQL's system does in the end where a machine no longer answers.
+fn end_session(database: &Database) {
+    let ended = database.sql(
+        "test",
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted",
+    );
+    assert_eq!(ended, "1");
 }
 
 /// It is refused, or there is nobody any more who could be asked.
@@ -78,12 +89,7 @@ fn a_stopped_server_that_is_continued_is_refused_by_the_fence() {
     let write_waits =
         std::thread::spawn(move || write(&committing, false, b"asked of the stopped one"));
     let read_waits = std::thread::spawn(move || read(&reading));
-    // As PostgreSQL's system does in the end where a machine no longer answers.
-    let ended = database.sql(
-        "test",
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted",
-    );
-    assert_eq!(ended, "1");
+    end_session(&database);
     wait_until("the standby", || servers.active() == Some(1));
     let newest = connect(new_port);
     assert_eq!(read(&newest).unwrap(), b"before");
@@ -114,4 +120,34 @@ fn a_stopped_server_that_is_continued_is_refused_by_the_fence() {
     drop((newest, later));
     servers.stand_by(0);
     assert_eq!(servers.stop_and_check()["objects"], 1);
+}
+
+/// Its clients hear nothing while it is stopped, and nothing that it was asked for takes effect when it is continued.
+#[test]
+fn clients_of_a_stopped_server_go_on_at_the_other() {
+    let Some(python) = durus_python() else { return };
+    let Some(database) = Database::start() else {
+        return;
+    };
+    let mut servers = Servers::start(&format!("postgres:{}", database.address("test")));
+    let front = front::start(servers.ports());
+    let mut clients = Clients::start(&python, &servers, front);
+    servers.server(0).signal(Signal::STOP);
+    end_session(&database);
+    wait_until("the standby", || servers.active() == Some(1));
+    let newest = connect(servers.ports()[1]);
+    let session = newest.session(SessionKind::Client).unwrap();
+    let mut batch = Batch::of(session);
+    let oids = newest.new_oids(session, 1).unwrap();
+    batch.create(oids[0], b"meanwhile", []);
+    newest.commit(batch, Durability::Power).unwrap();
+    servers.server(0).signal(Signal::CONT);
+    clients.fault();
+    let (first, last) = clients.wait_until_they_go_on(END_TIME_MAX, || {});
+    println!("continued: the first client goes on after {first:?}, all after {last:?}");
+    assert_eq!(servers.server(0).wait(), Some(REPLACED));
+    servers.stand_by(0);
+    clients.end(&servers, front);
+    drop(newest);
+    servers.stop_and_check();
 }

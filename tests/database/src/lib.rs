@@ -106,9 +106,11 @@ impl Server {
             "-D",
         ];
         good(command.args(arguments).arg(&data));
+        // What servers share that are killed is to go with the directory.
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\n\
-             shared_buffers = 32MB\nmax_connections = 200\nlog_line_prefix = '%m [%p] '\n",
+             dynamic_shared_memory_type = mmap\nshared_buffers = 32MB\nmax_connections = 200\n\
+             log_line_prefix = '%m [%p] '\n",
             self.port
         );
         let path = data.join("postgresql.auto.conf");

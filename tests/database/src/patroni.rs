@@ -28,7 +28,8 @@ const NODES: usize = 3;
 /// Ends all nodes when the test that started them has ended, however that was: then nobody holds the other end of its
 /// input any more. `$0` is the directory; a file with a number that is another process's by now is left alone.
 /// Patroni goes first: it would start PostgreSQL again.
-const GUARD: &str = "cat >/dev/null; for file in \"$0\"/*/patroni.pid \"$0\"/*/etcd.pid \"$0\"/*/data/postmaster.pid; do \
+const GUARD: &str = "cat >/dev/null; \
+    for file in \"$0\"/*/patroni.pid \"$0\"/*/etcd.pid \"$0\"/*/data/postmaster.pid; do \
     test -f \"$file\" || continue; process=$(head -n 1 \"$file\"); \
     grep -qsF \"$0\" \"/proc/$process/cmdline\" && kill -KILL \"$process\"; done; sleep 1; rm -rf \"$0\"";
 
@@ -255,7 +256,11 @@ postgresql:
     superuser: {{username: durum, password: unused}}
     replication: {{username: replicator, password: unused}}
   pg_hba: ['host all all 127.0.0.1/32 trust', 'host replication all 127.0.0.1/32 trust']
-  parameters: {{unix_socket_directories: '', shared_buffers: 32MB, max_wal_size: 256MB}}
+  parameters:
+    unix_socket_directories: ''
+    dynamic_shared_memory_type: mmap
+    shared_buffers: 32MB
+    max_wal_size: 256MB
 "
         )
     }
