@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durum_core::store::LocalStore;
-use durum_core::{ErrorKind, Result};
+use durum_core::{Error, ErrorKind, Result};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::filling::Home;
 use crate::hub::Hub;
@@ -23,9 +23,10 @@ const TRY: Duration = Duration::from_millis(100);
 const ASK: Duration = Duration::from_secs(1);
 
 impl Home {
-    /// As [`Home::open`], once nobody else has the store open.
+    /// As [`Home::open`], once nobody else has the store open. Where its engine's server is away, as while that fails
+    /// over, it is waited for: whoever stands by is there for such times.
     pub(crate) fn open_when_free(&self, read_only: bool) -> Result<Option<LocalStore>> {
-        let mut told = false;
+        let (mut told, mut warned) = (false, false);
         loop {
             match self.open(read_only) {
                 Err(error) if error.kind() == ErrorKind::InUse => {
@@ -33,10 +34,18 @@ impl Home {
                         info!(%error, "standing by until the store is free");
                         told = true;
                     }
+                    warned = false;
+                    std::thread::sleep(TRY);
+                }
+                Err(error) if error.kind() == ErrorKind::Unreachable => {
+                    if !warned {
+                        warn!(%error, "standing by until the store can be reached");
+                        warned = true;
+                    }
                     std::thread::sleep(TRY);
                 }
                 opened => {
-                    if told && opened.is_ok() {
+                    if (told || warned) && opened.is_ok() {
                         info!("the store is free, and is taken over");
                     }
                     return opened;
@@ -50,17 +59,34 @@ impl Home {
 pub(crate) async fn watch(hub: Arc<Hub>) {
     loop {
         sleep(ASK).await;
-        // There is none while one is filled.
-        let Ok(served) = hub.served() else { continue };
-        let store = served.store.clone();
-        let Ok(Err(error)) = spawn_blocking(move || store.check_writer()).await else {
-            continue;
-        };
-        if error.kind() == ErrorKind::InUse {
-            error!(%error, "the server ends");
-            let _ = hub.replaced.set(error);
-            hub.shutdown.send_replace(true);
+        if is_replaced(&hub).await {
             return;
         }
     }
+}
+
+/// Whether a commit failed since another has the store: the server ends then. Whether the commit is there is open,
+/// where the database was lost while it was written. So its client is told nothing, and asks the server that serves
+/// now.
+pub(crate) async fn leaves_open(hub: &Arc<Hub>, error: &Error) -> bool {
+    error.kind() == ErrorKind::InUse && is_replaced(hub).await
+}
+
+async fn is_replaced(hub: &Arc<Hub>) -> bool {
+    // There is none while one is filled.
+    let Ok(served) = hub.served() else {
+        return false;
+    };
+    let store = served.store.clone();
+    let Ok(Err(error)) = spawn_blocking(move || store.check_writer()).await else {
+        return false;
+    };
+    if error.kind() != ErrorKind::InUse {
+        return false;
+    }
+    if hub.replaced.set(error.duplicate()).is_ok() {
+        error!(%error, "the server ends");
+    }
+    hub.shutdown.send_replace(true);
+    true
 }

@@ -10,10 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::Client;
+pub(crate) use durum_testkit::{LONG, wait_until};
 
-/// How long anything here may take at most; only a failure takes so long.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+use crate::client::Client;
 
 /// A directory with a store, and the server that has it open.
 #[derive(Debug)]
@@ -38,15 +37,7 @@ pub(crate) fn engines() -> Vec<String> {
 
 /// The program, away from the user's configuration.
 pub(crate) fn durum(home: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_durum"));
-    command
-        .args(arguments)
-        .current_dir(home)
-        .env_remove("DURUM_CONFIG")
-        .env_remove("DURUM_LOG")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    command
+    durum_testkit::durum(env!("CARGO_BIN_EXE_durum"), home, arguments)
 }
 
 impl Server {
@@ -229,13 +220,4 @@ pub(crate) fn shim() -> PathBuf {
     let shim = beside.join("deps/libdurum_crash_shim.so");
     assert!(shim.exists(), "cargo has not built {}", shim.display());
     shim
-}
-
-/// Waits until something is so, which it is to become soon.
-pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < LONG, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

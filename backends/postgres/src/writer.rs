@@ -9,8 +9,10 @@
 //! A connection that is lost in a commit leaves it open whether that was done. The next session of the same writer
 //! takes the lock, which it gets when the server has ended the old session, and looks at the number of the batch:
 //! it is the one that was being written, which was committed then, or the one before, and the batch is written
-//! again. Anything else means that the server has lost what it had acknowledged, as where a standby server was
-//! promoted that was behind, and nothing more is written.
+//! again. One that is found is not acknowledged before another, empty one was committed behind it: a server that was
+//! started again shows what its synchronous standbys may not have yet, and a failover would lose. Anything else means
+//! that the server has lost what it had acknowledged, as where a standby server was promoted that was behind, and
+//! nothing more is written.
 
 use durum_core::engine::{Durability, Op};
 use durum_core::{Error, ErrorKind, Result};
@@ -124,12 +126,19 @@ impl Writer {
     pub(crate) fn apply(&mut self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
         let statements = arrays(ops)?;
         let mut retry = Retry::new(self.address.reconnect);
-        let mut tried = false;
+        let (mut tried, mut found, mut left) = (false, false, &statements[..]);
         loop {
             self.check()?;
             if self.session.is_none() {
                 match self.connect_again() {
-                    Ok(true) if tried => return Ok(self.committed(durability)),
+                    Ok(true) if tried && durability == Durability::Relaxed => {
+                        return Ok(self.committed(durability));
+                    }
+                    // It is there, but synchronous standbys may not have it yet: an empty one behind it waits for them.
+                    Ok(true) if tried => {
+                        self.batch += 1;
+                        (found, left) = (true, &[]);
+                    }
                     // An earlier one, of which it was not known.
                     Ok(true) => self.batch += 1,
                     Ok(false) => {}
@@ -140,8 +149,12 @@ impl Writer {
                 }
             }
             tried = true;
-            match self.write(&statements, durability) {
+            match self.write(left, durability) {
                 Attempt::Committed => return Ok(self.committed(durability)),
+                // Not to be taken for one that has changed nothing.
+                Attempt::Refused(failure) if found => {
+                    return Err(failure.during(APPLY).with_kind(ErrorKind::Other));
+                }
                 Attempt::Refused(failure) => return Err(failure.during(APPLY)),
                 Attempt::Fenced => return Err(self.end(FENCED)),
                 Attempt::Lost(failure) => {

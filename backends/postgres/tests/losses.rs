@@ -224,6 +224,8 @@ fn a_commit_that_is_cut_off_is_applied_once() {
         assert_eq!(relay.cuts(), number + 1, "nothing was cut");
         assert_eq!(found(&*engine, number).as_deref(), Some(&b"value"[..]));
         expected += 1;
+        // One that is found is confirmed by an empty one.
+        expected += u64::from(cut == Cut::Answer);
         // One that was written twice would have taken two numbers.
         assert_eq!(batches(), expected);
     }
@@ -345,4 +347,40 @@ fn count_up(store: &LocalStore, own: Oid, all: &[Oid], done: &AtomicBool) -> u64
         }
     }
     acknowledged
+}
+
+/// As a server does that was started again, or whose session was ended, before its standbys had a commit: it shows
+/// the commit already, and a failover would lose it.
+#[test]
+fn a_commit_that_no_standby_has_is_not_acknowledged() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let place = create(&server.address("test"), &[]);
+    let engine = place.open_engine().unwrap();
+    engine
+        .apply(&[row(1, b"value")], Durability::Power)
+        .unwrap();
+    let replicate_to = |standby: &str| {
+        server.sql(
+            "test",
+            &format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}'"),
+        );
+        server.sql("test", "SELECT pg_reload_conf()");
+    };
+    let waiting = || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        server.sql("test", sql) == "1"
+    };
+    replicate_to("none");
+    std::thread::scope(|scope| {
+        let commit = scope.spawn(|| engine.apply(&[row(2, b"value")], Durability::Power));
+        durum_testkit::wait_until("a commit that waits for a standby", waiting);
+        end_writer(&server);
+        durum_testkit::wait_until("the next one", || waiting() || commit.is_finished());
+        assert!(!commit.is_finished(), "it was acknowledged");
+        replicate_to("");
+        commit.join().unwrap().unwrap();
+    });
+    assert_eq!(found(&*engine, 2), Some(b"value".to_vec()));
 }

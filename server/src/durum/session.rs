@@ -17,6 +17,7 @@ use crate::filling::{Filling, Vacant};
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Served};
 use crate::metrics;
+use crate::standby;
 use crate::protocol::bytes::Body;
 use crate::protocol::{Kind, Status, begin_frame, end_frame, failure};
 use crate::suspicion::Suspicion;
@@ -357,6 +358,12 @@ where
     F: Future<Output = Result<Vec<u8>>>,
 {
     let answer = answer.await;
+    if mark.kind == Kind::Commit
+        && let Err(error) = &answer
+        && standby::leaves_open(&hub, error).await
+    {
+        return Vec::new();
+    }
     let time = mark.begin.elapsed();
     hub.metrics
         .took(metrics::Request::of_durum(mark.kind), time);

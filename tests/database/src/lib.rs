@@ -4,6 +4,9 @@
 //! Debian's packages put it. Where it is absent, tests are left out with a line that says so, unless
 //! `DURUM_REQUIRE` contains `postgres`.
 //!
+//! [`PatroniCluster`] is three of them that Patroni runs, with etcd; these are found on the path, and asked for as
+//! `patroni`.
+//!
 //! PostgreSQL does not run as root: there its processes are those of the user `postgres`, or else `nobody`.
 
 #![forbid(unsafe_code)]
@@ -11,22 +14,25 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing)]
 
 mod home;
+mod patroni;
+mod processes;
+mod system;
 
 pub use home::{SchemaHome, home};
+pub use patroni::PatroniCluster;
+pub use system::free_port;
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use durum_testkit::left_out;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, User};
-use tempfile::TempDir;
+
+use crate::processes::kill_postgres;
+use crate::system::{as_another_user, directory, good, programs};
 
 /// Whatever a server is waited for, it does not take longer.
 pub const TIME_MAX: Duration = Duration::from_secs(60);
@@ -100,9 +106,11 @@ impl Server {
             "-D",
         ];
         good(command.args(arguments).arg(&data));
+        // What servers share that are killed is to go with the directory.
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\n\
-             shared_buffers = 32MB\nmax_connections = 200\nlog_line_prefix = '%m [%p] '\n",
+             dynamic_shared_memory_type = mmap\nshared_buffers = 32MB\nmax_connections = 200\n\
+             log_line_prefix = '%m [%p] '\n",
             self.port
         );
         let path = data.join("postgresql.auto.conf");
@@ -188,23 +196,7 @@ impl Server {
 
     /// Kills all of its processes at once, as a crash does.
     pub fn kill(&mut self) {
-        let path = self.data().join("postmaster.pid");
-        let text = std::fs::read_to_string(path).expect("the server runs");
-        let main = Pid::from_raw(
-            text.lines()
-                .next()
-                .and_then(|line| line.parse().ok())
-                .expect("a number"),
-        );
-        kill(main, Signal::SIGSTOP).expect("the server is stopped");
-        let mut all = children(main);
-        all.push(main);
-        for process in &all {
-            let _ = kill(*process, Signal::SIGKILL);
-        }
-        while all.iter().any(|process| runs(*process)) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        assert!(kill_postgres(&self.data()), "the server runs");
         // The guard removes the directory only when its input ends.
         if let Some(mut guard) = self.guard.take() {
             let _ = guard.kill();
@@ -220,117 +212,6 @@ impl Drop for Server {
             let _ = guard.wait();
         } else {
             let _ = std::fs::remove_dir_all(&self.directory);
-        }
-    }
-}
-
-/// What `/proc` says of a process behind its name: its state, and its parent.
-fn state_and_parent(process: Pid) -> Option<(String, i32)> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let mut fields = text.rsplit_once(") ")?.1.split(' ');
-    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
-}
-
-fn runs(process: Pid) -> bool {
-    state_and_parent(process).is_some_and(|(state, _)| state != "Z")
-}
-
-fn children(parent: Pid) -> Vec<Pid> {
-    let entries = std::fs::read_dir("/proc").expect("the processes");
-    let all = entries.flatten().filter_map(|entry| {
-        let number = entry.file_name().to_str()?.parse().ok()?;
-        Some(Pid::from_raw(number))
-    });
-    let is_child = |process: &Pid| {
-        state_and_parent(*process).is_some_and(|(_, found)| found == parent.as_raw())
-    };
-    all.filter(is_child).collect()
-}
-
-/// The directory with PostgreSQL's programs.
-fn programs() -> Result<PathBuf, String> {
-    let named = std::env::var_os("DURUM_POSTGRES").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut debian: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| {
-            entries
-                .flatten()
-                .map(|entry| entry.path().join("bin"))
-                .collect()
-        })
-        .unwrap_or_default();
-    // The newest first.
-    debian.sort_by_key(|path| {
-        let version = path
-            .parent()
-            .and_then(Path::file_name)
-            .and_then(|name| name.to_str());
-        std::cmp::Reverse(version.and_then(|name| name.parse::<u32>().ok()))
-    });
-    let complete = |directory: &PathBuf| {
-        let there = |name: &str| directory.join(name).is_file();
-        ["initdb", "postgres", "psql"]
-            .iter()
-            .all(|name| there(name))
-    };
-    let mut places = named
-        .into_iter()
-        .chain(debian)
-        .chain(std::env::split_paths(&path));
-    places.find(complete).ok_or_else(|| {
-        "PostgreSQL is not there: install Debian's package `postgresql`, or set DURUM_POSTGRES"
-            .to_owned()
-    })
-}
-
-/// A new directory that belongs to the server's user. In memory, where that can be: servers sync all the time,
-/// and no test cuts the power.
-fn directory() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let made = match memory.is_dir() {
-        true => TempDir::with_prefix_in("durum-postgres-", memory),
-        false => TempDir::with_prefix("durum-postgres-"),
-    };
-    let path = made.expect("a temporary directory").keep();
-    if let Some(user) = other_user() {
-        let (user, group) = (user.uid.as_raw(), user.gid.as_raw());
-        chown(&path, Some(user), Some(group)).expect("the directory is given away");
-    }
-    path
-}
-
-/// Who runs the server, if it cannot be this process's user.
-fn other_user() -> Option<User> {
-    if !nix::unistd::geteuid().is_root() {
-        return None;
-    }
-    let found = |name| User::from_name(name).ok().flatten();
-    Some(
-        found("postgres")
-            .or_else(|| found("nobody"))
-            .expect("a user who is not root"),
-    )
-}
-
-fn as_another_user(mut command: Command) -> Command {
-    command.current_dir("/");
-    if let Some(user) = other_user() {
-        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-    }
-    command
-}
-
-fn good(command: &mut Command) {
-    let output = command.output().expect("the program is started");
-    assert!(output.status.success(), "{command:?}: {output:?}");
-}
-
-/// A port that nobody has, below those that the system gives away.
-fn free_port() -> u16 {
-    loop {
-        let port = fastrand::u16(10_000..32_000);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
         }
     }
 }

@@ -11,9 +11,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long anything that a test waits for may take at most; only a failure takes so long.
+pub const LONG: Duration = Duration::from_secs(60);
 
 /// A Python package that tests run, each in a virtual environment of its own.
 struct Package {
@@ -166,6 +169,31 @@ pub fn peak_kib() -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
         .unwrap_or_else(|| panic!("no peak memory in /proc/self/status"))
+}
+
+/// Waits until something is so, which it is to become soon.
+///
+/// # Panics
+/// When it does not, in [`LONG`].
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < LONG, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The program `durum`, which only Cargo knows the place of, away from the user's configuration.
+pub fn durum(program: &str, home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(home)
+        .env_remove("DURUM_CONFIG")
+        .env_remove("DURUM_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
 }
 
 /// The names in a directory, hidden ones included, sorted.
