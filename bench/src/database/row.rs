@@ -34,7 +34,8 @@ pub struct DatabaseRow {
     pub processor_us: f64,
     /// How long single calls took, in all rounds; `None` where there is one only.
     pub latency: Option<Latency>,
-    /// Round trips of a call, on all connections together; `None` where they were not counted.
+    /// Round trips of a call, on all connections together; for what is done once those for each object, where there
+    /// are few of these. `None` where they were not counted.
     pub round_trips: Option<f64>,
     /// The raw client, likewise.
     pub raw_per_second: Option<f64>,

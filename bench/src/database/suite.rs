@@ -17,6 +17,7 @@ use super::workload::DatabaseWorkload;
 use crate::clock::{Took, Whose};
 use crate::measure::Sample;
 use crate::objects::{LOADED, Objects};
+use crate::row::median;
 use crate::subject;
 
 /// The store and the raw client take turns so often in a measurement.
@@ -25,10 +26,16 @@ const SLICES: u32 = 4;
 /// answer comes.
 const COUNTED: u32 = 6;
 const COUNTED_DELAY: Duration = Duration::from_millis(10);
+/// The same for what is done once, with fewer objects: there are many round trips.
+const COUNTED_OBJECTS: u64 = DatabaseSettings::OBJECTS_MIN;
+const COUNTED_ONCE_DELAY: Duration = Duration::from_millis(1);
+/// Nobody works in the background any more when nothing has passed for so long; it is waited for so often at most.
+const QUIET: Duration = Duration::from_millis(100);
+const QUIET_WAITS_MAX: u32 = 100;
 /// What is loaded is made in memory by so many bytes, which is not measured.
 const BLOCK_BYTES: usize = 8 << 20;
 /// Statements that do nothing.
-const ROUND_TRIPS: u32 = 20;
+const ROUND_TRIPS: u32 = 50;
 
 /// What is measured, round by round.
 pub(super) struct Suite<'a> {
@@ -97,6 +104,7 @@ impl Suite<'_> {
         if number == 0 {
             tell("round trips");
             self.count(&mut sides)?;
+            self.count_once()?;
         }
         if settings.wants(DatabaseWorkload::Delete) {
             tell("deletions");
@@ -238,15 +246,18 @@ impl Suite<'_> {
         Ok(())
     }
 
-    /// What a round trip takes.
+    /// What a round trip takes: the median.
     fn link(&mut self, delay: Duration, relay: Option<&Relay>) -> Result<()> {
         let connection = self.target.connect(relay)?;
         connection.round_trip()?;
-        let begin = Instant::now();
+        let mut took = Vec::new();
         for _ in 0..ROUND_TRIPS {
+            let begin = Instant::now();
             connection.round_trip()?;
+            took.push(begin.elapsed().as_secs_f64());
         }
-        self.links.push((delay, begin.elapsed() / ROUND_TRIPS));
+        let middle = Duration::from_secs_f64(median(&took));
+        self.links.push((delay, middle));
         Ok(())
     }
 
@@ -270,6 +281,7 @@ impl Suite<'_> {
             if !workload.is_repeated() || at_once || !self.settings.wants(workload) {
                 continue;
             }
+            relay.wait_until_quiet(QUIET, QUIET_WAITS_MAX);
             let store = measure::count(&sides.store_plan, workload, &ours, COUNTED, &counted)?;
             let raw = match (&theirs, &sides.raw) {
                 (Some(subject), Some(raw)) => Some(measure::count(
@@ -287,5 +299,49 @@ impl Suite<'_> {
             raw.next = subject.next();
         }
         Ok(())
+    }
+
+    /// Round trips of what is done once, for each of few objects.
+    fn count_once(&mut self) -> Result<()> {
+        use DatabaseWorkload::{Delete, Import, Scan};
+
+        let relay = Relay::start(self.target.server(), COUNTED_ONCE_DELAY)?;
+        let objects = Objects {
+            count: COUNTED_OBJECTS,
+            size: self.settings.size,
+            seed: self.settings.seed,
+        };
+        let (schema, plan) = (self.target.schema("counted"), Plan::new(objects, 1));
+        let mut add = |workload, count: u64, before: u64| {
+            relay.wait_until_quiet(QUIET, QUIET_WAITS_MAX);
+            let round_trips = relay.round_trips().saturating_sub(before);
+            self.counted.push(Counted {
+                workload,
+                store: round_trips as f64 / count.max(1) as f64,
+                raw: None,
+            });
+        };
+        let settings = self.target.store(&schema, Some(&relay));
+        let (loaded, _) = subject::StoreSubject::load(self.registry, &settings, objects)?;
+        add(Import, objects.count, 0);
+        let subject = StoreSubject {
+            store: &loaded.store,
+            objects,
+        };
+        for (workload, work) in [
+            (
+                Scan,
+                measure::scan as fn(&Plan, &dyn Subject) -> Result<Sample>,
+            ),
+            (Delete, measure::deletes),
+        ] {
+            if self.settings.wants(workload) {
+                let before = relay.round_trips();
+                let done = work(&plan, &subject)?;
+                add(workload, done.count, before);
+            }
+        }
+        drop(loaded);
+        self.target.remove(&schema)
     }
 }
