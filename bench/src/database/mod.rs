@@ -5,8 +5,8 @@
 //! for. A [`relay`] before the server adds a delay to each round trip, with which those workloads are measured whose
 //! round trips count; it also counts them, which says what a delay will cost without depending on the machine.
 //!
-//! Migrations to the database and back are processes of their own, whose memory is looked at, beside a `COPY` of the same
-//! records by the raw client.
+//! Migrations to the database and back are processes of their own, whose memory is looked at, beside a `COPY` of the
+//! same records by the raw client.
 
 mod measure;
 mod migration;
@@ -125,8 +125,8 @@ pub struct DatabaseReport {
     pub machine: Machine,
 }
 
-/// Measures what `settings` say, in schemas of the database that are dropped afterwards, with stores for migrations in a
-/// directory below `dir` that is removed afterwards. `progress` is told in a line what comes next.
+/// Measures what `settings` say, in schemas of the database that are dropped afterwards, with stores for migrations in
+/// a directory below `dir` that is removed afterwards. `progress` is told in a line what comes next.
 ///
 /// # Errors
 /// `Usage` for what is no URL of a database, or has options that cannot be measured; `Unreachable`, `Refused` and
