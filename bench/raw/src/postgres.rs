@@ -4,7 +4,7 @@
 //! of a number and bytes; its sessions are set to what Durum's are, so that the server plans the same way.
 
 use std::fmt;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
 use durum_core::{Error, ErrorKind, Result};
@@ -136,16 +136,15 @@ impl Connection {
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
     }
 
-    /// Begins a load of the schema's table: one binary `COPY` and one commit.
+    /// Begins a load of the schema's table: one transaction, in which all rows that are written at once are one binary
+    /// `COPY`, so that the server has them when they are written.
     ///
     /// # Errors
     /// As [`Connection::execute`].
     pub fn load(self, schema: &str) -> Result<Box<dyn Load>> {
         self.execute("BEGIN")?;
-        let sql = format!("COPY {} (id, value) FROM STDIN BINARY", table(schema));
-        let sink = self.run(self.client.copy_in(sql.as_str()))?;
         Ok(Box::new(PostgresLoad {
-            writer: Box::pin(BinaryCopyInWriter::new(sink, &COLUMNS)),
+            copy: format!("COPY {} (id, value) FROM STDIN BINARY", table(schema)),
             connection: self,
         }))
     }
@@ -191,24 +190,24 @@ impl Connection {
 
 /// A load of a new table.
 struct PostgresLoad {
-    writer: Pin<Box<BinaryCopyInWriter>>,
+    copy: String,
     connection: Connection,
 }
 
 impl Load for PostgresLoad {
     fn write(&mut self, rows: &Rows) -> Result<()> {
-        let writer = &mut self.writer;
         self.connection.run(async {
+            let sink = self.connection.client.copy_in(self.copy.as_str()).await?;
+            let mut writer = pin!(BinaryCopyInWriter::new(sink, &COLUMNS));
             for (key, value) in rows.iter() {
                 let row: [&(dyn ToSql + Sync); 2] = [&key.cast_signed(), &value];
                 writer.as_mut().write(&row).await?;
             }
-            Ok(())
+            writer.finish().await.map(drop)
         })
     }
 
-    fn finish(mut self: Box<Self>) -> Result<()> {
-        self.connection.run(self.writer.as_mut().finish())?;
+    fn finish(self: Box<Self>) -> Result<()> {
         self.connection.execute("COMMIT")
     }
 }
