@@ -47,9 +47,9 @@ fn url(server: &Server) -> String {
 }
 
 /// Schemas that a benchmark has left.
-fn left(server: &Server) -> String {
+fn left(server: &Server, database: &str) -> String {
     let sql = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname::text, 'durum_bench_')";
-    server.sql("test", sql)
+    server.sql(database, sql)
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_database_is_measured_beside_its_own_client() {
     let expected = expected.chain(ONCE.map(|name| (name, false)));
     assert_eq!(found, expected.collect());
     check_migrations(&report);
-    assert_eq!(left(server), "");
+    assert_eq!(left(server, "test"), "");
     assert_eq!(durum_testkit::names(&home.path(".")), Vec::<String>::new());
 }
 
@@ -216,7 +216,9 @@ fn what_cannot_be_measured_is_refused() {
     let url = format!("postgres:{}", server.address("missing"));
     refused(&[&url], 3, "missing");
     // What was begun is gone after a failure, as where there is no place for the other stores.
-    let url = format!("postgres:{}", server.address("test"));
+    // Other tests have schemas in the other database meanwhile.
+    server.sql("postgres", "CREATE DATABASE refused");
+    let url = format!("postgres:{}", server.address("refused"));
     refused(&[&url, "--dir", "nowhere"], 3, "nowhere");
-    assert_eq!(left(server), "");
+    assert_eq!(left(server, "refused"), "");
 }

@@ -20,14 +20,15 @@ use crate::objects::{LOADED, Objects};
 use crate::row::median;
 use crate::subject;
 
-/// The store and the raw client take turns so often in a measurement.
+/// The store and the raw client take turns so often in a measurement at most, each for so long at least.
 const SLICES: u32 = 4;
+const SLICE_MIN: Duration = Duration::from_millis(50);
 /// Calls of which the round trips are counted, with so much delay: then all that a call sends at once is sent before an
 /// answer comes.
 const COUNTED: u32 = 6;
 const COUNTED_DELAY: Duration = Duration::from_millis(10);
 /// The same for what is done once, with fewer objects: there are many round trips.
-const COUNTED_OBJECTS: u64 = DatabaseSettings::OBJECTS_MIN;
+const COUNTED_OBJECTS: u64 = 600;
 const COUNTED_ONCE_DELAY: Duration = Duration::from_millis(1);
 /// Nobody works in the background any more when nothing has passed for so long; it is waited for so often at most.
 const QUIET: Duration = Duration::from_millis(100);
@@ -209,14 +210,16 @@ impl Suite<'_> {
             .raw
             .as_ref()
             .map(|raw| self.raw_subject(raw, relay.as_ref()));
+        let slices = self.settings.time.as_micros() / SLICE_MIN.as_micros();
+        let slices = (slices as u32).clamp(1, SLICES);
         for workload in DatabaseWorkload::ALL {
             if !workload.is_repeated() || !self.settings.wants(workload) {
                 continue;
             }
             let (mut of_store, mut of_raw) = (Sample::default(), Sample::default());
-            for slice in 0..SLICES {
+            for slice in 0..slices {
                 let seed = self.settings.seed ^ (round as u64) << 8 ^ u64::from(slice);
-                let time = self.settings.time / SLICES;
+                let time = self.settings.time / slices;
                 let measure = |plan: &mut Plan, subject: &dyn Subject, sample: &mut Sample| {
                     plan.begin(seed);
                     sample.add(&measure::repeat(plan, workload, subject, time)?);
