@@ -8,7 +8,7 @@
 //!
 //! What prompt collection costs is measured by [`gc`], what migrations cost by [`migrate`], what the storage
 //! server does for its clients by [`server`], what typed objects do beside those of others by [`typed`], what
-//! dictionaries do in a store and on nodes by [`dict`].
+//! dictionaries do in a store and on nodes by [`dict`], what stores in PostgreSQL do near and far by [`database`].
 //!
 //! What the engines can be told apart by finely is in this crate's Criterion benchmarks.
 //!
@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+pub mod database;
 pub mod dict;
 mod files;
 pub mod gc;

@@ -42,6 +42,14 @@ impl Sample {
         self.count as f64 / self.took.time.as_secs_f64().max(1e-9)
     }
 
+    /// Adds what was done later.
+    pub(crate) fn add(&mut self, later: &Sample) {
+        self.count += later.count;
+        self.took.time += later.took.time;
+        self.took.processor += later.took.processor;
+        self.latencies.merge(&later.latencies);
+    }
+
     /// Seconds for each.
     pub(crate) fn cost(&self, compared: Compared) -> f64 {
         let seconds = match compared {
@@ -276,7 +284,7 @@ pub(crate) fn deletes(subject: &dyn Subject, objects: Objects) -> Result<Sample>
 }
 
 /// At most so many different numbers below `count`, in ascending order.
-fn some(count: u64, wanted: u64, random: &mut Rng) -> Vec<u64> {
+pub(crate) fn some(count: u64, wanted: u64, random: &mut Rng) -> Vec<u64> {
     let count = count.max(1);
     let mut some: Vec<u64> = (0..wanted.min(count))
         .map(|_| random.u64(..count))

@@ -70,12 +70,19 @@ impl Objects {
 
     /// Objects all of whose children have none: every second of them.
     pub(crate) fn twigs(&self) -> impl Iterator<Item = u64> + use<> {
+        self.all_twigs().step_by(2)
+    }
+
+    /// The others.
+    pub(crate) fn other_twigs(&self) -> impl Iterator<Item = u64> + use<> {
+        self.all_twigs().skip(1).step_by(2)
+    }
+
+    fn all_twigs(&self) -> impl Iterator<Item = u64> + use<> {
         let this = *self;
         let last = this.count.saturating_sub(2) / CHILDREN;
         let leaf = move |oid: Oid| this.refs(oid.0).next().is_none();
-        (0..=last)
-            .filter(move |oid| this.refs(*oid).next().is_some() && this.refs(*oid).all(leaf))
-            .step_by(2)
+        (0..=last).filter(move |oid| this.refs(*oid).next().is_some() && this.refs(*oid).all(leaf))
     }
 }
 

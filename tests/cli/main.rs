@@ -6,6 +6,7 @@
 mod backup;
 mod bad_input;
 mod bench;
+mod bench_database;
 mod bench_dict;
 mod bench_engines;
 mod cert;

@@ -7,6 +7,8 @@
 //! those of Durum's backend. There is no collector, no second table, no checksum but the engine's own, and
 //! nothing that a load could go on from after it was cut off.
 //!
+//! PostgreSQL lies in no directory: its client has a module of its own, and is not among [`engines`].
+//!
 //! ```
 //! let dir = tempfile::tempdir()?;
 //! for engine in durum_raw::engines() {
@@ -31,6 +33,8 @@ mod file;
 mod fjall;
 #[cfg(feature = "lmdb")]
 mod lmdb;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "redb")]
 mod redb;
 #[cfg(feature = "rocksdb")]

@@ -8,7 +8,7 @@ use durum_core::engine::Registry;
 use durum_core::record::Payload;
 use durum_core::store::Importer;
 use durum_core::{Oid, Result};
-use durum_raw::Rows;
+use durum_raw::{Load, Rows};
 use serde::Serialize;
 
 use super::objects::{Objects, Records, TID};
@@ -64,9 +64,17 @@ pub fn load(registry: &Registry, path: &Path, settings: &LoadSettings) -> Result
 }
 
 fn load_raw(engine: &str, path: &Path, objects: Objects) -> Result<Loaded> {
+    load_rows(objects, || durum_raw::create(engine, path))
+}
+
+/// Loads the records into what `begin` makes.
+pub(crate) fn load_rows(
+    objects: Objects,
+    begin: impl FnOnce() -> Result<Box<dyn Load>>,
+) -> Result<Loaded> {
     let (mut took, mut stored_bytes) = (Took::default(), 0);
     let (mut records, mut rows) = (Records::new(objects), Rows::default());
-    let mut load = took.add(Whose::Process, || durum_raw::create(engine, path))?;
+    let mut load = took.add(Whose::Process, begin)?;
     while records.fill(&mut rows, BLOCK_BYTES)? {
         took.add(Whose::Process, || load.write(&rows))?;
         stored_bytes += rows.bytes() as u64;

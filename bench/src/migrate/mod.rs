@@ -13,10 +13,10 @@
 //! everything back.
 
 pub(crate) mod child;
-mod load;
-mod objects;
-mod row;
-mod suite;
+pub(crate) mod load;
+pub(crate) mod objects;
+pub(crate) mod row;
+pub(crate) mod suite;
 
 use std::path::{Path, PathBuf};
 

@@ -159,21 +159,21 @@ fn url(engine: &str, path: &Path) -> OsString {
     url
 }
 
-fn number(said: &Value, name: &str) -> Option<u64> {
+pub(crate) fn number(said: &Value, name: &str) -> Option<u64> {
     said.get(name)?.as_u64()
 }
 
-fn text(said: &Value, name: &str) -> Option<String> {
+pub(crate) fn text(said: &Value, name: &str) -> Option<String> {
     said.get(name)?.as_str().map(str::to_owned)
 }
 
-fn seconds(said: &Value) -> Result<f64> {
+pub(crate) fn seconds(said: &Value) -> Result<f64> {
     said.get("seconds").and_then(Value::as_f64).ok_or_else(|| {
         Error::new(ErrorKind::Other, DOING).because(format!("no time was told: {said}"))
     })
 }
 
-fn phases(said: &Value) -> BTreeMap<String, f64> {
+pub(crate) fn phases(said: &Value) -> BTreeMap<String, f64> {
     let parts = said.get("phases").and_then(Value::as_object);
     let parts = parts.into_iter().flatten();
     parts

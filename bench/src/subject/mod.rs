@@ -64,7 +64,7 @@ pub(crate) enum Prepared {
 }
 
 /// Looks at each byte.
-fn look_at(bytes: &[u8]) {
+pub(crate) fn look_at(bytes: &[u8]) {
     let (words, rest) = bytes.as_chunks::<8>();
     let sum = words
         .iter()
@@ -73,7 +73,7 @@ fn look_at(bytes: &[u8]) {
     std::hint::black_box((sum, rest));
 }
 
-fn missing(oid: u64) -> Error {
+pub(crate) fn missing(oid: u64) -> Error {
     Error::new(ErrorKind::Mismatch, DOING)
         .with_oid(Oid(oid))
         .because("an object is missing")

@@ -1,15 +1,18 @@
 //! The command line of `durum bench`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use durum_bench::Settings;
+use durum_bench::database::DatabaseSettings;
 use durum_bench::dict::DictSettings;
 use durum_bench::gc::GcSettings;
 use durum_bench::migrate::MigrateSettings;
 use durum_bench::oo7::Oo7Settings;
 use durum_bench::server::ServerSettings;
 use durum_bench::typed::TypedSettings;
+use durum_core::units::parse_duration;
 
 use crate::cli::args::VerifyArg;
 
@@ -64,6 +67,8 @@ pub(crate) struct BenchCompareArgs {
 /// What is measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
+    /// Stores in PostgreSQL: near and far, and beside a client of its own
+    Database(BenchDatabaseArgs),
     /// Dictionaries with three indexes: in stores, and on nodes
     Dict(BenchDictArgs),
     /// The cost of prompt collection: rows read, pauses, bytes written
@@ -91,6 +96,54 @@ pub(crate) enum BenchCommand {
     /// Commits until it is killed, as `bench` runs it in a process of its own
     #[command(hide = true)]
     Commit(BenchLoadArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "All is done in schemas with random names, durum_bench_..., which are dropped in the end. Whoever kills \
+                  the benchmark drops them.\n\
+                  The password, where one is needed, is in PGPASSWORD; connections are not encrypted."
+)]
+pub(crate) struct BenchDatabaseArgs {
+    /// The database: postgres://USER@HOST:PORT/DATABASE
+    pub(crate) url: String,
+    /// Measure a client without Durum as well, and print the ratios
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Only these workloads: import, scan, load, load_many, update_1 to update_1000, update_1_16_at_once, create_1 to
+    /// create_1000, delete [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) workloads: Vec<String>,
+    /// What is added to each round trip of loads and commits, one after the other
+    #[arg(long, value_name = "TIME", value_delimiter = ',', value_parser = parse_duration,
+          default_value = "0,1ms,20ms")]
+    pub(crate) delays: Vec<Duration>,
+    /// Objects in the store [default: 100000; with --quick 10000]
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(DatabaseSettings::OBJECTS_MIN..=1_000_000_000))]
+    pub(crate) objects: Option<u64>,
+    /// Bytes of an object's data, on average: a fifth more or less
+    #[arg(long, value_name = "BYTES", default_value_t = DatabaseSettings::SIZE,
+          value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
+    pub(crate) size: u32,
+    /// Objects of 200 bytes that are migrated there and back, 0 for none [default: 1000000; with --quick 20000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
+    pub(crate) migrated: Option<u64>,
+    /// How long each measurement takes [default: 2; with --quick 0.4]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) seconds: Option<f64>,
+    /// How often everything is measured; the medians count [default: 3; with --quick 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) rounds: Option<u16>,
+    /// Few objects, once, and little time: less than a minute
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// What is drawn at random is drawn from it
+    #[arg(long, value_name = "N", default_value_t = DatabaseSettings::SEED)]
+    pub(crate) seed: u64,
+    /// Where to put the other stores of migrations meanwhile
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

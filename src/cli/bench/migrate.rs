@@ -106,7 +106,7 @@ fn text(report: &MigrateReport) -> String {
     )
 }
 
-fn migrations(rows: &[MigrateRow]) -> String {
+pub(super) fn migrations(rows: &[MigrateRow]) -> String {
     let heads = [
         ("from", Side::Left),
         ("to", Side::Left),

@@ -3,6 +3,7 @@
 pub(crate) mod args;
 mod commit;
 mod compare;
+mod database;
 mod dict;
 mod gc;
 mod load;
@@ -25,6 +26,7 @@ use args::{BenchArgs, BenchCommand};
 pub(crate) fn run(context: &Context, args: &BenchArgs) -> Outcome {
     match &args.what {
         None => compare::run(context, &args.compare),
+        Some(BenchCommand::Database(args)) => database::run(context, args),
         Some(BenchCommand::Dict(args)) => dict::run(context, args),
         Some(BenchCommand::DictPart(args)) => dict::part(context, args),
         Some(BenchCommand::Gc(args)) => gc::run(context, args),
