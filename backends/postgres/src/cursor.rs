@@ -4,7 +4,6 @@
 //! in chunks, each with a cursor of its own, so what is left of one is kept for the next.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -16,10 +15,14 @@ use tokio_postgres::types::ToSql;
 
 use crate::NAME;
 use crate::database::Database;
+use crate::run::{First, Runs};
 use crate::schema::Verb;
 
-/// Rows of the first page; later ones double, so that short scans read little.
-const PAGE_ROWS_FIRST: i64 = 16;
+/// Who has seen so many rows walks far.
+const SHORT_ROWS: usize = 48;
+
+/// Rows of a long walk's first page; later ones double.
+const PAGE_ROWS_FIRST: i64 = 64;
 const PAGE_ROWS_MAX: i64 = 2048;
 
 /// Pages have about so many bytes, as far as that can be known from the page before.
@@ -33,27 +36,24 @@ const PAGE_ROWS_AHEAD: i64 = 128;
 
 const MOVE: &str = "move a cursor";
 
-/// What a view's cursors leave to those that come after them.
+/// What a view has read beyond what was wanted.
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// The walk that was left last.
+    /// The walk that a cursor has left last.
     parked: Option<Walk>,
-    /// Where in a table there was found to be nothing: from the first key on, up to below the second, if there is one.
-    gaps: HashMap<Table, (Key, Option<Key>)>,
-}
-
-impl Seen {
-    /// Whether the row was found not to be there.
-    pub(crate) fn is_absent(&self, table: Table, key: Key) -> bool {
-        let gap = self.gaps.get(&table);
-        gap.is_some_and(|(from, to)| key >= *from && to.is_none_or(|to| key < to))
-    }
+    pub(crate) runs: Runs,
 }
 
 /// Walks over the rows of a table, and leaves what it has read beyond to the next one that goes on there.
 pub(crate) struct PostgresCursor<'a> {
+    database: &'a Arc<Database>,
+    table: Table,
+    /// The rows from this key on are still to be shown; `None` when all have been.
+    from: Option<Key>,
+    /// From the row on at which this turned out to be a long walk.
     walk: Option<Walk>,
-    current: Option<Row>,
+    shown: usize,
+    current: Option<Arc<Row>>,
     seen: &'a RefCell<Seen>,
 }
 
@@ -220,52 +220,58 @@ pub(crate) fn read_rows(
     Ok(rows)
 }
 
-impl PostgresCursor<'_> {
-    pub(crate) fn new<'a>(
-        database: &Arc<Database>,
+impl<'a> PostgresCursor<'a> {
+    pub(crate) fn new(
+        database: &'a Arc<Database>,
         table: Table,
         from: Key,
         seen: &'a RefCell<Seen>,
     ) -> PostgresCursor<'a> {
         let goes_on = |walk: &mut Walk| walk.table == table && walk.from == Some(from);
-        let walk = seen.borrow_mut().parked.take_if(goes_on);
-        // Where it begins in a gap, the rows begin behind that.
-        let begin = || match seen.borrow().gaps.get(&table) {
-            Some((gap, to)) if from >= *gap => to.map(|to| from.max(to)),
-            _ => Some(from),
-        };
-        let walk = walk.or_else(|| Some(Walk::new(Arc::clone(database), table, begin()?)));
         PostgresCursor {
-            walk,
+            database,
+            table,
+            from: Some(from),
+            walk: seen.borrow_mut().parked.take_if(goes_on),
+            shown: 0,
             current: None,
             seen,
         }
     }
 
-    /// Notes that there is nothing between two keys. The newest gap of a table is known.
-    fn note_gap(&self, from: Key, to: Option<Key>) {
-        if let Some(walk) = &self.walk
-            && to.is_none_or(|to| to > from)
-        {
-            let mut seen = self.seen.borrow_mut();
-            seen.gaps.insert(walk.table, (from, to));
+    /// The next row, if there is one.
+    fn step(&mut self) -> Result<Option<(Key, Arc<Row>)>> {
+        while let Some(from) = self.from {
+            if let Some(walk) = &mut self.walk {
+                let found = walk.step()?;
+                return Ok(found.map(|(key, row)| (key, Arc::new(row))));
+            }
+            let runs = &mut self.seen.borrow_mut().runs;
+            match runs.first(self.table, from) {
+                First::Row(key, row) => return Ok(Some((key, row))),
+                First::Behind(to) => self.from = to,
+                First::Unknown if self.shown < SHORT_ROWS => {
+                    runs.read(self.database, self.table, from)?;
+                }
+                First::Large | First::Unknown => {
+                    let database = Arc::clone(self.database);
+                    self.walk = Some(Walk::new(database, self.table, from));
+                }
+            }
         }
+        Ok(None)
     }
 }
 
 impl Cursor for PostgresCursor<'_> {
     fn next(&mut self) -> Result<Option<(Key, &[u8])>> {
-        let is_first = self.current.is_none();
-        let Some(walk) = &mut self.walk else {
+        let Some((key, row)) = self.step()? else {
+            self.from = None;
             return Ok(None);
         };
-        let from = walk.from;
-        let found = walk.step()?;
-        let key = found.as_ref().map(|(key, _)| *key);
-        if let Some(from) = from.filter(|_| is_first || key.is_none()) {
-            self.note_gap(from, key);
-        }
-        Ok(found.map(|(key, row)| (key, self.current.insert(row).get(2))))
+        self.shown += 1;
+        self.from = key.successor(self.table);
+        Ok(Some((key, self.current.insert(row).get(2))))
     }
 }
 

@@ -1,9 +1,10 @@
-//! Single reads one after the other, of which the next ones are read at once.
+//! Rows that were read a page at a time, in each table the last one.
 //!
 //! Who reads rows singly with ascending keys, as a collection does with objects that were made one after the other, would
-//! wait for the server each time.
+//! wait for the server each time; so would who looks for the first row of a queue again and again.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use durum_core::Result;
 use durum_core::engine::{Key, Table};
@@ -37,13 +38,24 @@ struct Run {
     page_rows: i64,
     /// All rows from the first key on, up to below the second, if there is one, are among `rows`.
     known: Option<(Key, Option<Key>)>,
-    rows: Vec<(Key, Row)>,
+    rows: Vec<(Key, Arc<Row>)>,
 }
 
 /// What is known of a row.
-pub(crate) enum Known<'a> {
-    There(&'a [u8]),
+pub(crate) enum Known {
+    There(Arc<Row>),
     Absent,
+    Unknown,
+}
+
+/// What is known of the rows from a key on.
+pub(crate) enum First {
+    /// The first of them.
+    Row(Key, Arc<Row>),
+    /// That it is too large to be among them.
+    Large,
+    /// That there is none up to below this key, or none at all.
+    Behind(Option<Key>),
     Unknown,
 }
 
@@ -52,14 +64,8 @@ impl Runs {
     ///
     /// # Errors
     /// Those of reading.
-    pub(crate) fn get(&mut self, database: &Database, table: Table, key: Key) -> Result<Known<'_>> {
-        let run = self.0.entry(table).or_insert_with(|| Run {
-            last: key,
-            reads: 0,
-            page_rows: ROWS_FIRST,
-            known: None,
-            rows: Vec::new(),
-        });
+    pub(crate) fn get(&mut self, database: &Database, table: Table, key: Key) -> Result<Known> {
+        let run = self.run(table, key);
         if !run.covers(key) {
             run.count(key);
             if run.reads <= SINGLE_MAX {
@@ -72,11 +78,51 @@ impl Runs {
         let row = found.ok().and_then(|index| run.rows.get(index));
         Ok(match row {
             None => Known::Absent,
-            Some((_, row)) => row
-                .get::<_, Option<_>>(2)
-                .map_or(Known::Unknown, Known::There),
+            Some((_, row)) if is_large(row) => Known::Unknown,
+            Some((_, row)) => Known::There(Arc::clone(row)),
         })
     }
+
+    /// What is known of the rows from `from` on.
+    pub(crate) fn first(&mut self, table: Table, from: Key) -> First {
+        let run = self.run(table, from);
+        let Some((_, to)) = run.known.filter(|_| run.covers(from)) else {
+            return First::Unknown;
+        };
+        let index = run.rows.partition_point(|(key, _)| *key < from);
+        match run.rows.get(index) {
+            None => First::Behind(to),
+            Some((_, row)) if is_large(row) => First::Large,
+            Some((key, row)) => {
+                run.last = *key;
+                First::Row(*key, Arc::clone(row))
+            }
+        }
+    }
+
+    /// Reads the first rows from `from` on: more of them where that is behind what was looked at before.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(crate) fn read(&mut self, database: &Database, table: Table, from: Key) -> Result<()> {
+        let run = self.run(table, from);
+        run.count(from);
+        run.read(database, table, from)
+    }
+
+    fn run(&mut self, table: Table, key: Key) -> &mut Run {
+        self.0.entry(table).or_insert_with(|| Run {
+            last: key,
+            reads: 0,
+            page_rows: ROWS_FIRST,
+            known: None,
+            rows: Vec::new(),
+        })
+    }
+}
+
+fn is_large(row: &Row) -> bool {
+    row.get::<_, Option<&[u8]>>(2).is_none()
 }
 
 impl Run {
@@ -103,7 +149,7 @@ impl Run {
         let is_end = (rows.len() as i64) < page_rows;
         let rows: Result<Vec<_>> = rows
             .into_iter()
-            .map(|row| Ok((key(table, &row)?, row)))
+            .map(|row| Ok((key(table, &row)?, Arc::new(row))))
             .collect();
         self.rows = rows?;
         let last = self.rows.last().filter(|_| !is_end);

@@ -13,14 +13,14 @@ use tokio_postgres::types::ToSql;
 
 use crate::cursor::{PostgresCursor, Seen};
 use crate::database::Database;
-use crate::run::{Known, Runs};
+use crate::run::Known;
 use crate::schema::Verb;
 
 /// Rows are read ahead until there are so many bytes of them.
 const AHEAD_BYTES_MAX: usize = 8 << 20;
 
 /// So many keys at a time.
-const AHEAD_KEYS: usize = 2000;
+const AHEAD_KEYS: usize = 4000;
 
 /// Larger values are not read ahead.
 const AHEAD_VALUE_BYTES_MAX: i32 = 8 << 10;
@@ -28,12 +28,11 @@ const AHEAD_VALUE_BYTES_MAX: i32 = 8 << 10;
 /// Rows that were read ahead, and keys that are known to have none.
 type Ahead = HashMap<(Table, Key), Option<Row>>;
 
-/// A view of the newest state.
+/// A view of what is newest, or was since it was opened.
 pub(crate) struct PostgresSnapshot {
     database: Arc<Database>,
     ahead: RefCell<Ahead>,
     seen: RefCell<Seen>,
-    runs: RefCell<Runs>,
 }
 
 impl PostgresSnapshot {
@@ -42,7 +41,6 @@ impl PostgresSnapshot {
             database,
             ahead: RefCell::default(),
             seen: RefCell::default(),
-            runs: RefCell::default(),
         }
     }
 
@@ -103,13 +101,13 @@ impl EngineSnapshot for PostgresSnapshot {
         if let Some(known) = self.ahead.borrow().get(&(table, key)) {
             return Ok(known.as_ref().map(|row| visit(row.get(2))).is_some());
         }
-        let absent = self.seen.borrow().is_absent(table, key);
-        let Some((first, second)) = key_integers(key).filter(|_| !absent) else {
+        let Some((first, second)) = key_integers(key) else {
             return Ok(false);
         };
-        match self.runs.borrow_mut().get(&self.database, table, key)? {
-            Known::There(value) => {
-                visit(value);
+        let known = self.seen.borrow_mut().runs.get(&self.database, table, key);
+        match known? {
+            Known::There(row) => {
+                visit(row.get(2));
                 return Ok(true);
             }
             Known::Absent => return Ok(false),

@@ -170,16 +170,22 @@ fn walks_show_rows_of_all_sizes() {
         let found = walk(&*engine, Table::Objects, chunk);
         assert!(found == model, "seed {seed}, chunks of {chunk}");
     }
-    let from = random.u64(..number);
     let snapshot = engine.snapshot().unwrap();
-    let mut cursor = snapshot.cursor(Table::Objects, Key::from(from)).unwrap();
-    for (key, value) in model.range(Key::from(from)..) {
-        assert_eq!(
-            cursor.next().unwrap(),
-            Some((*key, &value[..])),
-            "seed {seed}"
-        );
+    for _ in 0..200 {
+        let from = Key::from(random.u64(..number + 4));
+        let mut cursor = snapshot.cursor(Table::Objects, from).unwrap();
+        let length_max = random.usize(..100);
+        for (key, value) in model.range(from..).take(length_max) {
+            let found = cursor.next().unwrap();
+            assert!(
+                found == Some((*key, &value[..])),
+                "seed {seed}, from {from:?}"
+            );
+        }
     }
+    let last = *model.keys().next_back().unwrap();
+    let mut cursor = snapshot.cursor(Table::Objects, last).unwrap();
+    assert_eq!(cursor.next().unwrap(), Some((last, &[][..])));
     assert_eq!(cursor.next().unwrap(), None);
 }
 

@@ -160,8 +160,8 @@ pub trait Backend: Send + Sync + Debug {
 /// An open engine.
 pub trait Engine: Send + Sync + Debug {
     /// A view of the data for reading. Where [`Capabilities::snapshots`] is declared it stays as it is
-    /// now; elsewhere it shows the newest state, row by row, and may show part of a batch that is
-    /// being applied. The store takes views often and keeps none for long.
+    /// now; elsewhere it shows each row as it was at some moment since, and may show part of a batch that
+    /// is being applied. The store takes views often and keeps none for long.
     fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>>;
 
     /// Applies `ops` to all their tables as one atomic batch and makes it, with all batches before
