@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use durum_core::engine::sql::{key_integers_from, key_of_integers};
 use durum_core::engine::{Cursor, Key, Table};
@@ -33,6 +34,9 @@ const PAGE_BYTES_MAX: i64 = 32 << 20;
 
 /// From so many rows on, the next page is read while one is used.
 const PAGE_ROWS_AHEAD: i64 = 128;
+
+/// What a walk has read beyond is not used later than that: this process may have been replaced as the writer.
+const PARKED_MAX: Duration = Duration::from_millis(100);
 
 const MOVE: &str = "move a cursor";
 
@@ -65,6 +69,8 @@ pub(crate) struct Walk {
     from: Option<Key>,
     rows: std::vec::IntoIter<Row>,
     next: Next,
+    /// When a cursor left it.
+    left: Instant,
 }
 
 /// The page that comes next.
@@ -99,6 +105,7 @@ impl Walk {
                 from,
                 page_rows: PAGE_ROWS_FIRST,
             }),
+            left: Instant::now(),
         }
     }
 
@@ -227,7 +234,10 @@ impl<'a> PostgresCursor<'a> {
         from: Key,
         seen: &'a RefCell<Seen>,
     ) -> PostgresCursor<'a> {
-        let goes_on = |walk: &mut Walk| walk.table == table && walk.from == Some(from);
+        let goes_on = |walk: &mut Walk| {
+            let is_next = walk.table == table && walk.from == Some(from);
+            is_next && walk.left.elapsed() < PARKED_MAX
+        };
         PostgresCursor {
             database,
             table,
@@ -278,7 +288,8 @@ impl Cursor for PostgresCursor<'_> {
 impl Drop for PostgresCursor<'_> {
     fn drop(&mut self) {
         let has_more = |walk: &Walk| !matches!(walk.next, Next::End) || walk.rows.len() > 0;
-        if let Some(walk) = self.walk.take().filter(has_more) {
+        if let Some(mut walk) = self.walk.take().filter(has_more) {
+            walk.left = Instant::now();
             let parked = self.seen.borrow_mut().parked.replace(walk);
             // It may wait for a thread.
             drop(parked);

@@ -110,6 +110,11 @@ impl Runs {
         run.read(database, table, from)
     }
 
+    /// Forgets what was read.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     fn run(&mut self, table: Table, key: Key) -> &mut Run {
         self.0.entry(table).or_insert_with(|| Run {
             last: key,

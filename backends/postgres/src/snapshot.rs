@@ -1,6 +1,6 @@
 //! Views: single statements, each of which sees what is newest.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -33,6 +33,9 @@ pub(crate) struct PostgresSnapshot {
     database: Arc<Database>,
     ahead: RefCell<Ahead>,
     seen: RefCell<Seen>,
+    /// Whether reads may be answered from what was read before. Else each sees whether this process is still the
+    /// writer.
+    keeps: Cell<bool>,
 }
 
 impl PostgresSnapshot {
@@ -41,6 +44,7 @@ impl PostgresSnapshot {
             database,
             ahead: RefCell::default(),
             seen: RefCell::default(),
+            keeps: Cell::new(false),
         }
     }
 
@@ -104,14 +108,16 @@ impl EngineSnapshot for PostgresSnapshot {
         let Some((first, second)) = key_integers(key) else {
             return Ok(false);
         };
-        let known = self.seen.borrow_mut().runs.get(&self.database, table, key);
-        match known? {
-            Known::There(row) => {
-                visit(row.get(2));
-                return Ok(true);
+        if self.keeps.get() {
+            let known = self.seen.borrow_mut().runs.get(&self.database, table, key);
+            match known? {
+                Known::There(row) => {
+                    visit(row.get(2));
+                    return Ok(true);
+                }
+                Known::Absent => return Ok(false),
+                Known::Unknown => {}
             }
-            Known::Absent => return Ok(false),
-            Known::Unknown => {}
         }
         let both: [&(dyn ToSql + Sync); 2] = [&first, &second];
         let keys = match table.is_pair() {
@@ -126,6 +132,10 @@ impl EngineSnapshot for PostgresSnapshot {
         self.database.check_fence(row.as_ref())?;
         let value = row.as_ref().and_then(|row| row.get(1));
         Ok(value.map(visit).is_some())
+    }
+
+    fn keep_rows(&self) {
+        self.keeps.set(true);
     }
 
     fn has_latency(&self) -> bool {
@@ -150,6 +160,9 @@ impl EngineSnapshot for PostgresSnapshot {
     }
 
     fn cursor<'a>(&'a self, table: Table, from: Key) -> Result<Box<dyn Cursor + 'a>> {
+        if !self.keeps.get() {
+            self.seen.borrow_mut().runs.clear();
+        }
         Ok(Box::new(PostgresCursor::new(
             &self.database,
             table,

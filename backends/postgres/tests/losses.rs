@@ -129,6 +129,14 @@ fn a_writer_that_was_replaced_is_refused() {
         error.to_string().contains(&std::process::id().to_string()),
         "{error}"
     );
+    // One that has read the rows before, in all ways.
+    let older = stale.snapshot().unwrap();
+    for number in [1, 1, 1, 1, 2] {
+        let key = Key::from(number);
+        older.get(Table::Objects, key, &mut |_| {}).unwrap();
+        let mut cursor = older.cursor(Table::Objects, key).unwrap();
+        cursor.next().unwrap();
+    }
     end_writer(&server);
     let other = RemotePlaces::open(&PostgresBackend, Path::new(&address), &options(&[])).unwrap();
     let newest = other.open_engine().unwrap();
@@ -136,15 +144,16 @@ fn a_writer_that_was_replaced_is_refused() {
         .apply(&[row(1, b"second")], Durability::Power)
         .unwrap();
     // What it reads would be put together with what it remembers.
-    let view = stale.snapshot().unwrap();
-    for number in [1, 2] {
-        let read = view.get(Table::Objects, Key::from(number), &mut |_| {});
-        assert_eq!(read.unwrap_err().kind(), ErrorKind::InUse);
+    for view in [older, stale.snapshot().unwrap()] {
+        for number in [1, 2] {
+            let read = view.get(Table::Objects, Key::from(number), &mut |_| {});
+            assert_eq!(read.unwrap_err().kind(), ErrorKind::InUse);
+        }
+        let ahead = view.read_ahead(&[(Table::Objects, Key::from(1))]);
+        assert_eq!(ahead.unwrap_err().kind(), ErrorKind::InUse);
+        let mut cursor = view.cursor(Table::Objects, Key::MIN).unwrap();
+        assert_eq!(cursor.next().unwrap_err().kind(), ErrorKind::InUse);
     }
-    let ahead = view.read_ahead(&[(Table::Objects, Key::from(1))]);
-    assert_eq!(ahead.unwrap_err().kind(), ErrorKind::InUse);
-    let mut cursor = view.cursor(Table::Objects, Key::MIN).unwrap();
-    assert_eq!(cursor.next().unwrap_err().kind(), ErrorKind::InUse);
     for _ in 0..2 {
         let error = stale
             .apply(&[row(1, b"third")], Durability::Power)

@@ -214,6 +214,7 @@ fn single_reads_show_what_is_there_in_whatever_order() {
         }
         apply(&*engine, table, &model).unwrap();
         let snapshot = engine.snapshot().unwrap();
+        snapshot.keep_rows();
         let check = |number: u64| {
             let mut found = None;
             let there = snapshot.get(table, key(number), &mut |value| {

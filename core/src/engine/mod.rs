@@ -238,6 +238,11 @@ pub trait EngineSnapshot: Send {
         Ok(())
     }
 
+    /// Allows this view to answer from what it has read before, and to read more at once than is asked for. To be
+    /// called by who only prepares a write, which is refused where another process writes meanwhile: reads that are
+    /// answered from memory do not notice that.
+    fn keep_rows(&self) {}
+
     /// As [`EngineSnapshot::get`], for a caller that verifies the value, together with the key that it is
     /// stored under, by a checksum of its own: the engine need not compute its own over the same bytes.
     fn get_unverified(&self, table: Table, key: Key, visit: &mut dyn FnMut(&[u8])) -> Result<bool> {

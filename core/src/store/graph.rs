@@ -70,6 +70,7 @@ impl<'a> RowGraph<'a> {
         state: State,
         condemned: Option<Arc<Condemned>>,
     ) -> RowGraph<'a> {
+        view.keep_rows();
         RowGraph {
             rows: WriteSet::new(view),
             state,

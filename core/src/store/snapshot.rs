@@ -150,18 +150,24 @@ impl Snapshot for LocalSnapshot {
         visit: &mut dyn FnMut(Oid, Option<Record<'_>>) -> Result<()>,
     ) -> Result<()> {
         for part in oids.chunks(AHEAD_MAX) {
-            self.with_view(|view| {
+            let is_ahead = self.with_view(|view| {
                 let view = view.engine()?;
-                match view.has_latency() {
-                    true => view.read_ahead(&rows_of(part)),
-                    false => Ok(()),
+                if view.has_latency() {
+                    view.read_ahead(&rows_of(part))?;
                 }
+                Ok(view.has_latency())
             })?;
-            for oid in part {
-                if !self.load_with(*oid, &mut |record| visit(*oid, Some(record)))? {
-                    visit(*oid, None)?;
+            let loaded = part.iter().try_for_each(|oid| {
+                match self.load_with(*oid, &mut |record| visit(*oid, Some(record)))? {
+                    true => Ok(()),
+                    false => visit(*oid, None),
                 }
+            });
+            if is_ahead {
+                // What is loaded later is read then, see `EngineSnapshot::keep_rows`.
+                self.with_view(|view| view.engine()?.read_ahead(&[]))?;
             }
+            loaded?;
         }
         Ok(())
     }
