@@ -44,15 +44,6 @@ fn read(store: &RemoteStore) -> Result<Vec<u8>> {
     Ok(root.unwrap().data)
 }
 
-/// As PostgreSQL's system does in the end where a machine no longer answers.
-fn end_session(database: &Database) {
-    let ended = database.sql(
-        "test",
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted",
-    );
-    assert_eq!(ended, "1");
-}
-
 /// It is refused, or there is nobody any more who could be asked.
 fn assert_refused<T: std::fmt::Debug>(read: Result<T>) {
     let error = read.unwrap_err();
@@ -89,7 +80,8 @@ fn a_stopped_server_that_is_continued_is_refused_by_the_fence() {
     let write_waits =
         std::thread::spawn(move || write(&committing, false, b"asked of the stopped one"));
     let read_waits = std::thread::spawn(move || read(&reading));
-    end_session(&database);
+    // As PostgreSQL's system does in the end where a machine no longer answers.
+    assert_eq!(database.end_writers("test"), 1);
     wait_until("the standby", || servers.active() == Some(1));
     let newest = connect(new_port);
     assert_eq!(read(&newest).unwrap(), b"before");
@@ -133,7 +125,8 @@ fn clients_of_a_stopped_server_go_on_at_the_other() {
     let front = front::start(servers.ports());
     let mut clients = Clients::start(&python, &servers, front);
     servers.server(0).signal(Signal::STOP);
-    end_session(&database);
+    // As PostgreSQL's system does in the end where a machine no longer answers.
+    assert_eq!(database.end_writers("test"), 1);
     wait_until("the standby", || servers.active() == Some(1));
     let newest = connect(servers.ports()[1]);
     let session = newest.session(SessionKind::Client).unwrap();

@@ -44,7 +44,7 @@ const MOVE: &str = "move a cursor";
 #[derive(Default)]
 pub(crate) struct Seen {
     /// The walk that a cursor has left last.
-    parked: Option<Walk>,
+    parked: Option<Parked>,
     pub(crate) runs: Runs,
 }
 
@@ -61,16 +61,20 @@ pub(crate) struct PostgresCursor<'a> {
     seen: &'a RefCell<Seen>,
 }
 
+/// A walk that was left.
+struct Parked {
+    /// Where it goes on.
+    from: Key,
+    since: Instant,
+    walk: Walk,
+}
+
 /// A walk, and what is read of it already.
-pub(crate) struct Walk {
+struct Walk {
     database: Arc<Database>,
     table: Table,
-    /// The rows from this key on are still to be shown; `None` when all have been.
-    from: Option<Key>,
     rows: std::vec::IntoIter<Row>,
     next: Next,
-    /// When a cursor left it.
-    left: Instant,
 }
 
 /// The page that comes next.
@@ -99,13 +103,11 @@ impl Walk {
         Walk {
             database,
             table,
-            from: Some(from),
             rows: Vec::new().into_iter(),
             next: Next::From(Start {
                 from,
                 page_rows: PAGE_ROWS_FIRST,
             }),
-            left: Instant::now(),
         }
     }
 
@@ -113,13 +115,8 @@ impl Walk {
         if self.rows.as_slice().is_empty() {
             self.fetch()?;
         }
-        let Some(row) = self.rows.next() else {
-            self.from = None;
-            return Ok(None);
-        };
-        let key = key(self.table, &row)?;
-        self.from = key.successor(self.table);
-        Ok(Some((key, row)))
+        let row = self.rows.next();
+        row.map(|row| Ok((key(self.table, &row)?, row))).transpose()
     }
 
     fn fetch(&mut self) -> Result<()> {
@@ -234,15 +231,16 @@ impl<'a> PostgresCursor<'a> {
         from: Key,
         seen: &'a RefCell<Seen>,
     ) -> PostgresCursor<'a> {
-        let goes_on = |walk: &mut Walk| {
-            let is_next = walk.table == table && walk.from == Some(from);
-            is_next && walk.left.elapsed() < PARKED_MAX
+        let goes_on = |parked: &mut Parked| {
+            let is_next = parked.walk.table == table && parked.from == from;
+            is_next && parked.since.elapsed() < PARKED_MAX
         };
+        let parked = seen.borrow_mut().parked.take_if(goes_on);
         PostgresCursor {
             database,
             table,
             from: Some(from),
-            walk: seen.borrow_mut().parked.take_if(goes_on),
+            walk: parked.map(|parked| parked.walk),
             shown: 0,
             current: None,
             seen,
@@ -288,11 +286,12 @@ impl Cursor for PostgresCursor<'_> {
 impl Drop for PostgresCursor<'_> {
     fn drop(&mut self) {
         let has_more = |walk: &Walk| !matches!(walk.next, Next::End) || walk.rows.len() > 0;
-        if let Some(mut walk) = self.walk.take().filter(has_more) {
-            walk.left = Instant::now();
-            let parked = self.seen.borrow_mut().parked.replace(walk);
+        if let (Some(from), Some(walk)) = (self.from, self.walk.take().filter(has_more)) {
+            let since = Instant::now();
+            let left = Parked { from, since, walk };
+            let before = self.seen.borrow_mut().parked.replace(left);
             // It may wait for a thread.
-            drop(parked);
+            drop(before);
         }
     }
 }

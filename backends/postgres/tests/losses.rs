@@ -54,14 +54,6 @@ fn found(engine: &dyn Engine, number: u64) -> Option<Vec<u8>> {
     found
 }
 
-/// The session that has the lock is ended, as by an administrator, or by a network that lets go of it.
-fn end_writer(server: &Server) {
-    server.sql(
-        "test",
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted",
-    );
-}
-
 #[test]
 fn a_writer_whose_session_has_ended_goes_on() {
     let Some(server) = Server::start() else {
@@ -73,7 +65,7 @@ fn a_writer_whose_session_has_ended_goes_on() {
         engine
             .apply(&[row(number, b"value")], Durability::Power)
             .unwrap();
-        end_writer(&server);
+        server.end_writers("test");
         assert_eq!(found(&*engine, number).as_deref(), Some(&b"value"[..]));
     }
     engine.sync().unwrap();
@@ -137,7 +129,7 @@ fn a_writer_that_was_replaced_is_refused() {
         let mut cursor = older.cursor(Table::Objects, key).unwrap();
         cursor.next().unwrap();
     }
-    end_writer(&server);
+    server.end_writers("test");
     let other = RemotePlaces::open(&PostgresBackend, Path::new(&address), &options(&[])).unwrap();
     let newest = other.open_engine().unwrap();
     newest
@@ -199,7 +191,7 @@ fn a_server_that_has_lost_commits_is_told() {
             .unwrap();
     }
     server.sql("test", "UPDATE durum.writer SET batch = batch - 1");
-    end_writer(&server);
+    server.end_writers("test");
     let error = engine
         .apply(&[row(9, b"value")], Durability::Power)
         .unwrap_err();
@@ -304,7 +296,7 @@ fn nothing_acknowledged_is_lost_or_applied_twice() {
                 server.kill();
                 server.run();
             } else {
-                end_writer(&server);
+                server.end_writers("test");
             }
         }
         done.store(true, Ordering::Relaxed);
@@ -393,7 +385,7 @@ fn a_commit_that_no_standby_has_is_not_acknowledged() {
             }
             commit.join().unwrap().unwrap();
         };
-        end_writer(&server);
+        server.end_writers("test");
         durum_testkit::wait_until("the next one", || waiting() || commit.is_finished());
         assert!(!commit.is_finished(), "it was acknowledged");
         replicate_to("");

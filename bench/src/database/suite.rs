@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use durum_core::Result;
 use durum_core::engine::Registry;
 use durum_core::store::LocalStore;
-use durum_raw::Rows;
 
 use super::DatabaseSettings;
 use super::measure::{self, Plan};
@@ -16,7 +15,7 @@ use super::target::Target;
 use super::workload::DatabaseWorkload;
 use crate::clock::{Took, Whose};
 use crate::measure::Sample;
-use crate::objects::{LOADED, Objects};
+use crate::objects::Objects;
 use crate::row::median;
 use crate::subject;
 
@@ -33,8 +32,6 @@ const COUNTED_ONCE_DELAY: Duration = Duration::from_millis(1);
 /// Nobody works in the background any more when nothing has passed for so long; it is waited for so often at most.
 const QUIET: Duration = Duration::from_millis(100);
 const QUIET_WAITS_MAX: u32 = 100;
-/// What is loaded is made in memory by so many bytes, which is not measured.
-const BLOCK_BYTES: usize = 8 << 20;
 /// Statements that do nothing.
 const ROUND_TRIPS: u32 = 50;
 
@@ -139,21 +136,12 @@ impl Suite<'_> {
 
     fn copy(&self, schema: &str, objects: Objects) -> Result<Took> {
         let mut took = Took::default();
-        let mut load = took.add(Whose::Process, || {
+        let load = took.add(Whose::Process, || {
             let connection = self.target.connect(None)?;
             connection.create(schema)?;
             connection.load(schema)
         })?;
-        let (mut rows, mut next) = (Rows::default(), 0);
-        while next < objects.count {
-            rows.clear();
-            while next < objects.count && rows.bytes() < BLOCK_BYTES {
-                objects.encode(next, 0, true, LOADED, &mut rows);
-                next += 1;
-            }
-            took.add(Whose::Process, || load.write(&rows))?;
-        }
-        took.add(Whose::Process, || load.finish())?;
+        subject::fill(load, objects, &mut took)?;
         Ok(took)
     }
 

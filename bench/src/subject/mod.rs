@@ -10,7 +10,7 @@ use durum_raw::Rows;
 
 use crate::DOING;
 
-pub(crate) use raw::RawSubject;
+pub(crate) use raw::{RawSubject, fill};
 pub(crate) use store::{StoreSubject, best};
 
 /// What is loaded is made in memory by so many bytes, which is not measured.

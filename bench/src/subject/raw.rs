@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use durum_core::{Result, Tid};
-use durum_raw::{Database, Reader, Rows};
+use durum_raw::{Database, Load, Reader, Rows};
 
 use super::{BLOCK_BYTES, Change, Prepared, Reading, Subject, look_at, missing, mistaken};
 use crate::clock::{Took, Whose};
@@ -15,22 +15,27 @@ pub(crate) struct RawSubject {
     objects: Objects,
 }
 
+/// Writes the objects, and ends the load. What that takes is added to `took`, but for making them.
+pub(crate) fn fill(mut load: Box<dyn Load>, objects: Objects, took: &mut Took) -> Result<()> {
+    let (mut rows, mut next) = (Rows::default(), 0);
+    while next < objects.count {
+        rows.clear();
+        while next < objects.count && rows.bytes() < BLOCK_BYTES {
+            objects.encode(next, 0, true, LOADED, &mut rows);
+            next += 1;
+        }
+        took.add(Whose::Process, || load.write(&rows))?;
+    }
+    took.add(Whose::Process, || load.finish())
+}
+
 impl RawSubject {
     /// Loads the objects into a new database in the directory `dir`; says what that took until all was
     /// there durably.
     pub(crate) fn load(engine: &str, dir: &Path, objects: Objects) -> Result<(RawSubject, Took)> {
         let mut took = Took::default();
-        let mut load = took.add(Whose::Process, || durum_raw::create(engine, dir))?;
-        let (mut rows, mut next) = (Rows::default(), 0);
-        while next < objects.count {
-            rows.clear();
-            while next < objects.count && rows.bytes() < BLOCK_BYTES {
-                objects.encode(next, 0, true, LOADED, &mut rows);
-                next += 1;
-            }
-            took.add(Whose::Process, || load.write(&rows))?;
-        }
-        took.add(Whose::Process, || load.finish())?;
+        let load = took.add(Whose::Process, || durum_raw::create(engine, dir))?;
+        fill(load, objects, &mut took)?;
         Ok((RawSubject::open(engine, dir, objects)?, took))
     }
 

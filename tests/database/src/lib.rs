@@ -176,6 +176,16 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Ends the sessions that have a lock in `database`, as an administrator does, or a network that lets go of them;
+    /// how many there were.
+    ///
+    /// # Panics
+    /// As [`Server::sql`].
+    pub fn end_writers(&self, database: &str) -> usize {
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+        self.sql(database, sql).parse().expect("a number")
+    }
+
     fn try_sql(&self, database: &str, sql: &str) -> Output {
         let mut command = Command::new(self.programs.join("psql"));
         command.args([
