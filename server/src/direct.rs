@@ -230,7 +230,7 @@ mod tests {
 
     use super::*;
     use crate::durus;
-    use crate::hub::Hub;
+    use crate::hub::{Hub, Source};
     use crate::listener::Peer;
     use crate::settings::Settings;
 
@@ -330,7 +330,7 @@ mod tests {
     async fn what_is_answered_is_the_same() {
         for unix in [false, true] {
             let store = store();
-            let hub = Arc::new(Hub::new(Some(store.clone()), None, Settings::default()).unwrap());
+            let hub = Arc::new(Hub::new(Source::Store(store.clone()), Settings::default()).unwrap());
             let places = free(&hub);
             let (mut client, ours) = connect(unix).await;
             let serving = serve(ours, &hub);
@@ -373,7 +373,7 @@ mod tests {
     /// The server ends though its client never pauses.
     #[tokio::test(flavor = "multi_thread")]
     async fn the_server_ends_all_the_same() {
-        let hub = Arc::new(Hub::new(Some(store()), None, Settings::default()).unwrap());
+        let hub = Arc::new(Hub::new(Source::Store(store()), Settings::default()).unwrap());
         let (mut client, ours) = connect(false).await;
         let serving = serve(ours, &hub);
         let shared = hub.clone();
@@ -390,7 +390,7 @@ mod tests {
     /// There are threads for some, and all others are served as before.
     #[tokio::test(flavor = "multi_thread")]
     async fn no_more_than_some_are_served_so() {
-        let hub = Arc::new(Hub::new(Some(store()), None, Settings::default()).unwrap());
+        let hub = Arc::new(Hub::new(Source::Store(store()), Settings::default()).unwrap());
         let places = free(&hub);
         let taken = hub.direct.clone().acquire_many_owned(places as u32).await;
         let (mut client, ours) = connect(false).await;

@@ -12,7 +12,7 @@ use durum_core::engine::Registry;
 use durum_core::record::{Codec, Codecs, Record};
 use durum_core::store::{ImportSummary, Importer, LocalStore, StagedStore, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
-use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 
 use crate::hub::{Hub, Served};
 use crate::metrics::Metrics;
@@ -33,6 +33,11 @@ pub struct Home {
 }
 
 impl Home {
+    /// Opens the store only to be read, while another process may write it.
+    pub(crate) fn follow(&self) -> Result<LocalStore> {
+        self.registry.follow(&self.settings)
+    }
+
     /// Opens the store, or creates it where there is none; `None` where one is left that is to be filled.
     pub(crate) fn open(&self, read_only: bool) -> Result<Option<LocalStore>> {
         match self.registry.open(&self.settings) {
@@ -148,7 +153,7 @@ impl Filling {
     /// Gives the store up for reading.
     pub(crate) fn close_reader(&self) {
         if let Some(reader) = lock(&self.reader).take() {
-            reader.retired.send_replace(true);
+            reader.retire(Vacant::Filling);
         }
     }
 }
@@ -426,6 +431,8 @@ pub(crate) enum Vacant {
     Left,
     /// It could not be opened again.
     Failed,
+    /// It is only to be read, and is not there yet, or has to be opened anew.
+    Awaited,
 }
 
 impl Vacant {
@@ -442,7 +449,23 @@ impl Vacant {
             Vacant::Failed => error
                 .because("it could not be opened again after a migration was cut off")
                 .hint("The server's log says why."),
+            Vacant::Awaited => error
+                .because("it cannot be read yet")
+                .hint("Try again; the server's log says what it waits for."),
         }
+    }
+}
+
+/// Waits until a store is to be let go of; what those are told who use it.
+pub(crate) async fn retired(retirement: &mut watch::Receiver<Option<Vacant>>) -> Error {
+    let why = match retirement.wait_for(Option::is_some).await {
+        Ok(why) => *why,
+        Err(_) => None,
+    };
+    match why {
+        Some(why) => why.error(),
+        // There is nobody any more who could say so.
+        None => std::future::pending().await,
     }
 }
 

@@ -36,10 +36,22 @@ pub(crate) struct Hub {
     served: RwLock<Result<Arc<Served>, Vacant>>,
     /// From where the store can be made anew, if that is allowed.
     pub(crate) home: Option<Home>,
+    /// From where the store is opened only to be read.
+    pub(crate) followed: Option<Home>,
     /// Held while a store is filled in the place of the one that is served.
     pub(crate) filling: Arc<tokio::sync::Mutex<()>>,
     /// For connections that begin.
     tls: RwLock<Option<Arc<ServerTls>>>,
+}
+
+/// What a server serves.
+pub(crate) enum Source {
+    /// A store.
+    Store(Arc<LocalStore>),
+    /// What lies there: a store, or what is to become one.
+    Home(Option<Arc<LocalStore>>, Home),
+    /// What another process may write there, once it can be read.
+    Followed(Home),
 }
 
 /// A store that is served, and what is known of it.
@@ -53,26 +65,25 @@ pub(crate) struct Served {
     /// Another one each time that a store is opened: commits that were not durable may be lost in between, and
     /// their numbers come again.
     pub(crate) incarnation: u64,
-    /// Says that it is to be let go of.
-    pub(crate) retired: watch::Sender<bool>,
+    /// Says that it is to be let go of, and what there is in its place.
+    pub(crate) retired: watch::Sender<Option<Vacant>>,
     root_exists: AtomicBool,
 }
 
 impl Hub {
-    /// `store`: what is served, unless it has yet to be filled.
-    pub(crate) fn new(
-        store: Option<Arc<LocalStore>>,
-        home: Option<Home>,
-        settings: Settings,
-    ) -> Result<Hub> {
+    pub(crate) fn new(source: Source, settings: Settings) -> Result<Hub> {
         let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
-        let served = match store {
-            Some(store) => Ok(Arc::new(Served::new(store, settings.limits.changes_max)?)),
-            None => Err(Vacant::Left),
+        let serve = |store| Served::new(store, settings.limits.changes_max).map(Arc::new);
+        let (served, home, followed) = match source {
+            Source::Store(store) => (Ok(serve(store)?), None, None),
+            Source::Home(Some(store), home) => (Ok(serve(store)?), Some(home), None),
+            Source::Home(None, home) => (Err(Vacant::Left), Some(home), None),
+            Source::Followed(home) => (Err(Vacant::Awaited), None, Some(home)),
         };
         Ok(Hub {
             served: RwLock::new(served),
             home,
+            followed,
             filling: Arc::default(),
             metrics: Metrics::new(),
             shutdown: watch::Sender::new(false),
@@ -119,6 +130,13 @@ impl Hub {
         let served = Served::new(store, self.settings.limits.changes_max)?;
         let _ = self.put(Ok(Arc::new(served)));
         Ok(())
+    }
+
+    /// Has those who use a store let go of it.
+    pub(crate) fn take_off(&self, why: Vacant) {
+        if let Ok(served) = self.put(Err(why)) {
+            served.retire(why);
+        }
     }
 
     /// Serves none from now on.
@@ -183,13 +201,13 @@ impl Hub {
             );
         }
         let _ = self.put(Err(Vacant::Filling));
-        served.retired.send_replace(true);
+        served.retire(Vacant::Filling);
         Ok(Some(served))
     }
 
     /// Serves again what was taken away. Who was told to let go of it has done so.
     pub(crate) fn give_back(&self, served: Arc<Served>) {
-        served.retired.send_replace(false);
+        served.retired.send_replace(None);
         let _ = self.put(Ok(served));
     }
 
@@ -233,10 +251,15 @@ impl Served {
             order: Order::default(),
             newest,
             incarnation: incarnation()?,
-            retired: watch::Sender::new(false),
+            retired: watch::Sender::new(None),
             root_exists: AtomicBool::new(false),
             store,
         })
+    }
+
+    /// Has those who use it let go of it.
+    pub(crate) fn retire(&self, why: Vacant) {
+        self.retired.send_replace(Some(why));
     }
 
     /// The last commit that loads show.

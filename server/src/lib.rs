@@ -25,6 +25,7 @@ macro_rules! server {
 }
 
 server! {
+    mod blocking;
     mod changes;
     mod descriptors;
     mod direct;

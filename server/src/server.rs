@@ -15,7 +15,7 @@ use crate::address::Address;
 use crate::filling::{Home, Vacant};
 use crate::handshake::{warn_of_strangers, welcome};
 use crate::hangup::Hangup;
-use crate::hub::Hub;
+use crate::hub::{Hub, Source};
 use crate::listener::{Listener, Peer};
 use crate::passed::Passed;
 use crate::settings::Settings;
@@ -97,7 +97,7 @@ impl Server {
     /// `Usage` for a bad address and for files of TLS that cannot be used, `InUse` where somebody listens
     /// there.
     pub fn bind(store: Arc<LocalStore>, settings: Settings) -> Result<Server> {
-        Server::bind_to(Some(store), None, settings, Passed::default())
+        Server::bind_to(Source::Store(store), settings, Passed::default())
     }
 
     /// As [`Server::bind`], of a store that lies in its home, and is created where there is none. As long as it
@@ -108,7 +108,29 @@ impl Server {
     /// As [`Server::bind`], and those of opening the store; `NotFound` where it is only to be read.
     pub fn bind_home(home: Home, settings: Settings, passed: Passed) -> Result<Server> {
         let store = home.open(settings.read_only)?.map(Arc::new);
-        Server::bind_to(store, Some(home), settings, passed)
+        Server::bind_to(Source::Home(store, home), settings, passed)
+    }
+
+    /// As [`Server::bind`], of a store that is only read here, while this or another process may write it: what they
+    /// have committed is seen at once. It needs an engine that is a server. Where the store is not there yet, or cannot
+    /// be reached, clients are told so until it is.
+    ///
+    /// # Errors
+    /// As [`Server::bind`]; `Unsupported` where the engine keeps its stores in directories.
+    pub fn bind_reads(home: Home, settings: Settings) -> Result<Server> {
+        let engine = &home.settings.backend;
+        if home.registry.get(engine)?.remote().is_none() {
+            return Err(Error::new(ErrorKind::Unsupported, "serve reads")
+                .because(format!(
+                    "a store on `{engine}` is open in one process only, and this would be another"
+                ))
+                .hint("Who serves it serves reads, too."));
+        }
+        let settings = Settings {
+            read_only: true,
+            ..settings
+        };
+        Server::bind_to(Source::Followed(home), settings, Passed::default())
     }
 
     /// As [`Server::bind_home`], and waits for as long as another process has the store open.
@@ -117,15 +139,10 @@ impl Server {
     /// As [`Server::bind_home`].
     pub fn bind_home_when_free(home: Home, settings: Settings, passed: Passed) -> Result<Server> {
         let store = home.open_when_free(settings.read_only)?.map(Arc::new);
-        Server::bind_to(store, Some(home), settings, passed)
+        Server::bind_to(Source::Home(store, home), settings, passed)
     }
 
-    fn bind_to(
-        store: Option<Arc<LocalStore>>,
-        home: Option<Home>,
-        settings: Settings,
-        passed: Passed,
-    ) -> Result<Server> {
+    fn bind_to(source: Source, settings: Settings, passed: Passed) -> Result<Server> {
         descriptors::allow(settings.limits.connections_max);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("durum-server")
@@ -144,7 +161,7 @@ impl Server {
             return Err(Error::new(ErrorKind::Usage, "start the server")
                 .because("there is no address to listen at"));
         }
-        let hub = Arc::new(Hub::new(store, home, settings)?);
+        let hub = Arc::new(Hub::new(source, settings)?);
         let addresses = listeners.iter().map(Listener::address);
         warn_of_strangers(addresses, hub.settings.tls.as_ref());
         Ok(Server {
@@ -206,7 +223,10 @@ impl Server {
         if let Some(supervisor) = &supervisor {
             runtime.spawn(watch(supervisor.clone()));
         }
-        runtime.spawn(standby::watch(hub.clone()));
+        match &hub.followed {
+            Some(home) => runtime.spawn(standby::follow(hub.clone(), home.clone())),
+            None => runtime.spawn(standby::watch(hub.clone())),
+        };
         runtime.block_on(serve(listeners, supervisor.as_deref(), &hub));
         // What is being written is finished.
         let patience = hub.settings.limits.shutdown_time_max;

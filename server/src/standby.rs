@@ -3,9 +3,11 @@
 //! Which of them that is the engine decides, by its lock. Whoever stands by tries to open the store again and
 //! again; whoever has it open asks again and again whether that is still so, since a process that was stopped for a
 //! while, or cut off, does not notice by itself that another has taken over.
+//!
+//! Reads can be served by all of them, at addresses of their own.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use durum_core::store::LocalStore;
 use durum_core::{Error, ErrorKind, Result};
@@ -13,7 +15,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use crate::filling::Home;
+use crate::blocking::blocking;
+use crate::filling::{Home, Vacant};
 use crate::hub::Hub;
 
 /// How often the store is tried.
@@ -53,6 +56,42 @@ impl Home {
             }
         }
     }
+}
+
+/// Reads the store that another process may write, and looks for new commits, until the server ends.
+pub(crate) async fn follow(hub: Arc<Hub>, home: Home) {
+    let (mut awaited, mut looked) = (None, Instant::now());
+    loop {
+        let seen = match hub.served() {
+            Err(_) => open_to_read(&hub, &home).await,
+            // Whoever takes a snapshot looks for himself. This is for those who wait for commits; and now and then for
+            // the database, which keeps everything that the last view shows.
+            Ok(served) if served.newest.receiver_count() > 0 || looked.elapsed() > ASK => {
+                looked = Instant::now();
+                blocking(move || served.store.refresh()).await
+            }
+            Ok(_) => Ok(()),
+        };
+        match seen {
+            Ok(()) if awaited.take().is_some() => info!("the store can be read"),
+            Ok(()) => {}
+            Err(error) => {
+                // Snapshots of it would be of another life of the store.
+                if error.kind() == ErrorKind::Mismatch {
+                    hub.take_off(Vacant::Awaited);
+                }
+                if awaited.replace(error.kind()) != Some(error.kind()) {
+                    warn!(%error, "reads wait for the store");
+                }
+            }
+        }
+        sleep(TRY).await;
+    }
+}
+
+async fn open_to_read(hub: &Arc<Hub>, home: &Home) -> Result<()> {
+    let (hub, home) = (hub.clone(), home.clone());
+    blocking(move || hub.serve(home.follow()?)).await
 }
 
 /// Ends the server when it notices that another has its store.

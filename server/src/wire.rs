@@ -365,12 +365,16 @@ mod tests {
     use std::io::{Read, Write};
     use std::thread::JoinHandle;
 
+    use durum_core::engine::Registry;
+    use durum_memory::MemoryBackend;
     use rustls::{ClientConnection, StreamOwned};
     use socket2::SockRef;
     use tokio::net::{TcpListener, TcpStream};
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
+    use crate::filling::Home;
+    use crate::hub::Source;
     use crate::records::Records;
     use crate::settings::Settings;
     use crate::tls::tests::{directory, identity};
@@ -414,7 +418,10 @@ mod tests {
 
     /// Answers a question, which may be given up in the middle, and waits for what comes then.
     async fn converse(stream: Stream, gives_up: bool) {
-        let hub = Hub::new(None, None, Settings::default()).unwrap();
+        let registry = Registry::new().with(MemoryBackend);
+        let settings = registry.parse_store("memory:").unwrap();
+        let nothing = Source::Home(None, Home { registry, settings });
+        let hub = Hub::new(nothing, Settings::default()).unwrap();
         let mut wire = Wire::new(stream, Peer::Unix(None), Arc::new(hub));
         assert_eq!(wire.command().await.unwrap(), b'?');
         wire.output = answer();

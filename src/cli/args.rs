@@ -132,6 +132,10 @@ pub(crate) struct ServeArgs {
     /// else 127.0.0.1:2972]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<String>,
+    /// Where to serve reads only, also while another process has the store open, which needs an engine that is a server:
+    /// as --listen [default: that of the configuration, else nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) read_listen: Vec<String>,
     /// Let clients shut the server down, as Durus's protocol allows
     #[arg(long)]
     pub(crate) allow_quit: bool,

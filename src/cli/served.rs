@@ -11,21 +11,36 @@ const DOING: &str = "read the configuration";
 
 /// All settings of the server.
 pub(crate) fn settings(server: &ServerSettings, args: &ServeArgs) -> Result<Settings> {
-    let listen = match args.listen.is_empty() {
-        true => &server.listen,
-        false => &args.listen,
-    };
     Ok(Settings {
-        listen: listen
-            .iter()
-            .map(|address| address.parse::<Address>())
-            .collect::<Result<_>>()?,
+        listen: addresses(&server.listen, &args.listen)?,
         allow_quit: server.allow_quit || args.allow_quit,
         read_only: args.read_only,
         metrics: metrics_address(server, args)?,
         tls: tls(server, &args.tls)?,
         limits: limits(&server.limits),
     })
+}
+
+/// Where only reads are served, if they are.
+pub(crate) fn reads(
+    server: &ServerSettings,
+    args: &ServeArgs,
+    settings: &Settings,
+) -> Result<Option<Settings>> {
+    let listen = addresses(&server.read_listen, &args.read_listen)?;
+    Ok((!listen.is_empty()).then(|| Settings {
+        listen,
+        metrics: None,
+        ..settings.clone()
+    }))
+}
+
+fn addresses(configured: &[String], given: &[String]) -> Result<Vec<Address>> {
+    let said = match given.is_empty() {
+        true => configured,
+        false => given,
+    };
+    said.iter().map(|address| address.parse()).collect()
 }
 
 fn metrics_address(server: &ServerSettings, args: &ServeArgs) -> Result<Option<Address>> {

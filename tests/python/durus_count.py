@@ -3,13 +3,15 @@
     python durus_count.py set-up PORT --raw NAME... --durus NAME...
     python durus_count.py count NAME PORT...
     python durus_count.py show PORT NAME...
+    python durus_count.py watch PORT NAME...
 
 `set-up` makes an object for each name, and what those with names behind `--durus` share, and prints the OIDs of
 the others: what these hold is the business of other clients. `count` counts up its own object in each commit, with
 a new object that says the count once more, and the shared one in every fourth. It prints a line for each: "commit
 BEGAN COUNT", or "found BEGAN COUNT" where the answer was lost with the server, but the commit was made; "lost BEGAN
 COUNT" where it was not. BEGAN is the time, in nanoseconds, when the commit was begun, or it was looked for. `show`
-prints the counts of the names and the shared one.
+prints the counts of the names and the shared one; `watch` does so for each transaction in which it has read them, which
+only ever grow, until its input ends.
 """
 
 import argparse
@@ -93,10 +95,16 @@ class Counter:
         self.say("commit", began)
 
 
-def count(name, ports):
-    """Counts until the input ends."""
+def input_ended():
+    """An event that is set when the input ends."""
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    return ended
+
+
+def count(name, ports):
+    """Counts until the input ends."""
+    ended = input_ended()
     counter = Counter(name)
     while not ended.is_set() or counter.unanswered:
         connection = connect(ports)
@@ -131,6 +139,41 @@ def show(port, names):
     print(*(root[name]["count"] for name in [*names, SHARED]))
 
 
+def watch(port, names):
+    """Reads the counts until the input ends."""
+    ended = input_ended()
+    before = [0] * (len(names) + 1)
+    while not ended.is_set():
+        connection = connect([port])
+        if connection is None:
+            time.sleep(0.01)
+            continue
+        try:
+            while not ended.is_set():
+                connection.abort()
+                now = read(connection.get_root(), names)
+                if now is None:
+                    continue
+                assert all(b <= n for b, n in zip(before, now)), (before, now)
+                before = now
+                print(*now, flush=True)
+                time.sleep(0.001)
+        except GONE as error:
+            print(f"{time.time():.3f} {error!r}", file=sys.stderr, flush=True)
+            time.sleep(0.01)
+
+
+def read(root, names):
+    """The counts of one transaction; none where others have written what it was still to read."""
+    try:
+        for name in names:
+            found, item = root[name]["count"], root[name]["item"]
+            assert item is None or item["count"] == found, (name, item["count"], found)
+        return [root[name]["count"] for name in [*names, SHARED]]
+    except ConflictError:
+        return None
+
+
 def main():
     """Does what the first argument says."""
     logging.disable(logging.INFO)  # a line for each transaction
@@ -143,14 +186,17 @@ def main():
     counting = commands.add_parser("count")
     counting.add_argument("name")
     counting.add_argument("ports", type=int, nargs="+")
-    showing = commands.add_parser("show")
-    showing.add_argument("port", type=int)
-    showing.add_argument("names", nargs="*")
+    for command in ["show", "watch"]:
+        reading = commands.add_parser(command)
+        reading.add_argument("port", type=int)
+        reading.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     if arguments.command == "count":
         count(arguments.name, arguments.ports)
     elif arguments.command == "set-up":
         set_up(arguments.port, arguments.raw, arguments.durus)
+    elif arguments.command == "watch":
+        watch(arguments.port, arguments.names)
     else:
         show(arguments.port, arguments.names)
 

@@ -64,6 +64,17 @@ impl Clients {
         durus.chain(rust).collect()
     }
 
+    /// The names of those that are Durus.
+    pub(crate) fn durus_names() -> [&'static str; 2] {
+        DURUS
+    }
+
+    /// The objects of those in Rust, and how far each of these clients is.
+    pub(crate) fn rust(&self) -> Vec<(Oid, Arc<Progress>)> {
+        let progress = self.rust.iter().map(|client| client.progress.clone());
+        self.oids.iter().copied().zip(progress).collect()
+    }
+
     /// Something has just been done that ends commits.
     pub(crate) fn fault(&self) {
         for progress in self.progress() {

@@ -26,6 +26,8 @@ pub(crate) struct Servers {
 #[derive(Debug)]
 pub(crate) struct Process {
     port: u16,
+    /// Where it serves reads, whether it has the store or not.
+    read_port: u16,
     log: PathBuf,
     /// What it says when it serves.
     said: PathBuf,
@@ -36,6 +38,7 @@ impl Process {
     fn new(home: &Path, number: usize) -> Process {
         Process {
             port: durum_database::free_port(),
+            read_port: durum_database::free_port(),
             log: home.join(format!("server{number}.log")),
             said: home.join(format!("server{number}.json")),
             child: None,
@@ -44,7 +47,9 @@ impl Process {
 
     fn start(&mut self, home: &Path, url: &str, standby: bool) {
         let address = format!("127.0.0.1:{}", self.port);
+        let reads = format!("127.0.0.1:{}", self.read_port);
         let mut arguments = vec!["serve", url, "--json", "--listen", &address];
+        arguments.extend(["--read-listen", &reads]);
         arguments.extend(standby.then_some("--standby"));
         let mut log = File::options();
         let log = log.create(true).append(true).open(&self.log).unwrap();
@@ -129,6 +134,10 @@ impl Servers {
 
     pub(crate) fn ports(&self) -> [u16; 2] {
         [self.servers[0].port, self.servers[1].port]
+    }
+
+    pub(crate) fn read_ports(&self) -> [u16; 2] {
+        [self.servers[0].read_port, self.servers[1].read_port]
     }
 
     /// Which of them serves; the later one while the other has not noticed.

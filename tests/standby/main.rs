@@ -10,8 +10,8 @@ mod durus_client;
 mod front;
 mod kit;
 mod patroni;
-
 mod progress;
+mod reads;
 mod rust_client;
 mod stale;
 mod takeover;

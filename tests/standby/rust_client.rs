@@ -164,14 +164,15 @@ pub(crate) fn set_up(store: &RemoteStore, oids: &[Oid]) {
 
 /// The count of an object, which what it refers to has to confirm.
 pub(crate) fn count_of(snapshot: &dyn Snapshot, oid: Oid) -> u64 {
-    let object = load(snapshot, oid).unwrap();
+    try_count_of(snapshot, oid).unwrap()
+}
+
+/// As [`count_of`], where the server may be gone.
+pub(crate) fn try_count_of(snapshot: &dyn Snapshot, oid: Oid) -> Result<u64> {
+    let object = load(snapshot, oid)?;
     let count = number(&object.data);
     for item in object.refs {
-        assert_eq!(
-            number(&load(snapshot, item).unwrap().data),
-            count,
-            "of {oid}"
-        );
+        assert_eq!(number(&load(snapshot, item)?.data), count, "of {oid}");
     }
-    count
+    Ok(count)
 }

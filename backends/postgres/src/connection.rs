@@ -187,6 +187,26 @@ impl Connection {
         }
     }
 
+    /// Has something done, and waits for no answer: what comes next is done behind it.
+    pub(crate) fn send(&mut self, sql: &str) {
+        let (client, driver) = (&self.client, &mut self.driver);
+        self.runtime.wait(async {
+            let mut asked = pin!(client.batch_execute(sql));
+            poll_fn(|context| {
+                // The first poll puts it into the queue, out of which the driver sends it. A connection that is lost is
+                // found so by who uses it next.
+                let _ = asked.as_mut().poll(context);
+                if let Some(running) = driver
+                    && running.as_mut().poll(context).is_ready()
+                {
+                    *driver = None;
+                }
+                Poll::Ready(())
+            })
+            .await;
+        });
+    }
+
     /// Whether the connection can be used again.
     pub(crate) fn is_open(&self) -> bool {
         self.driver.is_some() && !self.client.is_closed()

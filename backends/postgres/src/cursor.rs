@@ -15,9 +15,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::NAME;
-use crate::database::Database;
 use crate::run::{First, Runs};
 use crate::schema::Verb;
+use crate::source::Source;
 
 /// Who has seen so many rows walks far.
 const SHORT_ROWS: usize = 48;
@@ -50,7 +50,7 @@ pub(crate) struct Seen {
 
 /// Walks over the rows of a table, and leaves what it has read beyond to the next one that goes on there.
 pub(crate) struct PostgresCursor<'a> {
-    database: &'a Arc<Database>,
+    source: &'a Arc<Source>,
     table: Table,
     /// The rows from this key on are still to be shown; `None` when all have been.
     from: Option<Key>,
@@ -71,7 +71,7 @@ struct Parked {
 
 /// A walk, and what is read of it already.
 struct Walk {
-    database: Arc<Database>,
+    source: Arc<Source>,
     table: Table,
     rows: std::vec::IntoIter<Row>,
     next: Next,
@@ -99,9 +99,9 @@ struct Page {
 }
 
 impl Walk {
-    fn new(database: Arc<Database>, table: Table, from: Key) -> Walk {
+    fn new(source: Arc<Source>, table: Table, from: Key) -> Walk {
         Walk {
-            database,
+            source,
             table,
             rows: Vec::new().into_iter(),
             next: Next::From(Start {
@@ -122,7 +122,7 @@ impl Walk {
     fn fetch(&mut self) -> Result<()> {
         let page = match std::mem::replace(&mut self.next, Next::End) {
             Next::End => return Ok(()),
-            Next::From(start) => read_page(&self.database, self.table, start)?,
+            Next::From(start) => read_page(&self.source, self.table, start)?,
             Next::Reading(thread) => thread.join().unwrap_or_else(|_| {
                 Err(Error::new(ErrorKind::Other, MOVE).because("the thread that reads has ended"))
             })?,
@@ -132,9 +132,9 @@ impl Walk {
             None => Next::End,
             Some(start) if start.page_rows < PAGE_ROWS_AHEAD => Next::From(start),
             Some(start) => {
-                let (database, table) = (Arc::clone(&self.database), self.table);
+                let (source, table) = (Arc::clone(&self.source), self.table);
                 let thread = std::thread::Builder::new().name("durum-postgres".to_owned());
-                let reading = thread.spawn(move || read_page(&database, table, start));
+                let reading = thread.spawn(move || read_page(&source, table, start));
                 // Without a thread it is read when it is needed.
                 reading.map_or(Next::From(start), Next::Reading)
             }
@@ -152,9 +152,9 @@ impl Drop for Walk {
     }
 }
 
-fn read_page(database: &Database, table: Table, start: Start) -> Result<Page> {
+fn read_page(source: &Source, table: Table, start: Start) -> Result<Page> {
     let Start { from, page_rows } = start;
-    let mut rows = read_rows(database, table, start, (PAGE_BYTES_MAX / page_rows) as i32)?;
+    let mut rows = read_rows(source, table, start, (PAGE_BYTES_MAX / page_rows) as i32)?;
     let (mut last, mut bytes, mut complete) = (None, 0, 0);
     for row in &rows {
         let key = key(table, row)?;
@@ -176,7 +176,7 @@ fn read_page(database: &Database, table: Table, start: Start) -> Result<Page> {
         // The first one is large: it comes alone. Should many be, the pages become small enough for them.
         let alone = Start { from, page_rows: 1 };
         let most = i32::try_from(crate::VALUE_BYTES_MAX).unwrap_or(i32::MAX);
-        let rows = read_rows(database, table, alone, most)?;
+        let rows = read_rows(source, table, alone, most)?;
         let last = rows.first().map(|row| key(table, row)).transpose()?;
         let next = next(last, (page_rows / 2).max(1));
         return Ok(Page { rows, next });
@@ -201,7 +201,7 @@ fn read_page(database: &Database, table: Table, start: Start) -> Result<Page> {
 /// # Errors
 /// `InUse` where another is the writer; those of the server.
 pub(crate) fn read_rows(
-    database: &Database,
+    source: &Source,
     table: Table,
     start: Start,
     value_bytes_max: i32,
@@ -214,11 +214,11 @@ pub(crate) fn read_rows(
         true => &all[..],
         false => &all[..3],
     };
-    let mut rows = database.readers.read(MOVE, |connection| {
-        let statement = connection.prepare(&database.schema, table, Verb::Page)?;
+    let mut rows = source.readers.read(MOVE, |connection| {
+        let statement = connection.prepare(&source.schema, table, Verb::Page)?;
         connection.run(async |client| client.query(&statement, parameters).await)
     })?;
-    database.check_fence(rows.first())?;
+    source.check_fence(rows.first())?;
     // Where there is nothing, the fence comes alone.
     rows.retain(|row| row.get::<_, Option<i64>>(1).is_some());
     Ok(rows)
@@ -226,7 +226,7 @@ pub(crate) fn read_rows(
 
 impl<'a> PostgresCursor<'a> {
     pub(crate) fn new(
-        database: &'a Arc<Database>,
+        source: &'a Arc<Source>,
         table: Table,
         from: Key,
         seen: &'a RefCell<Seen>,
@@ -237,7 +237,7 @@ impl<'a> PostgresCursor<'a> {
         };
         let parked = seen.borrow_mut().parked.take_if(goes_on);
         PostgresCursor {
-            database,
+            source,
             table,
             from: Some(from),
             walk: parked.map(|parked| parked.walk),
@@ -259,11 +259,11 @@ impl<'a> PostgresCursor<'a> {
                 First::Row(key, row) => return Ok(Some((key, row))),
                 First::Behind(to) => self.from = to,
                 First::Unknown if self.shown < SHORT_ROWS => {
-                    runs.read(self.database, self.table, from)?;
+                    runs.read(self.source, self.table, from)?;
                 }
                 First::Large | First::Unknown => {
-                    let database = Arc::clone(self.database);
-                    self.walk = Some(Walk::new(database, self.table, from));
+                    let source = Arc::clone(self.source);
+                    self.walk = Some(Walk::new(source, self.table, from));
                 }
             }
         }

@@ -1,51 +1,36 @@
-//! A store's schema that is open: its writer and its readers.
+//! A store's schema that is open to be written: its writer, and what is read from.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use durum_core::Result;
-use tokio_postgres::Row;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Address;
 use crate::readers::Readers;
 use crate::schema::Schema;
-use crate::writer::{Writer, replaced};
+use crate::source::Source;
+use crate::writer::Writer;
 
-/// A store's schema that is open.
+/// A store's schema that is open to be written.
 #[derive(Debug)]
 pub(crate) struct Database {
-    pub(crate) schema: Schema,
-    pub(crate) readers: Readers,
-    /// The writer's fencing number.
-    fence: i64,
+    pub(crate) source: Arc<Source>,
     writer: Mutex<Writer>,
 }
 
 impl Database {
     pub(crate) fn new(address: Address, schema: Schema, writer: Writer) -> Database {
+        let readers = Readers::new(address);
         Database {
-            fence: writer.fence(),
-            schema,
-            readers: Readers::new(address),
+            source: Arc::new(Source::of_writer(schema, readers, writer.fence())),
             writer: Mutex::new(writer),
         }
+    }
+
+    pub(crate) fn schema(&self) -> &Schema {
+        &self.source.schema
     }
 
     /// The writer, for one thread at a time.
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Fails where somebody else was the writer when a row was read: what core keeps for its snapshots does not hold
-    /// then.
-    ///
-    /// # Errors
-    /// `InUse`.
-    pub(crate) fn check_fence(&self, row: Option<&Row>) -> Result<()> {
-        let found = row.map(|row| row.get::<_, i64>(0));
-        match found == Some(self.fence) {
-            true => Ok(()),
-            false => Err(replaced("read")),
-        }
     }
 
     /// The writer alone.

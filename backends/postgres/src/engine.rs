@@ -23,7 +23,9 @@ impl PostgresEngine {
 
 impl Engine for PostgresEngine {
     fn snapshot(&self) -> Result<Box<dyn EngineSnapshot>> {
-        Ok(Box::new(PostgresSnapshot::new(Arc::clone(&self.database))))
+        Ok(Box::new(PostgresSnapshot::new(Arc::clone(
+            &self.database.source,
+        ))))
     }
 
     fn apply(&self, ops: &[Op<'_>], durability: Durability) -> Result<Durability> {
@@ -41,7 +43,7 @@ impl Engine for PostgresEngine {
     }
 
     fn stats(&self) -> Result<EngineStats> {
-        reclaim::stats(&self.database)
+        reclaim::stats(&self.database.source.schema, &self.database.source.readers)
     }
 
     fn reclaim(&self, _bytes_max: u64) -> Result<Reclaimed> {

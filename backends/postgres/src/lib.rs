@@ -10,6 +10,9 @@
 //! statements on connections of their own; they show the newest state, and core keeps what its snapshots still
 //! need, as for other engines without snapshots.
 //!
+//! Who only follows a store that another process writes takes no lock and no number; its views are transactions that
+//! see one moment (`follow.rs`).
+//!
 //! Durability is PostgreSQL's: `power` commits with `synchronous_commit` as the server is set up, but `on` at least,
 //! and so does `process`, since what has not been written to the log is lost with PostgreSQL's own processes;
 //! `relaxed` commits with `off`.
@@ -23,12 +26,14 @@ mod cursor;
 mod database;
 mod engine;
 mod error;
+mod follow;
 mod place;
 mod readers;
 mod reclaim;
 mod run;
 mod schema;
 mod snapshot;
+mod source;
 mod tls;
 mod writer;
 

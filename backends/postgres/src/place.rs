@@ -18,6 +18,7 @@ use crate::connection::Connection;
 use crate::database::Database;
 use crate::engine::PostgresEngine;
 use crate::error::Failure;
+use crate::follow::FollowedPlace;
 use crate::schema::{Schema, quoted};
 use crate::writer::{Writer, in_use, take_lock};
 use crate::{NAME, PostgresBackend};
@@ -65,6 +66,13 @@ impl RemotePlaces for PostgresBackend {
         }
         let database = begin(address, schema, lock, session)?;
         Ok(Box::new(PostgresPlace { database, identity }))
+    }
+
+    fn follow(&self, address: &Path, options: &Options) -> Result<Box<dyn RemotePlace>> {
+        let address = Address::new(address, options)?;
+        let schema = Schema::new(&address.schema);
+        let identity = read_identity(&mut Connection::open(&address)?, &schema)?;
+        Ok(Box::new(FollowedPlace::new(address, schema, identity)))
     }
 
     fn create(&self, address: &Path, options: &Options) -> Result<Box<dyn RemoteStagedPlace>> {
@@ -158,8 +166,8 @@ impl RemotePlace for PostgresPlace {
 
     fn remove(self: Box<Self>) -> Result<()> {
         const DOING: &str = "remove the store";
-        self.database.readers.close();
-        let sql = drop_schema(self.database.schema.name());
+        self.database.source.readers.close();
+        let sql = drop_schema(self.database.schema().name());
         run(self.database.writer().session(DOING)?, &sql, DOING)
     }
 }
@@ -176,7 +184,7 @@ impl StagedSchema {
     fn is_marked(&self) -> Result<bool> {
         const DOING: &str = "leave an unfinished store";
         let database = self.database(DOING)?;
-        let sql = format!("SELECT marked FROM {}", database.schema.table("staged"));
+        let sql = format!("SELECT marked FROM {}", database.schema().table("staged"));
         let row = database
             .writer()
             .session(DOING)?
@@ -186,7 +194,7 @@ impl StagedSchema {
 
     fn try_publish(&mut self, database: &Database) -> Result<()> {
         let target = quoted(&self.address.schema);
-        let staging = &database.schema;
+        let staging = database.schema();
         let mut writer = database.writer();
         let session = writer.session(PUBLISH)?;
         refuse_existing(session, &self.address.schema)?;
@@ -238,7 +246,7 @@ impl RemoteStagedPlace for StagedSchema {
         writer.sync()?;
         let sql = format!(
             "UPDATE {} SET marked = true",
-            database.schema.table("staged")
+            database.schema().table("staged")
         );
         run(writer.session(DOING)?, &sql, DOING)
     }
@@ -251,7 +259,7 @@ impl RemoteStagedPlace for StagedSchema {
         let database = self.database.take()?;
         Some(PathBuf::from(format!(
             "schema {}",
-            database.schema.quoted()
+            database.schema().quoted()
         )))
     }
 
@@ -262,7 +270,7 @@ impl RemoteStagedPlace for StagedSchema {
                 .with_engine(NAME)
                 .because("its engine is still open"));
         };
-        database.readers.close();
+        database.source.readers.close();
         if let Err(error) = self.try_publish(&database) {
             self.database = Some(Arc::new(database));
             if self.is_marked().unwrap_or(true) {
@@ -294,14 +302,14 @@ impl Drop for StagedSchema {
             return;
         };
         const DOING: &str = "remove an unfinished store";
-        database.readers.close();
-        let sql = drop_schema(database.schema.name());
+        database.source.readers.close();
+        let sql = drop_schema(database.schema().name());
         let removed = database
             .writer()
             .session(DOING)
             .and_then(|session| run(session, &sql, DOING));
         if let Err(error) = removed {
-            tracing::warn!(schema = database.schema.name(), %error, "left an unfinished store behind");
+            tracing::warn!(schema = database.schema().name(), %error, "left an unfinished store behind");
         }
     }
 }

@@ -16,6 +16,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Readers {
     address: Address,
+    /// Whether connections are opened where all are in use, or lost.
+    opens: bool,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -31,9 +33,20 @@ impl Readers {
     pub(crate) fn new(address: Address) -> Readers {
         Readers {
             address,
+            opens: true,
             state: Mutex::default(),
             freed: Condvar::new(),
         }
+    }
+
+    /// Readers that have no connection but this one: where that is lost, they read nothing any more.
+    pub(crate) fn only(&self, connection: Connection) -> Readers {
+        let mut readers = Readers::new(self.address.clone());
+        readers.opens = false;
+        readers.address.connections = 1;
+        readers.address.reconnect = Duration::ZERO;
+        readers.lock().idle.push(connection);
+        readers
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -50,26 +63,66 @@ impl Readers {
         operation: &'static str,
         mut read: impl FnMut(&mut Connection) -> Result<T, Failure>,
     ) -> Result<T> {
+        self.hold(operation, |held| match held {
+            Some(connection) => read(connection),
+            None => Err(Failure::Closed),
+        })
+    }
+
+    /// A connection on which something was begun, to be kept for longer and given back, see [`Readers::give`]. It does
+    /// not count among those that are in use.
+    ///
+    /// # Errors
+    /// As [`Readers::read`].
+    pub(crate) fn take_out(
+        &self,
+        operation: &'static str,
+        mut begin: impl FnMut(&mut Connection) -> Result<(), Failure>,
+    ) -> Result<Connection> {
+        self.hold(operation, |held| {
+            let mut connection = held.take().ok_or(Failure::Closed)?;
+            begin(&mut connection)?;
+            Ok(connection)
+        })
+    }
+
+    fn hold<T>(
+        &self,
+        operation: &'static str,
+        mut work: impl FnMut(&mut Option<Connection>) -> Result<T, Failure>,
+    ) -> Result<T> {
         let mut retry = Retry::new(self.address.reconnect);
         loop {
             let error = match self.take() {
                 Err(error) => error,
-                Ok(mut held) => match held.connection.as_mut().map(&mut read) {
-                    Some(Ok(found)) => return Ok(found),
-                    Some(Err(failure)) if !failure.is_lost() => {
-                        return Err(failure.during(operation));
-                    }
-                    Some(Err(failure)) => {
+                Ok(mut held) => match work(&mut held.connection) {
+                    Ok(done) => return Ok(done),
+                    Err(failure) if !failure.is_lost() => return Err(failure.during(operation)),
+                    Err(failure) => {
                         // Those that lie idle were most likely lost with it.
                         held.connection = None;
                         self.lock().idle.clear();
                         failure.during(operation)
                     }
-                    None => Error::new(ErrorKind::Other, operation),
                 },
             };
             retry.again(error)?;
         }
+    }
+
+    /// Takes back a connection that was taken out; one too many is closed.
+    pub(crate) fn give(&self, connection: Connection) {
+        let mut state = self.lock();
+        if connection.is_open() && state.idle.len() < self.address.connections {
+            state.idle.push(connection);
+            drop(state);
+            self.freed.notify_one();
+        }
+    }
+
+    /// Those that lie idle, to be used elsewhere.
+    pub(crate) fn take_idle(&self) -> Vec<Connection> {
+        std::mem::take(&mut self.lock().idle)
     }
 
     fn take(&self) -> Result<Held<'_>> {
@@ -89,6 +142,9 @@ impl Readers {
             readers: self,
         };
         if held.connection.is_none() {
+            if !self.opens {
+                return Err(Failure::Closed.during("read"));
+            }
             held.connection = Some(Connection::open(&self.address)?);
         }
         Ok(held)

@@ -4,7 +4,8 @@
 use durum_core::Result;
 use durum_core::engine::EngineStats;
 
-use crate::database::Database;
+use crate::readers::Readers;
+use crate::schema::Schema;
 
 /// What the tables take, with their indexes and what lies beside them; and of that the share of dead rows, as the
 /// server counts them, which lags behind.
@@ -15,13 +16,11 @@ const SIZES: &str = "SELECT coalesce(sum(pg_total_relation_size(class.oid)), 0):
     LEFT JOIN pg_stat_all_tables statistics ON statistics.relid = class.oid \
     WHERE nspname = $1 AND class.relkind = 'r'";
 
-pub(crate) fn stats(database: &Database) -> Result<EngineStats> {
-    let name = database.schema.name();
-    let row = database
-        .readers
-        .read("measure the database", |connection| {
-            connection.run(async |client| client.query_one(SIZES, &[&name]).await)
-        })?;
+pub(crate) fn stats(schema: &Schema, readers: &Readers) -> Result<EngineStats> {
+    let name = schema.name();
+    let row = readers.read("measure the database", |connection| {
+        connection.run(async |client| client.query_one(SIZES, &[&name]).await)
+    })?;
     let bytes = |number: i64| u64::try_from(number).unwrap_or_default();
     let (disk, dead) = (bytes(row.get(0)), bytes(row.get(1)));
     Ok(EngineStats {

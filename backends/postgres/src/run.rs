@@ -11,7 +11,7 @@ use durum_core::engine::{Key, Table};
 use tokio_postgres::Row;
 
 use crate::cursor::{Start, key, read_rows};
-use crate::database::Database;
+use crate::source::Source;
 
 /// Keys that are no further apart than this are one after the other.
 const DISTANCE_MAX: u64 = 64;
@@ -64,14 +64,14 @@ impl Runs {
     ///
     /// # Errors
     /// Those of reading.
-    pub(crate) fn get(&mut self, database: &Database, table: Table, key: Key) -> Result<Known> {
+    pub(crate) fn get(&mut self, source: &Source, table: Table, key: Key) -> Result<Known> {
         let run = self.run(table, key);
         if !run.covers(key) {
             run.count(key);
             if run.reads <= SINGLE_MAX {
                 return Ok(Known::Unknown);
             }
-            run.read(database, table, key)?;
+            run.read(source, table, key)?;
         }
         run.last = key;
         let found = run.rows.binary_search_by_key(&key, |(key, _)| *key);
@@ -104,10 +104,10 @@ impl Runs {
     ///
     /// # Errors
     /// Those of reading.
-    pub(crate) fn read(&mut self, database: &Database, table: Table, from: Key) -> Result<()> {
+    pub(crate) fn read(&mut self, source: &Source, table: Table, from: Key) -> Result<()> {
         let run = self.run(table, from);
         run.count(from);
-        run.read(database, table, from)
+        run.read(source, table, from)
     }
 
     /// Forgets what was read.
@@ -148,9 +148,9 @@ impl Run {
         self.last = key;
     }
 
-    fn read(&mut self, database: &Database, table: Table, from: Key) -> Result<()> {
+    fn read(&mut self, source: &Source, table: Table, from: Key) -> Result<()> {
         let page_rows = self.page_rows;
-        let rows = read_rows(database, table, Start { from, page_rows }, VALUE_BYTES_MAX)?;
+        let rows = read_rows(source, table, Start { from, page_rows }, VALUE_BYTES_MAX)?;
         let is_end = (rows.len() as i64) < page_rows;
         let rows: Result<Vec<_>> = rows
             .into_iter()

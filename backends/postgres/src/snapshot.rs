@@ -1,4 +1,5 @@
-//! Views: single statements, each of which sees what is newest.
+//! Views: single statements, each of which sees what is newest; or, where another process writes, what their
+//! transaction sees.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,9 +13,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::cursor::{PostgresCursor, Seen};
-use crate::database::Database;
 use crate::run::Known;
 use crate::schema::Verb;
+use crate::source::Source;
 
 /// Rows are read ahead until there are so many bytes of them.
 const AHEAD_BYTES_MAX: usize = 8 << 20;
@@ -28,33 +29,34 @@ const AHEAD_VALUE_BYTES_MAX: i32 = 8 << 10;
 /// Rows that were read ahead, and keys that are known to have none.
 type Ahead = HashMap<(Table, Key), Option<Row>>;
 
-/// A view of what is newest, or was since it was opened.
+/// A view of what is newest, or was since it was opened; or of what was newest when its transaction began.
 pub(crate) struct PostgresSnapshot {
-    database: Arc<Database>,
+    source: Arc<Source>,
     ahead: RefCell<Ahead>,
     seen: RefCell<Seen>,
-    /// Whether reads may be answered from what was read before. Else each sees whether this process is still the
-    /// writer.
+    /// Whether reads may be answered from what was read before, as where that cannot change. Else each sees whether
+    /// this process is still the writer.
     keeps: Cell<bool>,
 }
 
 impl PostgresSnapshot {
-    pub(crate) fn new(database: Arc<Database>) -> PostgresSnapshot {
+    pub(crate) fn new(source: Arc<Source>) -> PostgresSnapshot {
+        let keeps = Cell::new(source.is_fixed());
         PostgresSnapshot {
-            database,
+            source,
             ahead: RefCell::default(),
             seen: RefCell::default(),
-            keeps: Cell::new(false),
+            keeps,
         }
     }
 
     /// Reads rows of some tables, each with its keys.
     fn read_many(&self, tables: &[(Table, Vec<i64>)]) -> Result<Vec<Vec<Row>>> {
-        let database = &self.database;
-        database.readers.read("read rows", |connection| {
+        let source = &self.source;
+        source.readers.read("read rows", |connection| {
             let mut statements = Vec::with_capacity(tables.len());
             for (table, _) in tables {
-                statements.push(connection.prepare(&database.schema, *table, Verb::Many)?);
+                statements.push(connection.prepare(&source.schema, *table, Verb::Many)?);
             }
             connection.run(async |client| {
                 let parameters: Vec<[&(dyn ToSql + Sync); 2]> = tables
@@ -79,7 +81,7 @@ impl PostgresSnapshot {
         let found = self.read_many(&tables)?;
         let mut bytes = 0;
         for ((table, keys), rows) in tables.into_iter().zip(found) {
-            self.database.check_fence(rows.first())?;
+            self.source.check_fence(rows.first())?;
             let key = |number: i64| (table, Key::from(number.cast_unsigned()));
             ahead.extend(keys.into_iter().map(|number| (key(number), None)));
             for row in rows {
@@ -109,7 +111,7 @@ impl EngineSnapshot for PostgresSnapshot {
             return Ok(false);
         };
         if self.keeps.get() {
-            let known = self.seen.borrow_mut().runs.get(&self.database, table, key);
+            let known = self.seen.borrow_mut().runs.get(&self.source, table, key);
             match known? {
                 Known::There(row) => {
                     visit(row.get(2));
@@ -124,12 +126,12 @@ impl EngineSnapshot for PostgresSnapshot {
             true => &both[..],
             false => &both[..1],
         };
-        let schema = &self.database.schema;
-        let row = self.database.readers.read("read a row", |connection| {
+        let schema = &self.source.schema;
+        let row = self.source.readers.read("read a row", |connection| {
             let statement = connection.prepare(schema, table, Verb::Get)?;
             connection.run(async |client| client.query_opt(&statement, keys).await)
         })?;
-        self.database.check_fence(row.as_ref())?;
+        self.source.check_fence(row.as_ref())?;
         let value = row.as_ref().and_then(|row| row.get(1));
         Ok(value.map(visit).is_some())
     }
@@ -164,7 +166,7 @@ impl EngineSnapshot for PostgresSnapshot {
             self.seen.borrow_mut().runs.clear();
         }
         Ok(Box::new(PostgresCursor::new(
-            &self.database,
+            &self.source,
             table,
             from,
             &self.seen,

@@ -14,6 +14,7 @@ use crate::units::{parse_duration, parse_size};
 /// The keys of the table, for messages and for the test that they are all documented.
 pub(super) const KEYS: &[&str] = &[
     "listen",
+    "read_listen",
     "allow_quit",
     "metrics",
     "tls_cert",
@@ -38,6 +39,8 @@ const TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
 pub struct ServerSettings {
     /// `HOST:PORT`, `unix:PATH` or `@NAME`.
     pub listen: Vec<String>,
+    /// Where reads are served, also while another process serves the store: as `listen`.
+    pub read_listen: Vec<String>,
     /// Whether a client may shut the server down.
     pub allow_quit: bool,
     /// Where metrics and health are told by HTTP: as `listen`.
@@ -62,6 +65,7 @@ impl Default for ServerSettings {
     fn default() -> ServerSettings {
         ServerSettings {
             listen: vec!["127.0.0.1:2972".to_owned()],
+            read_listen: Vec::new(),
             allow_quit: false,
             metrics: None,
             tls_cert: None,
@@ -125,6 +129,7 @@ impl ServerSettings {
             let name = format!("server.{key}");
             match key.as_str() {
                 "listen" => self.listen = strings(&name, value)?,
+                "read_listen" => self.read_listen = strings(&name, value)?,
                 "allow_quit" => self.allow_quit = as_bool(&name, value)?,
                 "metrics" => self.metrics = Some(as_string(&name, value)?.to_owned()),
                 "tls_cert" => self.tls_cert = Some(path(&name, value)?),
@@ -267,6 +272,7 @@ mod tests {
             tls_key = "server.key"
             client_ca = "/etc/ca.pem"
             require_tls = false
+            read_listen = ["127.0.0.1:2973", "unix:reads"]
             connections_max = 10
             request_bytes_max = "1.5MiB"
             request_objects_max = 7
@@ -298,6 +304,7 @@ mod tests {
             found,
             ServerSettings {
                 listen: vec!["@durum".to_owned()],
+                read_listen: vec!["127.0.0.1:2973".to_owned(), "unix:reads".to_owned()],
                 allow_quit: false,
                 metrics: None,
                 tls_cert: Some("/home/server.pem".into()),

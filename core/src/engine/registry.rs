@@ -124,6 +124,15 @@ impl Registry {
         LocalStore::open(backend, &settings.path, &options)
     }
 
+    /// Opens the store that the settings name only to be read, while another process may write it.
+    ///
+    /// # Errors
+    /// `Usage` for an unknown engine or option, and as [`LocalStore::follow`].
+    pub fn follow(&self, settings: &StoreSettings) -> Result<LocalStore> {
+        let (backend, options) = self.resolve(settings)?;
+        LocalStore::follow(backend, &settings.path, &options)
+    }
+
     /// As [`Registry::open`], but a damaged state row is rebuilt from the objects.
     ///
     /// # Errors

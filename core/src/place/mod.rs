@@ -54,6 +54,18 @@ impl Place {
         Ok(Place::from(directory))
     }
 
+    /// Opens the place at `path` only to be read, while another process may write what lies there.
+    ///
+    /// # Errors
+    /// As [`RemotePlaces::follow`]; `Unsupported` where stores lie in directories, which one process has at a time.
+    pub fn follow(backend: &dyn Backend, path: &Path, options: &Options) -> Result<Place> {
+        let places = backend.remote().ok_or_else(remote::unsupported)?;
+        Ok(Place {
+            path: path.to_path_buf(),
+            kind: Kind::Remote(places.follow(path, options)?),
+        })
+    }
+
     /// Opens the engine that lies there.
     ///
     /// # Errors

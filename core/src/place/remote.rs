@@ -5,7 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::Identity;
 use crate::engine::{Engine, Options};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Nothing but a writer can open the store.
+pub(super) fn unsupported() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "read the store while another process writes it",
+    )
+    .because("the engine has no way to do that")
+}
 
 /// The places of an engine that is a server of its own. Addresses are what stands in the place of a path
 /// in configurations and URLs.
@@ -16,6 +25,16 @@ pub trait RemotePlaces: Send + Sync + Debug {
     /// `NotFound` where there is nothing, `Unreadable` where there is something else, or where the server
     /// cannot be reached, `InUse` where somebody has it open.
     fn open(&self, address: &Path, options: &Options) -> Result<Box<dyn RemotePlace>>;
+
+    /// Opens the store at `address` only to be read, also while another process has it open; nobody is kept out. The
+    /// snapshots of its engine stay as they are while others write, each shows whole batches, and what would write fails
+    /// with `ReadOnly`.
+    ///
+    /// # Errors
+    /// As [`RemotePlaces::open`], but for `InUse`; `Unsupported` where there is no such thing.
+    fn follow(&self, _address: &Path, _options: &Options) -> Result<Box<dyn RemotePlace>> {
+        Err(unsupported())
+    }
 
     /// Begins a place that will appear at `address`, and removes what others that were begun there and
     /// given up have left.

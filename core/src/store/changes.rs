@@ -216,7 +216,21 @@ pub(super) fn condemned_part(tid: Tid, left: u64, oids: &[Oid]) -> (Key, Vec<u8>
     (Key::pair(tid.0, FIRST + left), value)
 }
 
-pub(super) fn too_old(since: Tid, from: Tid) -> Error {
+/// Whether a log that begins after `from` and ends with `until` tells of all commits after `since`.
+///
+/// # Errors
+/// `TooOld` where it does not.
+pub(super) fn check_reach(since: Tid, from: Tid, until: Tid) -> Result<()> {
+    if since > until {
+        return Err(too_new(since, until));
+    }
+    if since < from {
+        return Err(too_old(since, from));
+    }
+    Ok(())
+}
+
+fn too_old(since: Tid, from: Tid) -> Error {
     Error::new(ErrorKind::TooOld, "read the log of changes")
         .because(format!(
             "it begins after commit {from}, and {since} was asked for"
@@ -224,7 +238,7 @@ pub(super) fn too_old(since: Tid, from: Tid) -> Error {
         .hint("Read everything anew from a snapshot.")
 }
 
-pub(super) fn too_new(since: Tid, last: Tid) -> Error {
+fn too_new(since: Tid, last: Tid) -> Error {
     Error::new(ErrorKind::TooOld, "read the log of changes")
         .because(format!(
             "the last commit is {last}, and {since} was asked for"

@@ -1,6 +1,7 @@
 //! Collection outside of commits: slices of it, and sessions' pins.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -234,9 +235,8 @@ impl LocalStore {
 
     pub(super) fn read_pending(&self) -> Result<Pending> {
         let mut oldest = None;
-        {
-            let view = self.shared.view()?;
-            let mut cursor = view.engine()?.cursor(Table::Orphans, Key::MIN)?;
+        self.shared.with_newest(|newest| {
+            let mut cursor = newest.cursor(Table::Orphans, Key::MIN)?;
             for _ in 0..ORPHANS_LOOKED_AT {
                 let Some((_, value)) = cursor.next()? else {
                     break;
@@ -244,13 +244,15 @@ impl LocalStore {
                 let tid = decode_orphan(value);
                 oldest = Some(oldest.map_or(tid, |oldest: Tid| oldest.min(tid)));
             }
-        }
+            Ok(())
+        })?;
+        let state = *self.shared.published();
         let writer = self.shared.writer.lock();
         let writer = writer.unwrap_or_else(PoisonError::into_inner);
         Ok(Pending {
-            orphans: writer.state.orphans,
+            orphans: state.orphans,
             oldest,
-            condemned: writer.job.left,
+            condemned: self.shared.condemned_left.load(Ordering::Relaxed),
             suspects: writer.collector.suspects(),
             ended_sessions: writer.collector.ended.len() as u64,
             failed: writer.collection_failed.as_ref().map(Error::to_string),

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 use crate::id::Oid;
 use crate::record::{Codec, Codecs, Record};
 
+/// The number of the dictionary that a store trains.
+pub(super) const NUMBER: u64 = 1;
 /// A store learns from this many objects, once it has as many.
 const SAMPLES: usize = 2000;
 /// No more than this many bytes are looked at.
@@ -48,14 +50,32 @@ impl Samples {
 pub(super) fn load(view: &dyn EngineSnapshot, codecs: &Codecs) -> Result<()> {
     let mut cursor = view.cursor(Table::Dictionaries, Key::MIN)?;
     while let Some((key, value)) = cursor.next()? {
-        let Some(body) = unsealed(value) else {
-            let which = format!("compression dictionary {} is damaged", key.first);
-            return Err(Error::damaged("open the store", which)
-                .hint("Objects that need it cannot be read; restore the store from a backup."));
-        };
-        codecs.add_dictionary(key.first, body);
+        add(codecs, key.first, value)?;
     }
     Ok(())
+}
+
+/// Makes the dictionary known that another process may have trained.
+pub(super) fn load_first(view: &dyn EngineSnapshot, codecs: &Codecs) -> Result<()> {
+    let (table, key) = first();
+    let mut added = Ok(());
+    view.get(table, key, &mut |value| added = add(codecs, NUMBER, value))?;
+    added
+}
+
+fn add(codecs: &Codecs, number: u64, value: &[u8]) -> Result<()> {
+    let Some(body) = unsealed(value) else {
+        let which = format!("compression dictionary {number} is damaged");
+        return Err(Error::damaged("open the store", which)
+            .hint("Objects that need it cannot be read; restore the store from a backup."));
+    };
+    codecs.add_dictionary(number, body);
+    Ok(())
+}
+
+/// The row of the dictionary that a store trains.
+pub(super) fn first() -> (Table, Key) {
+    (Table::Dictionaries, Key::from(NUMBER))
 }
 
 /// The row of dictionary `number`: its bytes, sealed.
@@ -88,7 +108,6 @@ impl Shared {
     }
 
     fn train(&self) -> Result<bool> {
-        const NUMBER: u64 = 1;
         let mut samples = Samples::default();
         {
             let view = self.view()?;

@@ -73,7 +73,7 @@ impl LocalStore {
     /// # Errors
     /// As [`Store::outcome`](super::Store::outcome).
     pub fn settle(&self, identity: CommitId) -> Result<Option<Tid>> {
-        {
+        if !self.follows() {
             let writer = self.shared.writer.lock();
             let mut writer = writer.unwrap_or_else(PoisonError::into_inner);
             writer.check()?;

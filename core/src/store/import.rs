@@ -265,12 +265,11 @@ impl<'a> Importer<'a> {
 
     /// Trains the dictionary and lets the objects pass that waited for it.
     fn settle_dictionary(&mut self) -> Result<()> {
-        const NUMBER: u64 = 1;
         let Some(waiting) = self.waiting.take() else {
             return Ok(());
         };
         if let Some(bytes) = waiting.samples.train() {
-            let (key, value) = dictionary::row(NUMBER, &bytes);
+            let (key, value) = dictionary::row(dictionary::NUMBER, &bytes);
             let op = Op::Put {
                 table: Table::Dictionaries,
                 key,
@@ -287,7 +286,9 @@ impl<'a> Importer<'a> {
             // Before any object that needs it, also on an engine that does not keep the order.
             sync(self.shared, &mut writer)?;
             drop(writer);
-            self.shared.codecs.add_dictionary(NUMBER, &bytes);
+            self.shared
+                .codecs
+                .add_dictionary(dictionary::NUMBER, &bytes);
         }
         for (oid, tid, refs, data) in waiting.objects {
             self.compress(oid, tid, &refs, &data)?;

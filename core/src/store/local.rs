@@ -7,6 +7,7 @@ use super::batch::{Batch, CommitId, Receipt};
 use super::changes::{self, Change, Changes};
 use super::collection::{Collection, Pending};
 use super::condemned::Condemned;
+use super::follow::Follow;
 use super::health::Health;
 use super::meta::State;
 use super::oids::OidAllocator;
@@ -61,6 +62,8 @@ pub(super) struct Shared {
     pub(super) signal: Arc<Signal>,
     pub(super) listener: RwLock<Option<Listener>>,
     pub(super) dead: Arc<Dead>,
+    /// Where another process writes the store.
+    pub(super) follow: Option<Follow>,
     /// Closed before the lock of the place is given back: fields are dropped in this order.
     pub(super) engine: Box<dyn Engine>,
     pub(super) place: Option<Place>,
@@ -87,7 +90,23 @@ impl Shared {
     /// Whether there will be no write any more.
     pub(super) fn is_poisoned(&self) -> bool {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.check().is_err()
+        writer.poisoned.is_some()
+    }
+
+    /// Has snapshots know what is gone.
+    pub(super) fn set_condemned(&self, condemned: Option<Arc<Condemned>>) {
+        *self
+            .condemned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = condemned;
+    }
+
+    /// Tells of a commit that has become visible.
+    pub(super) fn tell(&self, tid: Tid) {
+        let listener = self.listener.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listener) = &*listener {
+            (listener.0)(tid);
+        }
     }
 
     /// What is condemned now.
@@ -108,11 +127,11 @@ impl Shared {
     fn recent(&self, identity: CommitId) -> Result<Option<Tid>> {
         let (key, _) = changes::recent_row(identity, Tid::ZERO);
         let mut tid = None;
-        self.view()?
-            .engine()?
-            .get(Table::Recent, key, &mut |stored| {
+        self.with_newest(|newest| {
+            newest.get(Table::Recent, key, &mut |stored| {
                 tid = changes::recent_of(identity, stored);
-            })?;
+            })
+        })?;
         Ok(tid)
     }
 }
@@ -181,6 +200,9 @@ impl LocalStore {
     /// # Errors
     /// `InUse`; those of reading.
     pub fn check_writer(&self) -> Result<()> {
+        if self.follows() {
+            return Ok(());
+        }
         let view = self.shared.view()?;
         let engine = view.engine()?;
         if !engine.has_latency() {
@@ -231,11 +253,16 @@ impl LocalStore {
         tid: Tid,
         read: impl FnOnce(&dyn EngineSnapshot, Tid, Option<&Condemned>) -> Result<T>,
     ) -> Result<T> {
+        if let Some(follow) = &self.shared.follow {
+            let followed = self.shared.look(follow)?;
+            let (from, until) = (followed.state.changes_from, followed.state.tid);
+            changes::check_reach(tid, from, until)?;
+            return followed
+                .read(|view| read(view.engine()?, until, followed.condemned.as_deref()));
+        }
         let until = self.shared.superseded.visible();
         let from = self.shared.published().changes_from;
-        if tid > until {
-            return Err(changes::too_new(tid, until));
-        }
+        changes::check_reach(tid, Tid::ZERO, until)?;
         let found = {
             // Asked for before the view is opened: what ends between the two has all its rows in the log.
             let condemned = self.shared.condemned();
@@ -244,9 +271,7 @@ impl LocalStore {
         };
         // The log may have been shortened while it was read: its beginning is looked at afterwards.
         let from = from.max(self.shared.published().changes_from);
-        if tid < from {
-            return Err(changes::too_old(tid, from));
-        }
+        changes::check_reach(tid, from, until)?;
         Ok(found)
     }
 }
@@ -261,7 +286,7 @@ impl Store for LocalStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        Ok(Box::new(LocalSnapshot::new(self.shared.clone())))
+        Ok(Box::new(LocalSnapshot::new(self.shared.clone())?))
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<Receipt> {
@@ -331,6 +356,13 @@ impl Store for LocalStore {
 
     fn outcome(&self, identity: CommitId) -> Result<Option<Tid>> {
         let found = self.shared.recent(identity)?;
+        if found.is_none() && self.follows() {
+            return Err(
+                Error::new(ErrorKind::ReadOnly, "look for a commit").because(
+                    "it is not there, and only who writes the store knows whether it still comes",
+                ),
+            );
+        }
         if found.is_none_or(|tid| tid <= self.shared.superseded.visible()) {
             return Ok(found);
         }
@@ -377,6 +409,7 @@ impl Store for LocalStore {
     }
 
     fn stats(&self) -> Result<StoreStats> {
+        self.refresh()?;
         let engine = self.shared.engine.stats()?;
         let state = *self.shared.published();
         Ok(StoreStats {

@@ -11,6 +11,7 @@ mod condemned;
 mod dictionary;
 mod enqueued;
 mod first_referrers;
+mod follow;
 mod graph;
 mod health;
 mod identities;
@@ -118,7 +119,8 @@ pub trait Store: Send + Sync + Debug {
     /// long ago to be remembered.
     ///
     /// # Errors
-    /// Those of the engine's reading.
+    /// Those of the engine's reading; `ReadOnly` where it is not there, and another process, which writes the
+    /// store, may be about to perform it.
     fn outcome(&self, identity: CommitId) -> Result<Option<Tid>>;
 
     /// Whether the answer to a commit can get lost, so that it fails with `Unreachable` and is performed all the

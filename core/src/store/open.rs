@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::collection::Collection;
 use super::condemned::Condemned;
 use super::dictionary;
+use super::follow::Follow;
 use super::identities::Identities;
 use super::import::{Importer, MEMORY_BYTES};
 use super::local::{LocalStore, Shared};
@@ -94,18 +95,20 @@ impl LocalStore {
             .open_engine(&*backend, &options.engine)
             .at_path(path)?;
         let id = place.identity().store_id;
-        LocalStore::assemble(&*backend, Some(place), engine, id, options)
+        LocalStore::assemble(&*backend, Some(place), engine, id, options, None)
             .and_then(LocalStore::with_worker)
             .at_path(path)
     }
 
-    fn assemble(
+    pub(super) fn assemble(
         backend: &dyn Backend,
         // Before the engine, so that where this fails the engine is closed before the lock is given back.
         place: Option<Place>,
         engine: Box<dyn Engine>,
         id: StoreId,
         options: &StoreOptions,
+        // Where another process writes the store.
+        follow: Option<Follow>,
     ) -> Result<LocalStore> {
         let codecs = Codecs::default();
         let loaded = Loaded::read(&*engine, id, &codecs, options)?;
@@ -122,6 +125,11 @@ impl LocalStore {
             true => options.durability,
             false => options.durability.min(best),
         };
+        let mut sessions = Sessions::new(memory.last_session);
+        if follow.is_some() {
+            // They are never written.
+            sessions.persisted(u64::MAX - 1);
+        }
         let shared = Shared {
             id,
             capabilities,
@@ -139,11 +147,12 @@ impl LocalStore {
                 reclaim_failed: None,
                 identities: Identities::default(),
                 poisoned: None,
+                follows: follow.is_some(),
             }),
             published: Mutex::new(state),
             queue: Queue::default(),
             training: AtomicBool::new(false),
-            sessions: Mutex::new(Sessions::new(memory.last_session)),
+            sessions: Mutex::new(sessions),
             collection: options.collection,
             condemned_left: AtomicU64::new(memory.job.left),
             health: Mutex::default(),
@@ -152,6 +161,7 @@ impl LocalStore {
             signal: Arc::new(Signal::default()),
             listener: RwLock::default(),
             dead: Arc::new(Dead::default()),
+            follow,
             engine,
             place,
         };
@@ -357,7 +367,8 @@ impl StagedStore {
             .copied()
             .unwrap_or_default();
         engine.apply(&ops, best).at_path(path)?;
-        let store = LocalStore::assemble(&*backend, None, engine, id, options).at_path(path)?;
+        let store =
+            LocalStore::assemble(&*backend, None, engine, id, options, None).at_path(path)?;
         Ok(StagedStore {
             store,
             place,
@@ -389,7 +400,7 @@ impl StagedStore {
                 None => Ok(None),
                 Some(note) => {
                     let id = place.identity().store_id;
-                    let store = LocalStore::assemble(&*backend, None, engine, id, options)?;
+                    let store = LocalStore::assemble(&*backend, None, engine, id, options, None)?;
                     Ok(Some((store, note)))
                 }
             });
@@ -486,7 +497,7 @@ impl StagedStore {
             .open_engine(&*backend, &options.engine)
             .at_path(&path)?;
         let id = place.identity().store_id;
-        LocalStore::assemble(&*backend, Some(place), engine, id, &options)
+        LocalStore::assemble(&*backend, Some(place), engine, id, &options, None)
             .and_then(LocalStore::with_worker)
             .at_path(&path)
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::condemned::Condemned;
+use super::follow::Followed;
 use super::local::Shared;
 use super::scan::{LocalScan, VerifiedScan};
 use super::views::{Slot, View};
@@ -18,25 +19,43 @@ pub(super) struct LocalSnapshot {
     tid: Tid,
     /// What is gone at this commit, though it may still be stored.
     pub(super) condemned: Option<Arc<Condemned>>,
+    /// Where another process writes the store: what is read from.
+    followed: Option<Arc<Followed>>,
     slot: Arc<Slot>,
 }
 
 impl LocalSnapshot {
-    pub(super) fn new(shared: Arc<Shared>) -> LocalSnapshot {
+    /// # Errors
+    /// Those of the engine's reading, where another process writes the store.
+    pub(super) fn new(shared: Arc<Shared>) -> Result<LocalSnapshot> {
+        if let Some(follow) = &shared.follow {
+            let followed = shared.look(follow)?;
+            return Ok(LocalSnapshot {
+                tid: followed.state.tid,
+                condemned: followed.condemned.clone(),
+                followed: Some(followed),
+                slot: Arc::default(),
+                shared,
+            });
+        }
         let tid = shared.superseded.begin_snapshot();
         // Asked for after the tid: what was condemned by that commit or before is there by now, or deleted.
         let condemned = shared.condemned().filter(|condemned| condemned.tid <= tid);
         let slot = shared.views.slot();
-        LocalSnapshot {
+        Ok(LocalSnapshot {
             shared,
             tid,
             condemned,
+            followed: None,
             slot,
-        }
+        })
     }
 
     /// Runs `read` on an engine snapshot, and keeps that for the next time.
     pub(super) fn with_view<T>(&self, read: impl FnOnce(&View) -> Result<T>) -> Result<T> {
+        if let Some(followed) = &self.followed {
+            return followed.read(read);
+        }
         // Another thread may be reading from the view that is kept: an engine's serves one at a time.
         let Some(mut held) = self.slot.try_hold() else {
             return read(&self.open_view()?);
@@ -82,6 +101,9 @@ pub(super) fn verify_row(view: &View, oid: Oid) -> Result<()> {
 
 impl Drop for LocalSnapshot {
     fn drop(&mut self) {
+        if self.followed.is_some() {
+            return;
+        }
         drop(self.slot.take());
         self.shared.superseded.end_snapshot(self.tid);
     }

@@ -35,6 +35,8 @@ pub(super) struct Writer {
     pub(super) identities: Identities,
     /// Why writing is refused, after a failure that leaves the disk uncertain.
     pub(super) poisoned: Option<String>,
+    /// Whether another process is the writer.
+    pub(super) follows: bool,
 }
 
 /// A record that a valid commit replaces.
@@ -67,6 +69,10 @@ impl Writer {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        if self.follows {
+            return Err(Error::new(ErrorKind::ReadOnly, "write to the store")
+                .because("it was opened only to be read, while another process may write it"));
+        }
         let Some(reason) = &self.poisoned else {
             return Ok(());
         };
@@ -328,16 +334,9 @@ impl Shared {
         writer.state = state;
         *self.published() = state;
         // Snapshots look here after they have got their tid.
-        *self
-            .condemned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = condemned;
+        self.set_condemned(condemned);
         self.superseded.make_visible(state.tid);
-        let listener = self.listener.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listener) = &*listener {
-            (listener.0)(state.tid);
-        }
-        drop(listener);
+        self.tell(state.tid);
         let mut oids = self.oids.lock().unwrap_or_else(PoisonError::into_inner);
         oids.set_limit(state.high_water);
         drop(oids);

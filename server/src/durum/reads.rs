@@ -7,8 +7,9 @@ use durum_core::store::{Snapshot, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result};
 use tokio::time::sleep;
 
-use super::session::{Request, SNAPSHOTS_MAX, Session, blocking, malformed, reply};
-use crate::filling::Vacant;
+use super::session::{Request, SNAPSHOTS_MAX, Session, malformed, reply};
+use crate::blocking::blocking;
+use crate::filling::retired;
 use crate::hangup::Hangup;
 use crate::hub::Served;
 use crate::protocol::bytes::{put_u32, put_u64};
@@ -190,13 +191,11 @@ impl Session {
         }
         self.beside(request, async move {
             if waits {
-                let mut retired = served.retired.subscribe();
+                let mut retirement = served.retired.subscribe();
                 // That nothing has come is an answer, too.
                 tokio::select! {
                     _ = newest.wait_for(|tid| *tid > asked.since) => {}
-                    _ = retired.wait_for(|retired| *retired) => {
-                        return Err(Vacant::Filling.error());
-                    }
+                    why = retired(&mut retirement) => return Err(why),
                     () = sleep(asked.wait.min(WAIT_MAX)) => {}
                 }
             }

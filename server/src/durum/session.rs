@@ -13,7 +13,7 @@ use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::sleep;
 
 use crate::direct::serve_brisk;
-use crate::filling::{Filling, Vacant};
+use crate::filling::{retired, Filling, Vacant};
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Served};
 use crate::metrics;
@@ -36,7 +36,7 @@ pub(super) struct Session {
     /// What is served, as long as this client may use it.
     served: Option<Arc<Served>>,
     /// Says that it is to be let go of.
-    retired: Option<watch::Receiver<bool>>,
+    retired: Option<watch::Receiver<Option<Vacant>>>,
     /// What it fills.
     pub(super) filling: Option<Filling>,
     pub(super) writes: bool,
@@ -135,7 +135,7 @@ impl Session {
                 };
             }
             _ = shutdown.wait_for(|ends| *ends) => return Err(Hangup::Shutdown),
-            () = wait_for_retirement(&mut self.retired) => return Err(Vacant::Filling.error().into()),
+            why = wait_for_retirement(&mut self.retired) => return Err(why.into()),
         };
         self.answer(&frame, wire).await
     }
@@ -150,7 +150,7 @@ impl Session {
         let retired = self.retired.as_ref();
         self.commits.is_empty()
             && self.others.is_empty()
-            && !retired.is_some_and(|retired| *retired.borrow())
+            && !retired.is_some_and(|retired| retired.borrow().is_some())
     }
 
     /// Sends an answer that was to come; also where what was done for it has failed.
@@ -299,15 +299,12 @@ impl Session {
     }
 }
 
-/// Waits until the store is to be let go of.
-async fn wait_for_retirement(retired: &mut Option<watch::Receiver<bool>>) {
-    if let Some(retired) = retired
-        && retired.wait_for(|retired| *retired).await.is_ok()
-    {
-        return;
+/// Waits until the store is to be let go of, if there is one; why.
+async fn wait_for_retirement(retirement: &mut Option<watch::Receiver<Option<Vacant>>>) -> Error {
+    match retirement {
+        Some(retirement) => retired(retirement).await,
+        None => std::future::pending().await,
     }
-    // Where there is none, there is nobody to tell.
-    std::future::pending().await
 }
 
 /// A request that cannot be taken apart: what follows cannot be either.
@@ -385,17 +382,6 @@ fn cut_off(error: &JoinError) -> Error {
         false => "the server failed in it; its log says more",
     };
     Error::new(ErrorKind::Interrupted, "answer the request").because(why)
-}
-
-/// Runs what blocks where it holds nobody up.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::new(ErrorKind::Other, "answer a request")
-            .because("the server failed in it; its log says more")),
-    }
 }
 
 fn read_only() -> Error {

@@ -8,7 +8,8 @@ use durum_core::digest::Digest;
 use durum_core::store::{LocalStore, Store as _, Watch};
 use durum_core::{Error, ErrorKind, Result};
 
-use super::session::{Request, Session, blocking, malformed};
+use super::session::{Request, Session, malformed};
+use crate::blocking::blocking;
 use crate::hangup::Hangup;
 use crate::hub::Served;
 use crate::protocol::Kind;

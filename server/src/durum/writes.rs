@@ -7,7 +7,8 @@ use durum_core::store::{LocalStore, Receipt, SessionKind, Store as _};
 use durum_core::{Error, ErrorKind, Result, SessionId};
 
 use super::reads::put_oids;
-use super::session::{Request, Session, blocking, malformed};
+use super::session::{Request, Session, malformed};
+use crate::blocking::blocking;
 use crate::hangup::Hangup;
 use crate::hub::Served;
 use crate::protocol::Kind;

@@ -9,7 +9,7 @@ use durum_core::{Oid, SessionId, Tid};
 
 use super::{OKAY, VERSION};
 use crate::direct::serve_brisk;
-use crate::filling::Vacant;
+use crate::filling::retired;
 use crate::hangup::Hangup;
 use crate::hub::{Hub, Reader, Served};
 use crate::listener::Peer;
@@ -64,14 +64,14 @@ pub(crate) async fn serve(
     let mut ends = pin!(async {
         tokio::select! {
             _ = shutdown.wait_for(|ends| *ends) => Hangup::Shutdown,
-            _ = retirement.wait_for(|retired| *retired) => Vacant::Filling.error().into(),
+            why = retired(&mut retirement) => why.into(),
         }
     });
     let end = loop {
         let done = session.round(wire, ends.as_mut()).await.and_then(|()| {
             serve_brisk(wire, async |wire| {
                 session.round(wire, ends.as_mut()).await?;
-                Ok(!*session.served.retired.borrow())
+                Ok(session.served.retired.borrow().is_none())
             })
         });
         session.reader = None;
