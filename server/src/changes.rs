@@ -113,8 +113,9 @@ impl ChangeLog {
 
     /// Brings the tail up to date, and looks at it.
     fn with_tail<T>(&self, store: &LocalStore, look: impl FnOnce(&Tail) -> T) -> Result<T> {
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        // Without the lock: where another process writes the store, this asks the database.
         let visible = store.snapshot()?.tid();
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         if visible > tail.until {
             match store.changes_since(tail.until) {
                 Ok(new) => tail.append(new.changes, new.tid),

@@ -149,6 +149,9 @@ pub(crate) struct ServeArgs {
     /// [default: that of the configuration, else nowhere]
     #[arg(long, value_name = "ADDR")]
     pub(crate) metrics: Option<String>,
+    /// Where to tell those of the reads at --read-listen: as --metrics
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) read_metrics: Option<String>,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 }

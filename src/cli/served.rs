@@ -15,22 +15,31 @@ pub(crate) fn settings(server: &ServerSettings, args: &ServeArgs) -> Result<Sett
         listen: addresses(&server.listen, &args.listen)?,
         allow_quit: server.allow_quit || args.allow_quit,
         read_only: args.read_only,
-        metrics: metrics_address(server, args)?,
+        metrics: address(server.metrics.as_ref(), args.metrics.as_ref())?,
         tls: tls(server, &args.tls)?,
         limits: limits(&server.limits),
     })
 }
 
-/// Where only reads are served, if they are.
+/// Those of the server of reads, if there is to be one.
 pub(crate) fn reads(
     server: &ServerSettings,
     args: &ServeArgs,
     settings: &Settings,
 ) -> Result<Option<Settings>> {
     let listen = addresses(&server.read_listen, &args.read_listen)?;
-    Ok((!listen.is_empty()).then(|| Settings {
+    let metrics = address(server.read_metrics.as_ref(), args.read_metrics.as_ref())?;
+    if listen.is_empty() {
+        return match metrics {
+            None => Ok(None),
+            Some(_) => Err(Error::new(ErrorKind::Usage, DOING)
+                .because("there is an address for metrics of reads, and none for reads")
+                .hint("Set `read_listen`, or leave `read_metrics` out.")),
+        };
+    }
+    Ok(Some(Settings {
         listen,
-        metrics: None,
+        metrics,
         ..settings.clone()
     }))
 }
@@ -43,9 +52,9 @@ fn addresses(configured: &[String], given: &[String]) -> Result<Vec<Address>> {
     said.iter().map(|address| address.parse()).collect()
 }
 
-fn metrics_address(server: &ServerSettings, args: &ServeArgs) -> Result<Option<Address>> {
-    let given = args.metrics.as_ref().or(server.metrics.as_ref());
-    given.map(|address| address.parse()).transpose()
+fn address(configured: Option<&String>, given: Option<&String>) -> Result<Option<Address>> {
+    let said = given.or(configured);
+    said.map(|address| address.parse()).transpose()
 }
 
 /// What there is to know of TLS; this is what SIGHUP has read anew.

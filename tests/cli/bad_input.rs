@@ -28,6 +28,24 @@ fn urls_that_name_nothing() {
     home.refused(&["migrate", &url], 2, &["DST"]);
 }
 
+/// Where one process has the store, and nobody else could read it.
+#[test]
+fn reads_that_cannot_be_served() {
+    let home = Home::new();
+    let url = store(&home, engines()[0].name);
+    let reads = ["serve", &url, "--listen", "127.0.0.1:0", "--read-listen"];
+    let serve = |more: &[&'static str]| [&reads[..], more].concat();
+    home.refused(
+        &serve(&["127.0.0.1:0"]),
+        2,
+        &["serve reads", "one process only"],
+    );
+    home.refused(&serve(&["nowhere"]), 2, &["`nowhere`"]);
+    let metrics = ["serve", &url, "--read-metrics", "127.0.0.1:0"];
+    home.refused(&metrics, 2, &["none for reads", "`read_listen`"]);
+    assert_eq!(home.json(&["stat", &url])["objects"], 4);
+}
+
 /// A build without an engine says how to get it.
 #[test]
 #[cfg(not(feature = "rocksdb"))]

@@ -11,6 +11,7 @@ use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use crate::NAME;
 use crate::error::with_causes;
+use crate::hosts;
 use crate::tls::TlsFiles;
 
 const DOING: &str = "read the address of the database";
@@ -23,7 +24,8 @@ const PORT_DEFAULT: u16 = 5432;
 /// Where PostgreSQL's own programs look for a server of this machine.
 const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to connect.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long what was sent may stay unconfirmed by the other machine, and how that is found out when nothing is
 /// being sent.
 const UNANSWERED_MAX: Duration = Duration::from_secs(10);
@@ -34,7 +36,8 @@ const KEEPALIVE_TRIES: u32 = 3;
 /// Which server, database and schema, and how they are spoken to.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
-    pub(crate) config: Config,
+    /// How each of the servers is connected to.
+    pub(crate) servers: Vec<Config>,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) schema: String,
     pub(crate) connections: usize,
@@ -78,23 +81,27 @@ impl Address {
             _ => {}
         }
         let number = |name, default| options.integer(name).unwrap_or(default);
-        config
-            .ssl_mode(match encrypted {
-                true => SslMode::Require,
-                false => SslMode::Disable,
-            })
-            .target_session_attrs(TargetSessionAttrs::ReadWrite)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_user_timeout(UNANSWERED_MAX)
-            .keepalives_idle(KEEPALIVE_IDLE)
-            .keepalives_interval(KEEPALIVE_INTERVAL)
-            .keepalives_retries(KEEPALIVE_TRIES)
-            .application_name("durum");
+        let ssl_mode = match encrypted {
+            true => SslMode::Require,
+            false => SslMode::Disable,
+        };
         if let Some(password) = password(&config, options.text("passfile"))? {
             config.password(password);
         }
+        let mut servers = hosts::each(&config);
+        for server in &mut servers {
+            server
+                .ssl_mode(ssl_mode)
+                .target_session_attrs(TargetSessionAttrs::ReadWrite)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .tcp_user_timeout(UNANSWERED_MAX)
+                .keepalives_idle(KEEPALIVE_IDLE)
+                .keepalives_interval(KEEPALIVE_INTERVAL)
+                .keepalives_retries(KEEPALIVE_TRIES)
+                .application_name("durum");
+        }
         Ok(Address {
-            config,
+            servers,
             tls: tls.filter(|_| encrypted),
             schema: options.text("schema").unwrap_or(SCHEMA_DEFAULT).to_owned(),
             connections: number("connections", CONNECTIONS_DEFAULT) as usize,
@@ -217,12 +224,15 @@ mod tests {
     fn an_address_is_read() {
         let here = read("//me@127.0.0.1:5433,localhost/db", &[("schema", "other")]).unwrap();
         assert_eq!(here.schema, "other");
-        assert_eq!(here.config.get_ports(), [5433, 5432]);
-        assert_eq!(here.config.get_dbname(), Some("db"));
-        assert_eq!(here.config.get_ssl_mode(), SslMode::Disable);
+        let ports: Vec<_> = here.servers.iter().map(Config::get_ports).collect();
+        assert_eq!(ports, [[5433], [5432]]);
+        for server in &here.servers {
+            assert_eq!(server.get_dbname(), Some("db"));
+            assert_eq!(server.get_ssl_mode(), SslMode::Disable);
+        }
         let socket = read("/db", &[]).unwrap();
         assert_eq!(
-            socket.config.get_hosts(),
+            socket.servers[0].get_hosts(),
             [Host::Unix(SOCKET_DIRECTORY.into())]
         );
     }

@@ -14,11 +14,14 @@ use durum_core::engine::Table;
 use durum_core::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::task::block_in_place;
-use tokio_postgres::{Client, Statement};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Socket, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::NAME;
-use crate::config::Address;
+use crate::config::{Address, CONNECT_TIMEOUT};
 use crate::error::Failure;
 use crate::schema::{Schema, Verb};
 
@@ -33,6 +36,8 @@ const SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; \
     SET client_min_messages = warning; SET jit = off; SET enable_seqscan = off; SET enable_material = off; \
     SET plan_cache_mode = force_generic_plan; \
     SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3";
+
+const CONNECT: &str = "connect to the database";
 
 /// The oldest version that has all that is used here.
 const VERSION_MIN: i32 = 120_000;
@@ -75,6 +80,27 @@ impl Drop for OwnRuntime {
     }
 }
 
+type Connected = (
+    Client,
+    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>,
+);
+
+/// Connects to the first server that can be written to, each within a limited time: one that hangs, or its machine, may
+/// still take connections.
+async fn connect(address: &Address, tls: MakeRustlsConnect) -> Result<Connected> {
+    let mut why = Error::new(ErrorKind::Unreachable, CONNECT);
+    for server in &address.servers {
+        why = match timeout(CONNECT_TIMEOUT, server.connect(tls.clone())).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) => Failure::from(error).during(CONNECT),
+            Err(Elapsed { .. }) => Error::new(ErrorKind::Unreachable, CONNECT)
+                .with_engine(NAME)
+                .because("it takes connections, and says nothing"),
+        };
+    }
+    Err(why)
+}
+
 impl Connection {
     /// Connects to the first of the servers that can be written to.
     ///
@@ -82,7 +108,6 @@ impl Connection {
     /// `Unreachable`, `Refused`, `NotFound` (the database); `Unsupported` for a server that is too old or loses
     /// what it acknowledges.
     pub(crate) fn open(address: &Address) -> Result<Connection> {
-        const DOING: &str = "connect to the database";
         let tls = match &address.tls {
             Some(files) => files.load()?,
             // Never used: the connection is plain.
@@ -90,14 +115,14 @@ impl Connection {
                 rustls::crypto::ring::default_provider().into(),
             )
             .with_safe_default_protocol_versions()
-            .map_err(|error| Error::new(ErrorKind::Other, DOING).because(error.to_string()))?
+            .map_err(|error| Error::new(ErrorKind::Other, CONNECT).because(error.to_string()))?
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth(),
         };
-        let runtime = OwnRuntime::new().map_err(|error| Error::io(error, DOING))?;
-        let connected = runtime.wait(address.config.connect(MakeRustlsConnect::new(tls)));
-        let connected = connected.ok_or_else(|| Error::new(ErrorKind::Other, DOING))?;
-        let (client, driver) = connected.map_err(|error| Failure::from(error).during(DOING))?;
+        let runtime = OwnRuntime::new().map_err(|error| Error::io(error, CONNECT))?;
+        let connected = runtime.wait(connect(address, MakeRustlsConnect::new(tls)));
+        let (client, driver) =
+            connected.unwrap_or_else(|| Err(Error::new(ErrorKind::Other, CONNECT)))?;
         let mut connection = Connection {
             statements: HashMap::new(),
             client,
@@ -106,7 +131,7 @@ impl Connection {
         };
         connection
             .set_up()
-            .map_err(|failure| failure.during(DOING))?;
+            .map_err(|failure| failure.during(CONNECT))?;
         connection.check_server()?;
         Ok(connection)
     }

@@ -27,6 +27,7 @@ mod database;
 mod engine;
 mod error;
 mod follow;
+mod hosts;
 mod place;
 mod readers;
 mod reclaim;

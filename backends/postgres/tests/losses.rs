@@ -5,6 +5,7 @@
 
 mod relay;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,6 +70,29 @@ fn a_writer_whose_session_has_ended_goes_on() {
         assert_eq!(found(&*engine, number).as_deref(), Some(&b"value"[..]));
     }
     engine.sync().unwrap();
+}
+
+/// A process that hangs takes connections all the same.
+#[test]
+fn a_server_that_says_nothing_does_not_hide_the_next() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let both = server.address("test").replacen(
+        "127.0.0.1",
+        &format!("127.0.0.1:{silent_port},127.0.0.1"),
+        1,
+    );
+    let alone = format!("//durum@127.0.0.1:{silent_port}/test");
+    let probe = |address: String| PostgresBackend.probe(Path::new(&address), &options(&[]));
+    // Each waits for as long as a connection may take.
+    let alone = std::thread::spawn(move || probe(alone));
+    probe(both).unwrap();
+    let error = alone.join().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    assert!(error.to_string().contains("says nothing"), "{error}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(super) const KEYS: &[&str] = &[
     "read_listen",
     "allow_quit",
     "metrics",
+    "read_metrics",
     "tls_cert",
     "tls_key",
     "client_ca",
@@ -45,6 +46,8 @@ pub struct ServerSettings {
     pub allow_quit: bool,
     /// Where metrics and health are told by HTTP: as `listen`.
     pub metrics: Option<String>,
+    /// Where those of the reads at `read_listen` are told.
+    pub read_metrics: Option<String>,
     /// The server's certificate, with what it was signed by, in PEM.
     pub tls_cert: Option<PathBuf>,
     /// The key of the certificate, in PEM.
@@ -68,6 +71,7 @@ impl Default for ServerSettings {
             read_listen: Vec::new(),
             allow_quit: false,
             metrics: None,
+            read_metrics: None,
             tls_cert: None,
             tls_key: None,
             client_ca: None,
@@ -132,6 +136,7 @@ impl ServerSettings {
                 "read_listen" => self.read_listen = strings(&name, value)?,
                 "allow_quit" => self.allow_quit = as_bool(&name, value)?,
                 "metrics" => self.metrics = Some(as_string(&name, value)?.to_owned()),
+                "read_metrics" => self.read_metrics = Some(as_string(&name, value)?.to_owned()),
                 "tls_cert" => self.tls_cert = Some(path(&name, value)?),
                 "tls_key" => self.tls_key = Some(path(&name, value)?),
                 "client_ca" => self.client_ca = Some(path(&name, value)?),
@@ -273,6 +278,7 @@ mod tests {
             client_ca = "/etc/ca.pem"
             require_tls = false
             read_listen = ["127.0.0.1:2973", "unix:reads"]
+            read_metrics = "127.0.0.1:9274"
             connections_max = 10
             request_bytes_max = "1.5MiB"
             request_objects_max = 7
@@ -307,6 +313,7 @@ mod tests {
                 read_listen: vec!["127.0.0.1:2973".to_owned(), "unix:reads".to_owned()],
                 allow_quit: false,
                 metrics: None,
+                read_metrics: Some("127.0.0.1:9274".to_owned()),
                 tls_cert: Some("/home/server.pem".into()),
                 tls_key: Some("/home/server.key".into()),
                 client_ca: Some("/etc/ca.pem".into()),

@@ -32,7 +32,7 @@ const SHARED_MAX: Duration = Duration::from_secs(60);
 const OLDER_MAX: usize = 32;
 
 /// A view of an older commit is given up then.
-const OLDER_AGE_MAX: Duration = Duration::from_secs(600);
+const OLDER_AGE_MAX: Duration = Duration::from_secs(3600);
 
 const READ: &str = "read from a snapshot";
 
