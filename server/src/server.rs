@@ -264,6 +264,9 @@ async fn watch(supervisor: Arc<Supervisor>) {
 
 async fn serve(listeners: Vec<Listener>, supervisor: Option<&Supervisor>, hub: &Arc<Hub>) {
     let mut shutdown = hub.shutdown.subscribe();
+    if hub.followed.is_some() {
+        standby::readable(hub).await;
+    }
     let places = Arc::new(Semaphore::new(hub.settings.limits.connections_max));
     let mut accepting = JoinSet::new();
     for listener in listeners {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use durum_core::store::LocalStore;
 use durum_core::{Error, ErrorKind, Result};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::blocking::blocking;
@@ -61,7 +61,10 @@ impl Home {
 /// Reads the store that another process may write, and looks for new commits, until the server ends.
 pub(crate) async fn follow(hub: Arc<Hub>, home: Home) {
     let (mut awaited, mut looked) = (None, Instant::now());
+    let mut times = interval(TRY);
+    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        times.tick().await;
         let seen = match hub.served() {
             Err(_) => open_to_read(&hub, &home).await,
             // Whoever takes a snapshot looks for himself. This is for those who wait for commits; and now and then for
@@ -70,7 +73,7 @@ pub(crate) async fn follow(hub: Arc<Hub>, home: Home) {
                 looked = Instant::now();
                 blocking(move || served.store.refresh()).await
             }
-            Ok(_) => Ok(()),
+            Ok(_) => continue,
         };
         match seen {
             Ok(()) if awaited.take().is_some() => info!("the store can be read"),
@@ -85,7 +88,16 @@ pub(crate) async fn follow(hub: Arc<Hub>, home: Home) {
                 }
             }
         }
-        sleep(TRY).await;
+    }
+}
+
+/// Waits until the store can be read, but not for long: clients would rather wait a moment than be told that it cannot,
+/// and rather be told than wait for long.
+pub(crate) async fn readable(hub: &Hub) {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let begin = Instant::now();
+    while hub.served().is_err() && begin.elapsed() < ASK {
+        sleep(PAUSE).await;
     }
 }
 

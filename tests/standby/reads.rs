@@ -205,6 +205,7 @@ fn assert_writes_are_refused(ports: [u16; 2]) {
         batch.update(Oid::ROOT, b"not here", []);
         let error = store.commit(batch, Durability::Power).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
+        assert!(error.to_string().contains("at this address"), "{error}");
         assert!(!store.may_write());
     }
 }

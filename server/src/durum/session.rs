@@ -180,7 +180,8 @@ impl Session {
         };
         let request = Request { number, kind, body };
         if !kind.reads() && !self.writes {
-            reply(wire, number, |_| Err(read_only()));
+            let error = read_only(&self.hub);
+            reply(wire, number, |_| Err(error));
             return Ok(());
         }
         if kind.fills() {
@@ -384,8 +385,14 @@ fn cut_off(error: &JoinError) -> Error {
     Error::new(ErrorKind::Interrupted, "answer the request").because(why)
 }
 
-fn read_only() -> Error {
-    Error::new(ErrorKind::ReadOnly, "do that on the server")
-        .because("this client may only read")
-        .hint("Ask who runs the server for the right to write.")
+fn read_only(hub: &Hub) -> Error {
+    let error = Error::new(ErrorKind::ReadOnly, "do that on the server");
+    match hub.followed {
+        None => error
+            .because("this client may only read")
+            .hint("Ask who runs the server for the right to write."),
+        Some(_) => error
+            .because("it only serves reads at this address")
+            .hint("Connect to where the store is served."),
+    }
 }
