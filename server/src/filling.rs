@@ -33,6 +33,12 @@ pub struct Home {
 }
 
 impl Home {
+    /// Whether its engine is a server.
+    pub(crate) fn is_on_server(&self) -> bool {
+        let backend = self.registry.get(&self.settings.backend);
+        backend.is_ok_and(|backend| backend.remote().is_some())
+    }
+
     /// Opens the store only to be read, while another process may write it.
     pub(crate) fn follow(&self) -> Result<LocalStore> {
         self.registry.follow(&self.settings)

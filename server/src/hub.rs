@@ -27,7 +27,7 @@ pub(crate) struct Hub {
     pub(crate) metrics: Metrics,
     /// Says that the server is to end.
     pub(crate) shutdown: watch::Sender<bool>,
-    /// Why it ends, if that is since another has the store.
+    /// Why it ends, if that is since another has the store, or it must be opened anew.
     pub(crate) replaced: OnceLock<Error>,
     /// For requests that go through the whole store.
     pub(crate) upkeep: Arc<Semaphore>,

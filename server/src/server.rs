@@ -119,7 +119,7 @@ impl Server {
     /// As [`Server::bind`]; `Unsupported` where the engine keeps its stores in directories.
     pub fn bind_reads(home: Home, settings: Settings) -> Result<Server> {
         let engine = &home.settings.backend;
-        if home.registry.get(engine)?.remote().is_none() {
+        if !home.is_on_server() {
             return Err(Error::new(ErrorKind::Unsupported, "serve reads")
                 .because(format!(
                     "a store on `{engine}` is open in one process only, and this would be another"
@@ -207,7 +207,8 @@ impl Server {
     /// and everything committed is made durable.
     ///
     /// # Errors
-    /// Those of the last synchronization; `InUse` where another process has taken the store over.
+    /// Those of the last synchronization; `InUse` where another process has taken the store over, `Poisoned` where its
+    /// engine is a server that was away for so long that a write was given up: start it again.
     pub fn run(self) -> Result<()> {
         let Server {
             runtime,

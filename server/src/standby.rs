@@ -2,7 +2,8 @@
 //!
 //! Which of them that is the engine decides, by its lock. Whoever stands by tries to open the store again and
 //! again; whoever has it open asks again and again whether that is still so, since a process that was stopped for a
-//! while, or cut off, does not notice by itself that another has taken over.
+//! while, or cut off, does not notice by itself that another has taken over. It ends then; and where the engine was away
+//! for so long that a write was given up, so that whoever has it started again has it write again.
 //!
 //! Reads can be served by all of them, at addresses of their own.
 
@@ -106,11 +107,11 @@ async fn open_to_read(hub: &Arc<Hub>, home: &Home) -> Result<()> {
     blocking(move || hub.serve(home.follow()?)).await
 }
 
-/// Ends the server when it notices that another has its store.
+/// Ends the server when it notices that another has its store, or that it must not write to it any more.
 pub(crate) async fn watch(hub: Arc<Hub>) {
     loop {
         sleep(ASK).await;
-        if is_replaced(&hub).await {
+        if is_over(&hub).await {
             return;
         }
     }
@@ -120,21 +121,26 @@ pub(crate) async fn watch(hub: Arc<Hub>) {
 /// where the database was lost while it was written. So its client is told nothing, and asks the server that serves
 /// now.
 pub(crate) async fn leaves_open(hub: &Arc<Hub>, error: &Error) -> bool {
-    error.kind() == ErrorKind::InUse && is_replaced(hub).await
+    error.kind() == ErrorKind::InUse && is_over(hub).await
 }
 
-async fn is_replaced(hub: &Arc<Hub>) -> bool {
+async fn is_over(hub: &Arc<Hub>) -> bool {
     // There is none while one is filled.
     let Ok(served) = hub.served() else {
         return false;
     };
     let store = served.store.clone();
-    let Ok(Err(error)) = spawn_blocking(move || store.check_writer()).await else {
-        return false;
+    let error = match spawn_blocking(move || store.check_writer()).await {
+        Ok(Err(error)) if error.kind() == ErrorKind::InUse => error,
+        // The database is there again.
+        Ok(Ok(())) if served.store.is_on_server() => match served.store.health().poisoned {
+            Some(why) => Error::new(ErrorKind::Poisoned, "write to the store")
+                .because(format!("an earlier write was left open: {why}"))
+                .hint("Start the server again: what was acknowledged is there."),
+            None => return false,
+        },
+        _ => return false,
     };
-    if error.kind() != ErrorKind::InUse {
-        return false;
-    }
     if hub.replaced.set(error.duplicate()).is_ok() {
         error!(%error, "the server ends");
     }

@@ -124,3 +124,51 @@ fn a_standby_takes_over() {
     active.stopper.stop();
     active.thread.join().unwrap().unwrap();
 }
+
+/// Where the database was away for longer than a write is tried, nobody knows what has become of that: the server ends
+/// when the database is back, and the next one knows. Its client goes on there.
+#[test]
+fn a_server_whose_database_was_away_for_too_long_is_started_again() {
+    let Some(mut database) = Database::start() else {
+        return;
+    };
+    let impatient = |database: &Database| {
+        let mut home = home(database);
+        let url = format!("postgres:{}?reconnect=1", database.address("test"));
+        home.settings = home.registry.parse_store(&url).unwrap();
+        home
+    };
+    let first = Server::bind_home(impatient(&database), settings(), Passed::default()).unwrap();
+    let first = Running::of(first);
+    let address = first.location.address.clone();
+    let client = first.connect();
+    client.new_oids(SessionId::EMBEDDED, 1).unwrap();
+    write(&client, true, b"0").unwrap();
+
+    database.kill();
+    let waiting = std::thread::spawn(move || (write(&client, false, b"1"), client));
+    let Running {
+        stopper, thread, ..
+    } = first;
+    // Long enough for the write to be given up.
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(!thread.is_finished());
+    assert!(!waiting.is_finished(), "{:?}", waiting.join().unwrap().0);
+    database.run();
+    drop(stopper);
+    let error = thread.join().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Poisoned, "{error}");
+
+    let again = Settings {
+        listen: vec![address.parse().unwrap()],
+        ..Settings::default()
+    };
+    let next = Server::bind_home_when_free(impatient(&database), again, Passed::default());
+    let next = Running::of(next.unwrap());
+    let (written, client) = waiting.join().unwrap();
+    written.unwrap();
+    assert_eq!(root(&client), b"1");
+    drop(client);
+    next.stopper.stop();
+    next.thread.join().unwrap().unwrap();
+}

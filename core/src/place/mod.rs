@@ -85,6 +85,11 @@ impl Place {
         }
     }
 
+    /// Whether it is with an engine that is a server.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.kind, Kind::Remote(_))
+    }
+
     /// The path of the store.
     pub fn path(&self) -> &Path {
         &self.path

@@ -188,6 +188,11 @@ impl LocalStore {
             .is_handed_out(oid)
     }
 
+    /// Whether the engine is a server, which may be away for a while.
+    pub fn is_on_server(&self) -> bool {
+        self.shared.place.as_ref().is_some_and(Place::is_remote)
+    }
+
     /// The engine underneath, for maintenance: giving space back, compaction. Writing objects to it
     /// directly would break the store.
     pub fn raw_engine(&self) -> &dyn Engine {

@@ -77,15 +77,20 @@ pub(super) fn call(
 
 /// The body of an answer, unless it is an error.
 pub(super) fn body_of(answer: Answer) -> Result<Vec<u8>> {
-    if answer.status == Status::Done as u8 {
-        return Ok(answer.body);
-    }
-    let error = failure::take(&mut Body::new(&answer.body)).unwrap_or_else(nonsense);
-    // Only this side knows whether the server can be reached.
-    Err(match error.kind() {
+    receipt_of(answer).map_err(|error| match error.kind() {
+        // Only this side knows whether the server can be reached.
         ErrorKind::Unreachable => error.with_kind(ErrorKind::Other),
         _ => error,
     })
+}
+
+/// As [`body_of`], for a commit: where the server cannot reach its database, what has become of the commit is as open as
+/// if the server itself were out of reach.
+pub(super) fn receipt_of(answer: Answer) -> Result<Vec<u8>> {
+    if answer.status == Status::Done as u8 {
+        return Ok(answer.body);
+    }
+    Err(failure::take(&mut Body::new(&answer.body)).unwrap_or_else(nonsense))
 }
 
 /// An answer that is not what it should be.

@@ -13,7 +13,7 @@ use durum_core::store::{
 };
 use durum_core::{Error, ErrorKind, Oid, Result, SessionId, StoreId, Tid};
 
-use super::link::{Link, body_of, nonsense};
+use super::link::{Link, body_of, nonsense, receipt_of};
 use super::shared::{ClientOptions, Shared};
 use super::snapshot::RemoteSnapshot;
 use super::transport::Route;
@@ -204,7 +204,7 @@ impl Store for RemoteStore {
                     // From here on nobody knows what becomes of it, unless the server says so.
                     let before = again.replace(heard);
                     let answer = answer.and_then(super::connection::Ticket::wait)?;
-                    body_of(answer).map_err(|error| explain(error, before))
+                    receipt_of(answer).map_err(|error| explain(error, before))
                 });
             match sent {
                 Ok(answer) => {

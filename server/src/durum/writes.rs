@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use durum_core::collect::Collected;
-use durum_core::store::{LocalStore, Receipt, SessionKind, Store as _};
-use durum_core::{Error, ErrorKind, Result, SessionId};
+use durum_core::store::{CommitId, LocalStore, Receipt, SessionKind, Store as _};
+use durum_core::{Error, ErrorKind, Result, SessionId, Tid};
 
 use super::reads::put_oids;
 use super::session::{Request, Session, malformed};
@@ -149,6 +149,17 @@ fn begin(store: &Arc<LocalStore>) -> Result<SessionId> {
     tokio::task::block_in_place(|| store.session(SessionKind::Client))
 }
 
+/// As [`LocalStore::settle`]. Where the store is to be opened anew, since its database was away for too long, only the
+/// server that does so can tell: until then it is out of reach.
+fn settle(store: &LocalStore, identity: CommitId) -> Result<Option<Tid>> {
+    store.settle(identity).map_err(|error| match error.kind() {
+        ErrorKind::Poisoned if store.is_on_server() => {
+            Error::new(ErrorKind::Unreachable, "commit").because(error.to_string())
+        }
+        _ => error,
+    })
+}
+
 /// Performs a commit. Where it was sent before, and is not performed now, it is not performed later either,
 /// even if the first one is still on its way.
 async fn perform(
@@ -179,7 +190,7 @@ async fn perform(
             None => Err(Error::new(ErrorKind::Other, "commit")),
         };
         match (result, again_since) {
-            (Err(error), Some(_)) => match store.settle(identity)? {
+            (Err(error), Some(_)) => match settle(store, identity)? {
                 None => Err(error),
                 Some(tid) => Ok(Receipt {
                     tid,
