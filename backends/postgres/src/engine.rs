@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use durum_core::Result;
-use durum_core::engine::{Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed};
+use durum_core::engine::{Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed, Table};
 
 use crate::database::Database;
-use crate::reclaim;
 use crate::snapshot::PostgresSnapshot;
+use crate::{keys, reclaim};
 
 /// PostgreSQL as an engine.
 #[derive(Debug)]
@@ -50,6 +50,30 @@ impl Engine for PostgresEngine {
     }
 
     fn bulk_bytes(&self) -> usize {
-        4 << 20
+        8 << 20
+    }
+
+    fn bulk_durability(&self) -> Durability {
+        // The server writes its log while the next batch comes, and does not let it pile up. Where it is killed
+        // before, it is the last batches that are lost.
+        Durability::Relaxed
+    }
+
+    fn begin_bulk(&self, tables: &[Table]) -> Result<()> {
+        self.database.writer().leave_keys_out(tables)
+    }
+
+    fn end_bulk(&self, tables: &[Table]) -> Result<()> {
+        let Database {
+            readers, schema, ..
+        } = &*self.database;
+        for table in tables {
+            // The connection that writes goes on with others meanwhile.
+            readers.read(keys::ADD, |connection| {
+                keys::add(connection, schema, *table)
+            })?;
+        }
+        self.database.writer().has_keys(tables);
+        Ok(())
     }
 }

@@ -10,6 +10,8 @@
 //! statements on connections of their own; they show the newest state, and core keeps what its snapshots still
 //! need, as for other engines without snapshots.
 //!
+//! The tables of a store that is being filled in bulk have no primary keys until all their rows are there: `keys.rs`.
+//!
 //! Durability is PostgreSQL's: `power` commits with `synchronous_commit` as the server is set up, but `on` at least,
 //! and so does `process`, since what has not been written to the log is lost with PostgreSQL's own processes;
 //! `relaxed` commits with `off`.
@@ -23,6 +25,7 @@ mod cursor;
 mod database;
 mod engine;
 mod error;
+mod keys;
 mod place;
 mod readers;
 mod reclaim;

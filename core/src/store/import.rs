@@ -24,6 +24,9 @@ use crate::watch::{UNWATCHED, Watch};
 /// Memory for sorting references, where nobody asks for more or less.
 pub(super) const MEMORY_BYTES: usize = 8 << 20;
 
+/// What is put only, and in bulk, until the collector's tables are there. The others are small, or read.
+const BULK: [Table; 3] = [Table::Objects, Table::Referrers, Table::ReferrersMore];
+
 /// Tids of imported objects lie below this, so that there is room for the store's own.
 const TID_MAX: Tid = Tid((1 << 62) - 1);
 
@@ -89,6 +92,7 @@ impl<'a> Importer<'a> {
                 .because(format!("it has {} objects", state.objects)));
         }
         let durability = shared.bulk_durability()?;
+        shared.engine.begin_bulk(&BULK)?;
         let batch_bytes_max = shared.engine.bulk_bytes();
         let wanted = shared.codec == Codec::ZstdDict && shared.codecs.newest_dictionary().is_none();
         Ok(Importer {
@@ -375,6 +379,7 @@ impl<'a> Importer<'a> {
     ) -> Result<ImportSummary> {
         self.settle_dictionary()?;
         self.flush()?;
+        self.behind.settle()?;
         let mut state = self.state;
         state.tid = state.tid.max(tid_min.min(TID_MAX));
         state.high_water = state.high_water.max(oids_from.min(Oid::MAX).0);
@@ -382,7 +387,14 @@ impl<'a> Importer<'a> {
         state.changes_from = state.tid;
         let shared = self.shared;
         let durability = self.durability;
-        let linked = self.link(state.tid, watch)?;
+        let linked = std::thread::scope(|scope| {
+            // What reads of the objects need is not needed to link them.
+            let ended = scope.spawn(|| shared.engine.end_bulk(&[Table::Objects]));
+            let linked = self.link(state.tid, watch)?;
+            let failed =
+                |_| Err(Error::new(ErrorKind::Other, "end an import").because("a thread failed"));
+            ended.join().unwrap_or_else(failed).map(|()| linked)
+        })?;
         let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
         // The state says that all is there: it must not be, where something else is not.
         sync(shared, &mut writer)?;
@@ -442,6 +454,9 @@ impl<'a> Importer<'a> {
         rows.sort();
         behind.submit(rows, bytes)?;
         behind.settle()?;
+        shared
+            .engine
+            .end_bulk(&[Table::Referrers, Table::ReferrersMore])?;
         Ok(linked)
     }
 }

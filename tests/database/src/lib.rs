@@ -176,6 +176,16 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// The number that SQL comes to, by `psql`; none where it fails, or comes to something else.
+    ///
+    /// # Panics
+    /// Where there is no `psql`.
+    pub fn number(&self, database: &str, sql: &str) -> Option<i64> {
+        let output = self.try_sql(database, sql);
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.trim().parse().ok().filter(|_| output.status.success())
+    }
+
     /// Ends the sessions that have a lock in `database`, as an administrator does, or a network that lets go of them;
     /// how many there were.
     ///
