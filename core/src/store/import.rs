@@ -361,12 +361,14 @@ impl<'a> Importer<'a> {
     /// # Errors
     /// As [`Importer::push`].
     pub fn finish(self, tid_min: Tid, oids_from: Oid) -> Result<ImportSummary> {
-        self.finish_watched(tid_min, oids_from, &|_| None, UNWATCHED)
+        self.finish_watched(tid_min, oids_from, &|_| None, &|| {}, UNWATCHED)
     }
 
     /// As [`Importer::finish`]. `note` makes the last note of an import that can be resumed, which is
-    /// written with the store's state. `watch` is told of the objects as they are linked; where it ends
-    /// that, or anything else does, an import that is resumed does all of it again.
+    /// written with the store's state. `readable` is called by another thread when the objects can be read
+    /// ([`StagedStore::brought`](super::StagedStore::brought)), while they are being linked. `watch` is told of
+    /// the objects as they are linked; where it ends that, or anything else does, an import that is resumed does
+    /// all of it again.
     ///
     /// # Errors
     /// As [`Importer::push`], and those of `watch`.
@@ -375,6 +377,7 @@ impl<'a> Importer<'a> {
         tid_min: Tid,
         oids_from: Oid,
         note: &dyn Fn(&ImportSummary) -> Option<Vec<u8>>,
+        readable: &(dyn Fn() + Sync),
         watch: &Watch<'_>,
     ) -> Result<ImportSummary> {
         self.settle_dictionary()?;
@@ -389,7 +392,10 @@ impl<'a> Importer<'a> {
         let durability = self.durability;
         let linked = std::thread::scope(|scope| {
             // What reads of the objects need is not needed to link them.
-            let ended = scope.spawn(|| shared.engine.end_bulk(&[Table::Objects]));
+            let ended = scope.spawn(|| {
+                let ended = shared.engine.end_bulk(&[Table::Objects]);
+                ended.map(|()| readable())
+            });
             let linked = self.link(state.tid, watch)?;
             let failed =
                 |_| Err(Error::new(ErrorKind::Other, "end an import").because("a thread failed"));

@@ -99,6 +99,10 @@ impl<'a> LocalScan<'a> {
             }
             self.rows = kept;
         }
+        if self.newest {
+            // An import, which may be writing, closes none.
+            self.snapshot.close_if_old();
+        }
         self.rows_max = (self.rows_max * 4).min(ROWS_MAX);
         self.from = last.map(Oid::next).filter(|oid| oid.is_valid());
         Ok(())
