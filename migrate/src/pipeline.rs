@@ -461,6 +461,11 @@ impl Copy<'_> {
             }
         })?;
         self.clock.end(|phases| &mut phases.copy);
+        self.link(writer, note)
+    }
+
+    /// Ends the writing, and reads back what was written meanwhile.
+    fn link(&self, writer: Writer<'_>, note: &mut Note) -> Result<Copied> {
         let marks = self.source.marks()?;
         let beside = Beside {
             brought: writer

@@ -42,6 +42,12 @@ impl Ends {
         self.known.retain(|table, _| !tables.contains(table));
     }
 
+    /// Those of the tables that have no primary keys.
+    pub(crate) fn keyless_of(&self, tables: &[Table]) -> Vec<Table> {
+        let keyless = tables.iter().filter(|table| self.keyless.contains(table));
+        keyless.copied().collect()
+    }
+
     /// From now on these have primary keys.
     pub(crate) fn with_keys(&mut self, tables: &[Table]) {
         self.keyless.retain(|table| !tables.contains(table));

@@ -67,13 +67,14 @@ impl Engine for PostgresEngine {
         let Database {
             readers, schema, ..
         } = &*self.database;
-        for table in tables {
+        let keyless = self.database.writer().keyless(tables);
+        for table in &keyless {
             // The connection that writes goes on with others meanwhile.
             readers.read(keys::ADD, |connection| {
                 keys::add(connection, schema, *table)
             })?;
         }
-        self.database.writer().has_keys(tables);
+        self.database.writer().has_keys(&keyless);
         Ok(())
     }
 }

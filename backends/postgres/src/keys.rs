@@ -6,6 +6,8 @@
 //! twice, which the server refuses otherwise when it does, is found when the keys are added.
 
 use durum_core::engine::Table;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
 use crate::connection::Connection;
 use crate::error::Failure;
@@ -14,31 +16,17 @@ use crate::schema::{Schema, quoted};
 pub(crate) const ADD: &str = "add the key of a table";
 pub(crate) const DROP: &str = "begin to fill the tables";
 
-/// Whether a table, named by the parameter, has a key.
-const HAS_KEY: &str =
-    "SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = to_regclass($1) AND indisprimary)";
-
-/// Adds the key of a table that has none.
+/// Adds the key of a table. That it has one is no failure: another session may have added it whose client has lost it.
 ///
 /// # Errors
 /// Those of the server, which has changed nothing then; that a key is there twice is damage.
 pub(crate) fn add(session: &mut Connection, schema: &Schema, table: Table) -> Result<(), Failure> {
-    let name = schema.table(table.name());
-    // Nobody adds it meanwhile: another session may be at it whose client has lost it.
-    let begin = format!("BEGIN; LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE");
-    let add = format!(
-        "ALTER TABLE {name} ADD PRIMARY KEY ({})",
-        Schema::key(table)
-    );
-    let done = session.run(async |client| {
-        client.batch_execute(&begin).await?;
-        let found = client.query_one(HAS_KEY, &[&name]).await?;
-        if !found.get::<_, bool>(0) {
-            client.batch_execute(&add).await?;
-        }
-        client.batch_execute("COMMIT").await
-    });
-    undo(session, done)
+    let (name, key) = (schema.table(table.name()), Schema::key(table));
+    let sql = format!("ALTER TABLE {name} ADD PRIMARY KEY ({key})");
+    match session.run(async |client| client.batch_execute(&sql).await) {
+        Err(failure) if failure.code() == Some(&SqlState::INVALID_TABLE_DEFINITION) => Ok(()),
+        done => done,
+    }
 }
 
 /// Adds the keys of all tables that have none.
@@ -46,12 +34,13 @@ pub(crate) fn add(session: &mut Connection, schema: &Schema, table: Table) -> Re
 /// # Errors
 /// As [`add`].
 pub(crate) fn add_all(session: &mut Connection, schema: &Schema) -> Result<(), Failure> {
-    for table in Table::ALL {
-        if !state(session, schema, table)?.has_key {
-            add(session, schema, table)?;
-        }
-    }
-    Ok(())
+    let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relkind = 'r' \
+        AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)";
+    let name = schema.quoted();
+    let rows = session.run(async |client| client.query(sql, &[&name]).await)?;
+    let keyless = |table: &Table| rows.iter().any(|row| row.get::<_, &str>(0) == table.name());
+    let mut keyless = Table::ALL.into_iter().filter(keyless);
+    keyless.try_for_each(|table| add(session, schema, table))
 }
 
 /// Drops the keys of those of the tables in which nothing is, and adds the keys of the others. `claim` fails in the
@@ -67,46 +56,63 @@ pub(crate) fn drop_of_empty(
 ) -> Result<Vec<Table>, Failure> {
     let mut keyless = Vec::with_capacity(tables.len());
     let mut sql = format!("BEGIN; {claim}");
-    for table in tables {
-        let found = state(session, schema, *table)?;
-        match found.is_empty {
-            false if found.has_key => {}
-            false => add(session, schema, *table)?,
-            true => keyless.push(*table),
-        }
-        if found.is_empty && found.has_key {
-            let (name, key) = (schema.table(table.name()), format!("{}_pkey", table.name()));
-            sql.push_str(&format!(
-                "; ALTER TABLE {name} DROP CONSTRAINT {}",
-                quoted(&key)
-            ));
+    for found in states(session, schema, tables)? {
+        let table = found.table;
+        match (found.is_empty, found.has_key) {
+            (false, true) => continue,
+            (false, false) => {
+                add(session, schema, table)?;
+                continue;
+            }
+            (true, has_key) => {
+                keyless.push(table);
+                if has_key {
+                    let name = schema.table(table.name());
+                    let key = quoted(&format!("{}_pkey", table.name()));
+                    sql.push_str(&format!("; ALTER TABLE {name} DROP CONSTRAINT {key}"));
+                }
+            }
         }
     }
     sql.push_str("; COMMIT");
     let done = session.run(async |client| client.batch_execute(&sql).await);
-    undo(session, done).map(|()| keyless)
-}
-
-struct State {
-    is_empty: bool,
-    has_key: bool,
-}
-
-fn state(session: &mut Connection, schema: &Schema, table: Table) -> Result<State, Failure> {
-    let name = schema.table(table.name());
-    let is_empty = format!("SELECT NOT EXISTS (SELECT FROM {name})");
-    session.run(async |client| {
-        let is_empty = client.query_one(&is_empty, &[]).await?.get(0);
-        let has_key = client.query_one(HAS_KEY, &[&name]).await?.get(0);
-        Ok(State { is_empty, has_key })
-    })
-}
-
-/// Leaves no transaction open that has failed.
-fn undo(session: &mut Connection, done: Result<(), Failure>) -> Result<(), Failure> {
     if done.is_err() && session.is_open() {
         // Of no use where the connection is lost, with which the transaction is.
         let _ = session.run(async |client| client.batch_execute("ROLLBACK").await);
     }
-    done
+    done.map(|()| keyless)
+}
+
+struct State {
+    table: Table,
+    is_empty: bool,
+    has_key: bool,
+}
+
+fn states(
+    session: &mut Connection,
+    schema: &Schema,
+    tables: &[Table],
+) -> Result<Vec<State>, Failure> {
+    let names: Vec<String> = tables
+        .iter()
+        .map(|table| schema.table(table.name()))
+        .collect();
+    let one = |(at, name): (usize, &String)| {
+        let number = at + 1;
+        format!(
+            "SELECT {at}, NOT EXISTS (SELECT FROM {name}), EXISTS (SELECT FROM pg_index \
+             WHERE indrelid = to_regclass(${number}::text) AND indisprimary)"
+        )
+    };
+    let sql: Vec<String> = names.iter().enumerate().map(one).collect();
+    let sql = format!("{} ORDER BY 1", sql.join(" UNION ALL "));
+    let parameters: Vec<&(dyn ToSql + Sync)> = names.iter().map(|name| name as _).collect();
+    let rows = session.run(async |client| client.query(&sql, &parameters).await)?;
+    let state = |(table, row): (&Table, &tokio_postgres::Row)| State {
+        table: *table,
+        is_empty: row.get(1),
+        has_key: row.get(2),
+    };
+    Ok(tables.iter().zip(&rows).map(state).collect())
 }

@@ -186,6 +186,11 @@ impl Writer {
         }
     }
 
+    /// Those of the tables that have no keys.
+    pub(crate) fn keyless(&self, tables: &[Table]) -> Vec<Table> {
+        self.ends.keyless_of(tables)
+    }
+
     /// Notes that these tables have their keys.
     pub(crate) fn has_keys(&mut self, tables: &[Table]) {
         self.ends.with_keys(tables);
