@@ -72,7 +72,7 @@ impl Beside<'_> {
                     self.watch.check()?;
                 }
                 reading.tell(self.progress);
-                Ok(linked)
+                self.watch.check().map(|()| linked)
             });
             reading.stopped.store(waited.is_err(), Ordering::Relaxed);
             let failed =
