@@ -6,7 +6,7 @@ use durum_core::config::{DurusFormat, Location, ServerLocation, StoreSettings};
 use durum_core::engine::Registry;
 use durum_core::place::Identity;
 use durum_core::record::{Codec, Codecs};
-use durum_core::store::{ImportSummary, Importer, StagedStore, Store as _};
+use durum_core::store::{Brought, ImportSummary, Importer, StagedStore, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result, Tid};
 use durum_server::client::RemoteImport;
 
@@ -309,12 +309,21 @@ impl Writer<'_> {
         }
     }
 
-    /// Ends the writing, with the last note; `marks` are the source's last commit and the OID from which on
+    /// What was written, where it can be read before the end.
+    pub(crate) fn brought(&self) -> Option<Brought> {
+        match self {
+            Writer::Store { staged, .. } => Some(staged.brought()),
+            Writer::Durus(..) | Writer::Server(_) => None,
+        }
+    }
+
+    /// Ends the writing, with the last note, and calls `readable` when what was written can be read; `marks` are the source's last commit and the OID from which on
     /// none was handed out. Returns how many references lead nowhere, where that is known.
     pub(crate) fn finish(
         self,
         (tid, oids_from): (Tid, Oid),
         note: &Note,
+        readable: &(dyn Fn() + Sync),
         progress: &dyn Progress,
         watch: &StopWatch,
     ) -> Result<Option<u64>> {
@@ -338,7 +347,7 @@ impl Writer<'_> {
             };
             Some(last.encode())
         };
-        let summary = importer.finish_watched(tid, oids_from, &last, &|objects| {
+        let summary = importer.finish_watched(tid, oids_from, &last, readable, &|objects| {
             watch.advance(progress, objects)
         })?;
         Ok(Some(summary.dangling))

@@ -4,6 +4,7 @@
 use durum_core::collect::OidSet;
 use durum_core::{Error, ErrorKind, Result, Tid};
 
+use crate::beside::Found;
 use crate::destination::{Destination, Failed, KEPT};
 use crate::follow::{self, Followed, Follower};
 use crate::note::Note;
@@ -25,14 +26,16 @@ pub(crate) struct End<'a> {
 }
 
 impl End<'_> {
-    fn verifier<'a>(&'a self, source: &'a Source, note: &Note, seen: Seen) -> Verifier<'a> {
+    fn verifier<'a>(
+        &'a self,
+        source: &'a Source,
+        note: &Note,
+        (seen, found): (Seen, Found),
+    ) -> Verifier<'a> {
         Verifier {
             how: self.options.verify,
-            shares: Shares {
-                // Nothing is written meanwhile.
-                threads: self.options.threads() + 1,
-                in_flight_bytes: self.options.in_flight_bytes(),
-            },
+            shares: Shares::of(self.options),
+            found,
             source,
             pace: Pace::new(self.progress, self.watch),
             clock: self.clock,
@@ -59,9 +62,10 @@ impl End<'_> {
             target,
             note,
             seen,
+            found,
             resumed,
         } = filled;
-        let mut verifier = self.verifier(source, &note, seen);
+        let mut verifier = self.verifier(source, &note, (seen, found));
         verifier.ends_following = self.options.follow;
         verifier.how = match self.options.verify {
             // Read back bit by bit.
@@ -100,7 +104,7 @@ impl End<'_> {
     ) -> Result<Followed, (Error, bool)> {
         let staged = follow::staged(&filled.target).map_err(|error| (error, true))?;
         let seen = Seen::new(&filled.target, self.options);
-        let mut verifier = self.verifier(source, &filled.note, seen);
+        let mut verifier = self.verifier(source, &filled.note, (seen, filled.found.take()));
         verifier.how = match self.options.verify {
             // What comes later can be compared only at the end.
             Verify::Full => Verify::Digest,
@@ -171,5 +175,7 @@ pub(crate) struct Filled {
     pub(crate) target: Destination,
     pub(crate) note: Note,
     pub(crate) seen: Seen,
+    /// What was read back already.
+    pub(crate) found: Found,
     pub(crate) resumed: bool,
 }

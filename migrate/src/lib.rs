@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backup;
+mod beside;
 mod changes;
 mod channel;
 mod destination;

@@ -15,7 +15,7 @@ pub struct Phases {
     pub copy: Duration,
     /// Sorting the references and writing the collector's tables, up to a sync of everything.
     pub link: Duration,
-    /// Reading back and comparing.
+    /// Reading back and comparing, as far as it was not done while the references were linked.
     pub verify: Duration,
     /// Bringing over what was written meanwhile, and waiting for the end of that.
     pub follow: Duration,

@@ -13,13 +13,14 @@ use durum_core::record::{Codec, Codecs};
 use durum_core::store::LocalStore;
 use durum_core::{Error, ErrorKind, Oid, Result};
 
+use crate::beside::{Beside, Found};
 use crate::channel::Channel;
 use crate::destination::{Destination, Remote, Writer};
 use crate::durus_server::Rest;
 use crate::ending::{End, Filled, nothing_copied, stopped};
 use crate::follow::{self, Followed};
 use crate::note::Note;
-use crate::options::{MigrateOptions, OnError, StopWatch};
+use crate::options::{MigrateOptions, OnError, StopWatch, Verify};
 use crate::pace::Pace;
 use crate::parcel::{Parcel, Prepared, Preparer};
 use crate::phases::{Clock, Phases};
@@ -29,6 +30,7 @@ use crate::rejects::Rejects;
 use crate::reuse::Spare;
 use crate::room::tell_of_room;
 use crate::source::Source;
+use crate::sum::Shares;
 use crate::verify::Seen;
 use crate::zodb::LeftOut;
 
@@ -226,8 +228,8 @@ pub(crate) fn walk(
 
 /// What a copy has come to.
 enum Copied {
-    /// Everything is there.
-    All,
+    /// Everything is there, and may have been read back.
+    All(Found),
     /// What an earlier run has left is not what its note says: the power was lost, and the engine does
     /// not keep to the order of its writes then.
     Unusable,
@@ -284,10 +286,11 @@ impl Copy<'_> {
             copied = self.run(&mut target, &mut note, &mut seen);
         }
         match copied {
-            Ok(Copied::All) => Ok(Filled {
+            Ok(Copied::All(found)) => Ok(Filled {
                 target,
                 note,
                 seen,
+                found,
                 resumed,
             }),
             Ok(Copied::Unusable) => Err(Error::new(ErrorKind::Other, "migrate")
@@ -307,7 +310,7 @@ impl Copy<'_> {
         self.clock.end(|phases| &mut phases.open);
         if let Some(objects) = destination.complete()? {
             return Ok(match objects == note.objects && note.dangling.is_some() {
-                true => Copied::All,
+                true => Copied::All(None),
                 false => Copied::Unusable,
             });
         }
@@ -458,10 +461,26 @@ impl Copy<'_> {
             }
         })?;
         self.clock.end(|phases| &mut phases.copy);
+        self.link(writer, note)
+    }
+
+    /// Ends the writing, and reads back what was written meanwhile.
+    fn link(&self, writer: Writer<'_>, note: &mut Note) -> Result<Copied> {
         let marks = self.source.marks()?;
-        note.dangling = writer.finish(marks, note, self.progress, self.watch)?;
-        self.clock.end(|phases| &mut phases.link);
-        Ok(Copied::All)
+        let beside = Beside {
+            brought: writer
+                .brought()
+                .filter(|_| self.options.verify == Verify::Digest),
+            shares: Shares::of(self.options),
+            objects: note.objects,
+            progress: self.progress,
+            watch: self.watch,
+            clock: self.clock,
+        };
+        let (dangling, found) = beside
+            .run(|readable| writer.finish(marks, note, readable, self.progress, self.watch))?;
+        note.dangling = dangling;
+        Ok(Copied::All(found))
     }
 
     fn write_all(

@@ -1,11 +1,12 @@
-//! The digest of everything that a snapshot reads back, computed by several threads.
+//! The digest of everything that is read back, computed by several threads.
 
 use durum_core::digest::Digest;
 use durum_core::record::Codecs;
-use durum_core::store::Snapshot;
-use durum_core::{Error, ErrorKind, Oid, Result};
+use durum_core::store::ScanStored;
+use durum_core::{Error, ErrorKind, Result};
 
 use crate::channel::Channel;
+use crate::options::MigrateOptions;
 use crate::parcel::Parcel;
 use crate::reuse::Spare;
 
@@ -18,24 +19,35 @@ pub(crate) struct Shares {
     pub(crate) in_flight_bytes: usize,
 }
 
-/// Verifies every record of `snapshot` and adds up the digest. The caller's thread reads; `step` is told of
+impl Shares {
+    /// Those of a migration that reads its copy back.
+    pub(crate) fn of(options: &MigrateOptions) -> Shares {
+        Shares {
+            // Nothing else uses those of the copy.
+            threads: options.threads() + 1,
+            in_flight_bytes: options.in_flight_bytes(),
+        }
+    }
+}
+
+/// Verifies every record of `scan`, whose data `codecs` can read, and adds up the digest. The caller's thread reads; `step` is told of
 /// the bytes of each record, and may end it.
 ///
 /// # Errors
 /// Those of reading and of `step`; `Damaged` names the first object that is.
-pub(crate) fn of_snapshot(
-    snapshot: &dyn Snapshot,
+pub(crate) fn of_rows(
+    scan: &mut dyn ScanStored,
+    codecs: &Codecs,
     shares: Shares,
     step: &dyn Fn(usize) -> Result<()>,
 ) -> Result<Digest> {
     let (parcels, spare) = (Channel::new(shares.in_flight_bytes), Spare::new());
-    let codecs = snapshot.codecs();
     std::thread::scope(|scope| {
         let hash = || hash_all(&parcels, &spare, codecs);
         let threads: Vec<_> = (0..shares.threads).map(|_| scope.spawn(hash)).collect();
         let read = {
             let _closing = parcels.closing();
-            read_all(snapshot, &parcels, &spare, step)
+            read_all(scan, &parcels, &spare, step)
         };
         let mut sum = Digest::default();
         let mut first: Option<Error> = None;
@@ -61,12 +73,11 @@ pub(crate) fn of_snapshot(
 
 /// Sends everything; ends early where nobody takes it any more.
 fn read_all(
-    snapshot: &dyn Snapshot,
+    scan: &mut dyn ScanStored,
     parcels: &Channel<Parcel>,
     spare: &Spare<Parcel>,
     step: &dyn Fn(usize) -> Result<()>,
 ) -> Result<()> {
-    let mut scan = snapshot.scan_stored(Oid::ROOT)?;
     let mut parcel = spare.take();
     let result = loop {
         match scan.next() {
@@ -107,6 +118,8 @@ const VERIFY: &str = "verify the copy";
 
 #[cfg(test)]
 mod tests {
+    use durum_core::Oid;
+
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@ use durum_core::store::{LocalStore, Store as _};
 use durum_core::{Error, ErrorKind, Oid, Result};
 use durum_server::client::RemoteStore;
 
+use crate::beside::Found;
 use crate::destination::Destination;
 use crate::durus::{DurusFile, DurusObject};
 use crate::options::{MigrateOptions, Verify};
@@ -71,6 +72,8 @@ pub(crate) struct Verifier<'a> {
     /// Whether it was the source that could not be read.
     pub(crate) source_failed: bool,
     pub(crate) expected: Option<Digest>,
+    /// What was read back already.
+    pub(crate) found: Found,
     pub(crate) seen: Seen,
     pub(crate) progress: &'a dyn Progress,
     /// References to objects that do not exist, as they were in the source, where they were counted.
@@ -129,11 +132,16 @@ impl Verifier<'_> {
                 self.pace.tell()?;
                 self.compare_counts(found)
             }
+            Verify::Digest if self.found.is_some() => {
+                let found = self.found.take().transpose()?;
+                self.compare_digests(found.unwrap_or_default())
+            }
             Verify::Digest => {
                 self.progress.begin("verify", Some(self.objects));
                 let snapshot = store.snapshot()?;
                 let step = |bytes| self.pace.step(bytes);
-                let found = sum::of_snapshot(&*snapshot, self.shares, &step)?;
+                let mut scan = snapshot.scan_stored(Oid::ROOT)?;
+                let found = sum::of_rows(&mut *scan, snapshot.codecs(), self.shares, &step)?;
                 self.pace.tell()?;
                 self.compare_digests(found)
             }

@@ -424,7 +424,7 @@ impl Taking<'_> {
             Some([head.as_slice(), dangling.as_bytes(), tail].concat())
         };
         self.importer
-            .finish_watched(finish.tid, finish.oids_from, &note, &|_| Ok(()))
+            .finish_watched(finish.tid, finish.oids_from, &note, &|| {}, &|_| Ok(()))
     }
 }
 

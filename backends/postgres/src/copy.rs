@@ -2,7 +2,7 @@
 //!
 //! `COPY` takes about half the time of an `INSERT`, but refuses keys that are there. What an import writes, and most of
 //! what a store writes later, goes behind all other rows of its table; where that is so is known to the one that writes
-//! without asking.
+//! without asking. Tables that are being filled have no keys to refuse: see `keys.rs`.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -26,11 +26,33 @@ const ROW_BYTES: usize = 32;
 /// A key as the server has it.
 type Integers = (i64, i64);
 
-/// Keys that are not below any of their tables, as far as anybody has asked.
+/// Where rows can be copied to.
 #[derive(Debug, Default)]
-pub(crate) struct Ends(HashMap<Table, Integers>);
+pub(crate) struct Ends {
+    /// Keys that are not below any of their tables, as far as anybody has asked.
+    known: HashMap<Table, Integers>,
+    /// Tables that have no primary key: nothing but a copy puts rows there.
+    keyless: Vec<Table>,
+}
 
 impl Ends {
+    /// From now on these have no primary keys.
+    pub(crate) fn without_keys(&mut self, tables: &[Table]) {
+        self.keyless.extend(tables);
+        self.known.retain(|table, _| !tables.contains(table));
+    }
+
+    /// Those of the tables that have no primary keys.
+    pub(crate) fn keyless_of(&self, tables: &[Table]) -> Vec<Table> {
+        let keyless = tables.iter().filter(|table| self.keyless.contains(table));
+        keyless.copied().collect()
+    }
+
+    /// From now on these have primary keys.
+    pub(crate) fn with_keys(&mut self, tables: &[Table]) {
+        self.keyless.retain(|table| !tables.contains(table));
+    }
+
     /// Takes out what can be copied, and remembers up to where the tables will reach.
     ///
     /// # Errors
@@ -43,7 +65,10 @@ impl Ends {
     ) -> Result<Split<'a, 'b>, Failure> {
         let mut split = Split::default();
         for arrays in statements {
-            let is_copy = is_large(arrays) && self.is_behind(session, schema, arrays)?;
+            let is_copy = match self.keyless.contains(&arrays.table) {
+                true => arrays.verb == Verb::Put,
+                false => is_large(arrays) && self.is_behind(session, schema, arrays)?,
+            };
             // Those of the same table that follow have larger keys.
             self.raise(arrays);
             let (verb, kind) = match is_copy {
@@ -62,13 +87,13 @@ impl Ends {
         schema: &Schema,
         arrays: &Arrays<'_>,
     ) -> Result<bool, Failure> {
-        let end = match self.0.get(&arrays.table) {
+        let end = match self.known.get(&arrays.table) {
             Some(end) => *end,
             None => {
                 let statement = session.prepare(schema, arrays.table, Verb::Last)?;
                 let row = session.run(async |client| client.query_opt(&statement, &[]).await)?;
                 let end = row.map_or((-1, -1), |row| (row.get(0), row.get(1)));
-                self.0.insert(arrays.table, end);
+                self.known.insert(arrays.table, end);
                 end
             }
         };
@@ -77,7 +102,7 @@ impl Ends {
 
     fn raise(&mut self, arrays: &Arrays<'_>) {
         if arrays.verb == Verb::Put
-            && let Some(end) = self.0.get_mut(&arrays.table)
+            && let Some(end) = self.known.get_mut(&arrays.table)
         {
             *end = keys(arrays).next_back().map_or(*end, |last| last.max(*end));
         }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use durum_core::Result;
-use durum_core::engine::{Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed};
+use durum_core::engine::{Durability, Engine, EngineSnapshot, EngineStats, Op, Reclaimed, Table};
 
 use crate::database::Database;
-use crate::reclaim;
 use crate::snapshot::PostgresSnapshot;
+use crate::source::Source;
+use crate::{keys, reclaim};
 
 /// PostgreSQL as an engine.
 #[derive(Debug)]
@@ -52,6 +53,31 @@ impl Engine for PostgresEngine {
     }
 
     fn bulk_bytes(&self) -> usize {
-        4 << 20
+        8 << 20
+    }
+
+    fn bulk_durability(&self) -> Durability {
+        // The server writes its log while the next batch comes, and does not let it pile up. Where it is killed
+        // before, it is the last batches that are lost.
+        Durability::Relaxed
+    }
+
+    fn begin_bulk(&self, tables: &[Table]) -> Result<()> {
+        self.database.writer().leave_keys_out(tables)
+    }
+
+    fn end_bulk(&self, tables: &[Table]) -> Result<()> {
+        let Source {
+            readers, schema, ..
+        } = &*self.database.source;
+        let keyless = self.database.writer().keyless(tables);
+        for table in &keyless {
+            // The connection that writes goes on with others meanwhile.
+            readers.read(keys::ADD, |connection| {
+                keys::add(connection, schema, *table)
+            })?;
+        }
+        self.database.writer().has_keys(&keyless);
+        Ok(())
     }
 }

@@ -162,8 +162,8 @@ fn kind(code: &SqlState) -> ErrorKind {
         code if code.starts_with("28") => ErrorKind::Refused,
         code if code.starts_with("08") || code.starts_with("57P") => ErrorKind::Unreachable,
         "25006" => ErrorKind::Unreachable,
-        // A table that is not there, or not as it was made.
-        "42P01" | "42703" => ErrorKind::Damaged,
+        // A table that is not there, or not as it was made; a key that nobody but somebody else can have put there.
+        "42P01" | "42703" | "23505" => ErrorKind::Damaged,
         _ => ErrorKind::Other,
     }
 }

@@ -13,6 +13,8 @@
 //! Who only follows a store that another process writes takes no lock and no number; its views are transactions that
 //! see one moment (`follow.rs`).
 //!
+//! The tables of a store that is being filled in bulk have no primary keys until all their rows are there: `keys.rs`.
+//!
 //! Durability is PostgreSQL's: `power` commits with `synchronous_commit` as the server is set up, but `on` at least,
 //! and so does `process`, since what has not been written to the log is lost with PostgreSQL's own processes;
 //! `relaxed` commits with `off`.
@@ -28,6 +30,7 @@ mod engine;
 mod error;
 mod follow;
 mod hosts;
+mod keys;
 mod place;
 mod readers;
 mod reclaim;

@@ -19,6 +19,7 @@ use crate::database::Database;
 use crate::engine::PostgresEngine;
 use crate::error::Failure;
 use crate::follow::FollowedPlace;
+use crate::keys;
 use crate::schema::{Schema, quoted};
 use crate::writer::{Writer, in_use, take_lock};
 use crate::{NAME, PostgresBackend};
@@ -146,6 +147,7 @@ impl RemotePlaces for PostgresBackend {
         };
         wait_for_lock(&mut session, &schema, lock)?;
         let identity = identity(store_id.parse()?);
+        keys::add_all(&mut session, &schema).map_err(|failure| failure.during(DOING))?;
         let database = begin(address.clone(), schema, lock, session)?;
         Ok(Some(Box::new(StagedSchema {
             database: Some(database),
@@ -198,6 +200,7 @@ impl StagedSchema {
         let mut writer = database.writer();
         let session = writer.session(PUBLISH)?;
         refuse_existing(session, &self.address.schema)?;
+        keys::add_all(session, staging).map_err(|failure| failure.during(PUBLISH))?;
         let sql = format!(
             "BEGIN; SET LOCAL client_min_messages = error; DROP SCHEMA IF EXISTS {target} RESTRICT; \
              INSERT INTO {identity} VALUES ({FORMAT}, '{NAME}', '{id}'); \

@@ -51,6 +51,12 @@ impl Schema {
         format!("{}.{}", self.quoted(), quoted(name))
     }
 
+    /// The columns of a table's key, as a list.
+    pub(crate) fn key(table: Table) -> String {
+        let Columns { first, second, .. } = Columns::of(table);
+        keys(first, second)
+    }
+
     /// All that a new store needs, but for its identity.
     pub(crate) fn creation(&self) -> String {
         let mut sql = format!("CREATE SCHEMA {};", self.quoted());

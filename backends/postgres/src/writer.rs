@@ -14,7 +14,7 @@
 //! that the server has lost what it had acknowledged, as where a standby server was promoted that was behind, and
 //! nothing more is written.
 
-use durum_core::engine::{Durability, Op};
+use durum_core::engine::{Durability, Op, Table};
 use durum_core::{Error, ErrorKind, Result};
 use futures_util::future::{join_all, join3, join4};
 use tokio_postgres::Client;
@@ -26,6 +26,7 @@ use crate::config::Address;
 use crate::connection::Connection;
 use crate::copy::{Ends, Split, copy};
 use crate::error::Failure;
+use crate::keys;
 use crate::readers::Retry;
 use crate::schema::{FENCE, Schema};
 
@@ -165,6 +166,36 @@ impl Writer {
         }
     }
 
+    /// Drops the primary keys of those of the tables in which nothing is yet, and adds those of the others.
+    ///
+    /// # Errors
+    /// `InUse` where another writes now; those of the server.
+    pub(crate) fn leave_keys_out(&mut self, tables: &[Table]) -> Result<()> {
+        self.check()?;
+        let (schema, fence) = (self.schema.clone(), self.fence);
+        let claim = format!("UPDATE {} SET claimed = {fence}", schema.table("writer"));
+        let dropped = keys::drop_of_empty(self.session(keys::DROP)?, &schema, &claim, tables);
+        match dropped {
+            Ok(keyless) => {
+                self.ends.with_keys(tables);
+                self.ends.without_keys(&keyless);
+                Ok(())
+            }
+            Err(failure) if failure.constraint() == Some(FENCE) => Err(self.end(FENCED)),
+            Err(failure) => Err(failure.during(keys::DROP)),
+        }
+    }
+
+    /// Those of the tables that have no keys.
+    pub(crate) fn keyless(&self, tables: &[Table]) -> Vec<Table> {
+        self.ends.keyless_of(tables)
+    }
+
+    /// Notes that these tables have their keys.
+    pub(crate) fn has_keys(&mut self, tables: &[Table]) {
+        self.ends.with_keys(tables);
+    }
+
     /// Makes all that was written as durable as the server can.
     ///
     /// # Errors
@@ -246,6 +277,7 @@ impl Writer {
         let committed = match batch - self.batch {
             0 => false,
             1 => true,
+            _ if self.unsynced => return Err(self.end(UNWRITTEN)),
             _ => return Err(self.end(SET_BACK)),
         };
         self.session = Some(session);
@@ -267,6 +299,9 @@ impl Writer {
 const FENCED: &str = "another process has become the writer of the store";
 const SET_BACK: &str = "the server has lost commits that it had acknowledged, as a standby server may \
     have that is promoted without having all";
+
+const UNWRITTEN: &str =
+    "the server has ended without having written the last commits, which were not waited for";
 
 /// The error of whoever is no longer the writer.
 pub(crate) fn replaced(operation: &'static str) -> Error {

@@ -223,6 +223,37 @@ fn a_server_that_has_lost_commits_is_told() {
     assert_eq!(found(&*engine, 9), None);
 }
 
+/// Nobody goes on as if commits were there that were not waited for and were lost.
+#[test]
+fn a_server_that_was_killed_before_it_wrote_commits_is_told() {
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    server.sql("test", "ALTER SYSTEM SET wal_writer_delay = '10s'");
+    server.sql("test", "SELECT pg_reload_conf()");
+    let place = create(&server.address("test"), &[]);
+    let engine = place.open_engine().unwrap();
+    let apply = |number, durability| engine.apply(&[row(number, b"value")], durability);
+    apply(1, Durability::Power).unwrap();
+    apply(2, Durability::Relaxed).unwrap();
+    server.kill();
+    server.run();
+    let count = "SELECT count(*) FROM durum.objects";
+    let kept = server.number("test", count).unwrap();
+    let next = apply(3, Durability::Power);
+    match kept {
+        // It may have been just in time.
+        2 => assert!(next.is_ok()),
+        _ => {
+            let error = next.unwrap_err();
+            assert!(error.to_string().contains("were not waited for"), "{error}");
+            assert!(apply(4, Durability::Power).is_err());
+        }
+    }
+    let all = kept + i64::from(kept == 2);
+    assert_eq!(server.number("test", count), Some(all));
+}
+
 #[test]
 fn a_commit_that_is_cut_off_is_applied_once() {
     let Some(server) = Server::start() else {

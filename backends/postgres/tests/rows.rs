@@ -238,3 +238,126 @@ fn single_reads_show_what_is_there_in_whatever_order() {
         }
     }
 }
+
+/// The tables of a schema that have no primary key.
+fn keyless(server: &Server, schema: &str) -> String {
+    let sql = format!(
+        "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relkind = 'r' \
+         AND relnamespace = to_regnamespace('\"{schema}\"') \
+         AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)"
+    );
+    server.sql("test", &sql)
+}
+
+fn unfinished(server: &Server, schema: &str) -> String {
+    let sql = format!("SELECT nspname FROM pg_namespace WHERE nspname LIKE '{schema}.new-%'");
+    server.sql("test", &sql)
+}
+
+#[test]
+fn tables_that_are_filled_get_their_keys_when_all_rows_are_there() {
+    const TABLES: [Table; 2] = [Table::Objects, Table::ReferrersMore];
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let staged = staged(&server, "filled");
+    let engine = staged.open_engine().unwrap();
+    let schema = unfinished(&server, "filled");
+    let (batch, pairs) = (rows(100..110, "small"), pairs());
+    apply(&*engine, Table::Referrers, &rows(0..3, "kept")).unwrap();
+    engine.begin_bulk(&TABLES).unwrap();
+    engine.begin_bulk(&[Table::Referrers]).unwrap();
+    assert_eq!(
+        keyless(&server, &schema),
+        "identity objects referrers_more staged writer"
+    );
+
+    // However few, and in whatever order they come.
+    let mut model = batch.clone();
+    apply(&*engine, Table::Objects, &batch).unwrap();
+    for numbers in [200..20_000, 0..100] {
+        let batch = rows(numbers, "more");
+        apply(&*engine, Table::Objects, &batch).unwrap();
+        model.extend(batch);
+    }
+    engine.end_bulk(&[Table::Objects]).unwrap();
+    assert_eq!(walk(&*engine, Table::Objects, usize::MAX), model);
+    let batch = rows(50..150, "again");
+    apply(&*engine, Table::Objects, &batch).unwrap();
+    model.extend(batch);
+    apply(&*engine, Table::ReferrersMore, &pairs).unwrap();
+
+    // What is begun once more is not empty.
+    engine.begin_bulk(&TABLES).unwrap();
+    assert_eq!(keyless(&server, &schema), "identity staged writer");
+    assert_eq!(walk(&*engine, Table::ReferrersMore, 1000), pairs);
+    assert_eq!(walk(&*engine, Table::Objects, 1000), model);
+    engine.end_bulk(&TABLES).unwrap();
+    drop(engine);
+    drop(staged.publish().unwrap());
+    assert_eq!(keyless(&server, "filled"), "identity writer");
+}
+
+#[test]
+fn no_store_appears_or_is_gone_on_with_without_its_keys() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let place = staged(&server, "left");
+    let engine = place.open_engine().unwrap();
+    engine.begin_bulk(&[Table::Objects]).unwrap();
+    apply(&*engine, Table::Objects, &rows(0..10, "left")).unwrap();
+    place.mark().unwrap();
+    drop(engine);
+    assert!(place.leave().is_some());
+    let schema = unfinished(&server, "left");
+    assert!(keyless(&server, &schema).contains("objects"));
+    let options = Options::check("postgres", PostgresBackend.options(), [("schema", "left")]);
+    let (address, options) = (server.address("test"), options.unwrap());
+    let find = || PostgresBackend.find(Path::new(&address), &options);
+    let place = find().unwrap().unwrap();
+    assert_eq!(keyless(&server, &schema), "identity staged writer");
+
+    let engine = place.open_engine().unwrap();
+    engine.begin_bulk(&[Table::Referrers]).unwrap();
+    apply(&*engine, Table::Referrers, &rows(0..10, "late")).unwrap();
+    drop(engine);
+    drop(place.publish().unwrap());
+    assert_eq!(keyless(&server, "left"), "identity writer");
+}
+
+#[test]
+fn a_row_that_is_put_twice_is_found_when_the_keys_are_added() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let staged = staged(&server, "twice");
+    let engine = staged.open_engine().unwrap();
+    engine.begin_bulk(&[Table::Objects]).unwrap();
+    for mark in ["once", "twice"] {
+        apply(&*engine, Table::Objects, &rows(7..8, mark)).unwrap();
+    }
+    let error = engine.end_bulk(&[Table::Objects]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    assert!(keyless(&server, &unfinished(&server, "twice")).contains("objects"));
+    // The connection is not in the transaction that has failed.
+    assert_eq!(
+        engine.end_bulk(&[Table::Objects]).unwrap_err().kind(),
+        ErrorKind::Damaged
+    );
+}
+
+#[test]
+fn who_is_not_the_writer_any_more_leaves_the_keys_alone() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let staged = staged(&server, "replaced");
+    let engine = staged.open_engine().unwrap();
+    let schema = unfinished(&server, "replaced");
+    let claim = format!("UPDATE \"{schema}\".writer SET fence = fence + 1, claimed = fence + 1");
+    server.sql("test", &claim);
+    let error = engine.begin_bulk(&[Table::Objects]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
+    assert_eq!(keyless(&server, &schema), "identity staged writer");
+}

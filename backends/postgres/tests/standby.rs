@@ -14,6 +14,7 @@ use durum_database::Server as Database;
 use durum_postgres::PostgresBackend;
 use durum_server::client::RemoteStore;
 use durum_server::{Home, Passed, Server, Settings, Stopper};
+use durum_testkit::wait_until;
 
 /// A server on a thread of its own.
 struct Running {
@@ -145,8 +146,18 @@ fn a_server_whose_database_was_away_for_too_long_is_started_again() {
     client.new_oids(SessionId::EMBEDDED, 1).unwrap();
     write(&client, true, b"0").unwrap();
 
-    database.kill();
+    // The write has been sent when the database is killed.
+    let mut holding = database.begin_sql(
+        "test",
+        "BEGIN; LOCK TABLE durum.objects IN EXCLUSIVE MODE; SELECT pg_sleep(60)",
+    );
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    let locked = "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' AND relation = 'durum.objects'::regclass";
+    wait_until("the lock", || database.sql("test", locked) == "1");
     let waiting = std::thread::spawn(move || (write(&client, false, b"1"), client));
+    wait_until("a write that waits", || database.sql("test", waits) == "1");
+    database.kill();
+    holding.wait().unwrap();
     let Running {
         stopper, thread, ..
     } = first;

@@ -123,6 +123,18 @@ impl Engine for CountingEngine {
         self.inner.bulk_bytes()
     }
 
+    fn bulk_durability(&self) -> Durability {
+        self.inner.bulk_durability()
+    }
+
+    fn begin_bulk(&self, tables: &[Table]) -> Result<()> {
+        self.inner.begin_bulk(tables)
+    }
+
+    fn end_bulk(&self, tables: &[Table]) -> Result<()> {
+        self.inner.end_bulk(tables)
+    }
+
     fn compact(&self) -> Option<&dyn Compact> {
         self.inner.compact()
     }

@@ -211,6 +211,30 @@ pub trait Engine: Send + Sync + Debug {
         96
     }
 
+    /// How durable such batches are. Whoever writes them syncs at the end; an engine that may lose some of them
+    /// before loses the last ones.
+    fn bulk_durability(&self) -> Durability {
+        Durability::Process
+    }
+
+    /// From now on rows of `tables`, of a store that has not appeared yet, are put in bulk, each once, and not read:
+    /// until [`Engine::end_bulk`] the engine can leave out what only reads need. It does so where there is no row
+    /// yet; where there are some, it makes up for what was left out.
+    ///
+    /// # Errors
+    /// Those of [`Engine::apply`].
+    fn begin_bulk(&self, _tables: &[Table]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes up for what was left out of `tables`, durably. Batches of other tables can be applied meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`Engine::apply`]; [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) where a key is there twice.
+    fn end_bulk(&self, _tables: &[Table]) -> Result<()> {
+        Ok(())
+    }
+
     /// The full rewrite that gives all unused space back, where the engine has one.
     fn compact(&self) -> Option<&dyn Compact> {
         None

@@ -24,6 +24,9 @@ use crate::watch::{UNWATCHED, Watch};
 /// Memory for sorting references, where nobody asks for more or less.
 pub(super) const MEMORY_BYTES: usize = 8 << 20;
 
+/// What is put only, and in bulk, until the collector's tables are there. The others are small, or read.
+const BULK: [Table; 3] = [Table::Objects, Table::Referrers, Table::ReferrersMore];
+
 /// Tids of imported objects lie below this, so that there is room for the store's own.
 const TID_MAX: Tid = Tid((1 << 62) - 1);
 
@@ -89,6 +92,7 @@ impl<'a> Importer<'a> {
                 .because(format!("it has {} objects", state.objects)));
         }
         let durability = shared.bulk_durability()?;
+        shared.engine.begin_bulk(&BULK)?;
         let batch_bytes_max = shared.engine.bulk_bytes();
         let wanted = shared.codec == Codec::ZstdDict && shared.codecs.newest_dictionary().is_none();
         Ok(Importer {
@@ -358,12 +362,14 @@ impl<'a> Importer<'a> {
     /// # Errors
     /// As [`Importer::push`].
     pub fn finish(self, tid_min: Tid, oids_from: Oid) -> Result<ImportSummary> {
-        self.finish_watched(tid_min, oids_from, &|_| None, UNWATCHED)
+        self.finish_watched(tid_min, oids_from, &|_| None, &|| {}, UNWATCHED)
     }
 
     /// As [`Importer::finish`]. `note` makes the last note of an import that can be resumed, which is
-    /// written with the store's state. `watch` is told of the objects as they are linked; where it ends
-    /// that, or anything else does, an import that is resumed does all of it again.
+    /// written with the store's state. `readable` is called by another thread when the objects can be read
+    /// ([`StagedStore::brought`](super::StagedStore::brought)), while they are being linked. `watch` is told of
+    /// the objects as they are linked; where it ends that, or anything else does, an import that is resumed does
+    /// all of it again.
     ///
     /// # Errors
     /// As [`Importer::push`], and those of `watch`.
@@ -372,10 +378,12 @@ impl<'a> Importer<'a> {
         tid_min: Tid,
         oids_from: Oid,
         note: &dyn Fn(&ImportSummary) -> Option<Vec<u8>>,
+        readable: &(dyn Fn() + Sync),
         watch: &Watch<'_>,
     ) -> Result<ImportSummary> {
         self.settle_dictionary()?;
         self.flush()?;
+        self.behind.settle()?;
         let mut state = self.state;
         state.tid = state.tid.max(tid_min.min(TID_MAX));
         state.high_water = state.high_water.max(oids_from.min(Oid::MAX).0);
@@ -383,7 +391,17 @@ impl<'a> Importer<'a> {
         state.changes_from = state.tid;
         let shared = self.shared;
         let durability = self.durability;
-        let linked = self.link(state.tid, watch)?;
+        let linked = std::thread::scope(|scope| {
+            // What reads of the objects need is not needed to link them.
+            let ended = scope.spawn(|| {
+                let ended = shared.engine.end_bulk(&[Table::Objects]);
+                ended.map(|()| readable())
+            });
+            let linked = self.link(state.tid, watch)?;
+            let failed =
+                |_| Err(Error::new(ErrorKind::Other, "end an import").because("a thread failed"));
+            ended.join().unwrap_or_else(failed).map(|()| linked)
+        })?;
         let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
         // The state says that all is there: it must not be, where something else is not.
         sync(shared, &mut writer)?;
@@ -443,6 +461,9 @@ impl<'a> Importer<'a> {
         rows.sort();
         behind.submit(rows, bytes)?;
         behind.settle()?;
+        shared
+            .engine
+            .end_bulk(&[Table::Referrers, Table::ReferrersMore])?;
         Ok(linked)
     }
 }

@@ -4,6 +4,7 @@
 //! [`LocalStore`], over any [`Engine`](crate::engine::Engine).
 
 mod batch;
+mod brought;
 mod catch_up;
 mod changes;
 mod collection;
@@ -47,6 +48,7 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 
 pub use batch::{Batch, CommitId, Receipt, Write};
+pub use brought::Brought;
 pub use catch_up::CatchUp;
 pub use changes::{Change, Changes};
 pub use collection::{Collection, Pending};

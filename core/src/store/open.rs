@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::brought::Brought;
 use super::collection::Collection;
 use super::condemned::Condemned;
 use super::dictionary;
@@ -450,6 +451,11 @@ impl StagedStore {
             worker: None,
             shared: self.store.shared.clone(),
         }
+    }
+
+    /// What an import has brought, to be read before its end. It has to be dropped before the store is published.
+    pub fn brought(&self) -> Brought {
+        Brought::new(self.store.shared.clone())
     }
 
     /// The store while it is being filled.

@@ -33,7 +33,7 @@ impl LocalStore {
 
     /// Calls `visit` with every object's stored bytes as the engine has them now.
     pub(crate) fn for_each_newest(&self, visit: &mut VisitStored<'_>) -> Result<()> {
-        let snapshot = LocalSnapshot::new(self.shared.clone())?;
+        let snapshot = LocalSnapshot::of_writer(self.shared.clone());
         let mut scan = LocalScan::newest(&snapshot);
         while let Some((oid, bytes)) = ScanStored::next(&mut scan)? {
             let key = Key::from(oid.0);

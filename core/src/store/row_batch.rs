@@ -14,11 +14,13 @@ impl Shared {
         self.engine.bulk_row_bytes() + value.map_or(0, <[u8]>::len)
     }
 
-    /// The durability of batches that nobody waits for. At this level an engine hands its writes to the
-    /// system batch by batch; below it they may pile up in memory where the disk is slower.
+    /// The durability of batches that nobody waits for. At `Process` an engine hands its writes to the
+    /// system batch by batch; below it they may pile up in memory where the disk is slower, unless the engine
+    /// says that they do not.
     pub(super) fn bulk_durability(&self) -> Result<Durability> {
         let best = self.capabilities.durability.iter().max().copied();
-        self.offered_durability(Durability::Process.min(best.unwrap_or_default()))
+        let wanted = self.engine.bulk_durability();
+        self.offered_durability(wanted.min(best.unwrap_or_default()))
     }
 }
 

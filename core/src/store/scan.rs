@@ -99,6 +99,11 @@ impl<'a> LocalScan<'a> {
             }
             self.rows = kept;
         }
+        if self.newest && self.snapshot.shared.capabilities.snapshots {
+            // It pins what others replace, and an import, which may be writing, closes none. Elsewhere it has read
+            // ahead.
+            self.snapshot.close_if_old();
+        }
         self.rows_max = (self.rows_max * 4).min(ROWS_MAX);
         self.from = last.map(Oid::next).filter(|oid| oid.is_valid());
         Ok(())

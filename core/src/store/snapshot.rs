@@ -25,6 +25,8 @@ pub(super) struct LocalSnapshot {
 }
 
 impl LocalSnapshot {
+    /// One that shows all that was committed so far.
+    ///
     /// # Errors
     /// Those of the engine's reading, where another process writes the store.
     pub(super) fn new(shared: Arc<Shared>) -> Result<LocalSnapshot> {
@@ -38,17 +40,22 @@ impl LocalSnapshot {
                 shared,
             });
         }
+        Ok(LocalSnapshot::of_writer(shared))
+    }
+
+    /// One of a store that this process writes.
+    pub(super) fn of_writer(shared: Arc<Shared>) -> LocalSnapshot {
         let tid = shared.superseded.begin_snapshot();
         // Asked for after the tid: what was condemned by that commit or before is there by now, or deleted.
         let condemned = shared.condemned().filter(|condemned| condemned.tid <= tid);
         let slot = shared.views.slot();
-        Ok(LocalSnapshot {
+        LocalSnapshot {
             shared,
             tid,
             condemned,
             followed: None,
             slot,
-        })
+        }
     }
 
     /// Runs `read` on an engine snapshot, and keeps that for the next time.

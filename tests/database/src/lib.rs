@@ -176,6 +176,16 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// The number that SQL comes to, by `psql`; none where it fails, or comes to something else.
+    ///
+    /// # Panics
+    /// Where there is no `psql`.
+    pub fn number(&self, database: &str, sql: &str) -> Option<i64> {
+        let output = self.try_sql(database, sql);
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.trim().parse().ok().filter(|_| output.status.success())
+    }
+
     /// Ends the sessions that have a lock in `database`, as an administrator does, or a network that lets go of them;
     /// how many there were.
     ///
@@ -186,7 +196,18 @@ impl Server {
         self.sql(database, sql).parse().expect("a number")
     }
 
+    /// Begins to run SQL as [`Server::sql`] does, such as what keeps others waiting.
+    pub fn begin_sql(&self, database: &str, sql: &str) -> Child {
+        let mut command = self.psql(database, sql);
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("psql runs")
+    }
+
     fn try_sql(&self, database: &str, sql: &str) -> Output {
+        self.psql(database, sql).output().expect("psql runs")
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> Command {
         let mut command = Command::new(self.programs.join("psql"));
         command.args([
             "-X",
@@ -201,7 +222,7 @@ impl Server {
             "durum",
         ]);
         command.args(["-p", &self.port.to_string(), "-d", database, "-c", sql]);
-        command.output().expect("psql runs")
+        command
     }
 
     /// Kills all of its processes at once, as a crash does.
