@@ -1,7 +1,6 @@
 //! Nodes of one machine, which end with the test.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +12,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::relay::{RELAY_HOST, Relays};
+
+/// Ports of a node: its own, and each of its clusters' after it.
+const PORTS: u16 = 4;
 
 /// Nodes, by their index.
 #[derive(Debug)]
@@ -77,7 +79,7 @@ impl Nodes {
 
     /// Makes a node: the first, or another one from an invitation.
     pub(crate) fn add(&mut self) -> usize {
-        let (index, port) = (self.nodes.len(), free_ports());
+        let (index, port) = (self.nodes.len(), durum_cluster::free_ports(PORTS));
         let dir = self.path(index);
         let invitation = self.dir.path().join(format!("invitation{index}"));
         let mut command = durum();
@@ -313,18 +315,4 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
 pub(crate) fn runs(pid: u32) -> bool {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-/// A port after which there are three more that nobody uses.
-fn free_ports() -> u16 {
-    loop {
-        let port = durum_cluster::free_port();
-        let all: Option<Vec<TcpListener>> = (0..=3)
-            .map(|more| TcpListener::bind(("127.0.0.1", port.checked_add(more)?)).ok())
-            .collect();
-        // Those that the system gives away are above.
-        if all.is_some() {
-            return port;
-        }
-    }
 }

@@ -8,17 +8,11 @@ use rustix::process::Signal;
 
 use crate::kit::{Server, engines};
 
-/// Where cargo has put the programs. They are built along with all tests; where only these are run, here.
+/// Where cargo has put the programs. They are built along with all tests; where only these are run, here. For the whole
+/// workspace, as with all tests: for one package alone features of dependencies differ, and all would be compiled anew.
 static PROGRAMS: LazyLock<PathBuf> = LazyLock::new(|| {
     let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--examples",
-            "--package",
-            "durum",
-        ])
+        .args(["build", "--quiet", "--locked", "--examples", "--workspace"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     assert!(built.unwrap().success(), "the examples cannot be built");

@@ -11,12 +11,12 @@ mod load;
 
 pub use load::Load;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use durum_garage::admin::Role;
@@ -26,10 +26,10 @@ use durum_testkit::left_out;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Whatever a cluster is waited for, it does not take longer.
-pub const TIME_MAX: Duration = Duration::from_secs(60);
+/// Whatever a cluster is waited for, it does not take longer. What Garage could not copy it tries again after a minute.
+pub const TIME_MAX: Duration = Duration::from_secs(180);
 
 /// The Garage program, or `None` where there is none: the reason is then on standard error.
 ///
@@ -74,22 +74,30 @@ fn find() -> Result<PathBuf, String> {
     }
 }
 
-/// Somebody's turn to run a cluster in this process. Several at once on few processors are slow enough to look
-/// broken.
+/// How many clusters a process runs at a time. Tests with clusters mostly wait for Garage; but very many at once on few
+/// processors are slow enough to look broken.
+const CLUSTERS_MAX: usize = 2;
+
+/// Somebody's turn to run a cluster in this process.
 #[derive(Debug)]
 pub struct Turn {
-    _alone: OwnedMutexGuard<()>,
+    _one: OwnedSemaphorePermit,
 }
 
-/// Waits until no other test of this process runs a cluster.
+/// Waits until few enough other tests of this process run a cluster.
+///
+/// # Panics
+/// Never.
 pub async fn turn() -> Turn {
-    static ALONE: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
+    static TURNS: LazyLock<Arc<Semaphore>> =
+        LazyLock::new(|| Arc::new(Semaphore::new(CLUSTERS_MAX)));
+    let turn = TURNS.clone().acquire_owned().await;
     Turn {
-        _alone: ALONE.clone().lock_owned().await,
+        _one: turn.expect("nobody closes it"),
     }
 }
 
-/// A cluster of Garage processes, which end with it. There is one at a time in a process.
+/// A cluster of Garage processes, which end with it. There are few at a time in a process.
 #[derive(Debug)]
 pub struct TestCluster {
     dir: TempDir,
@@ -404,13 +412,34 @@ impl Drop for TestCluster {
     }
 }
 
-/// A port of loopback that nobody uses at the moment.
+/// A port of loopback that nobody uses at the moment, and that no other test of this process has got.
 ///
 /// # Panics
 /// When there is none.
 pub fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// The first of so many ports in a row, each of which is as [`free_port`] says.
+///
+/// # Panics
+/// When there are none.
+pub fn free_ports(count: u16) -> u16 {
+    // Whoever got one listens on it a moment later only, and not while a node is down.
+    static GIVEN: LazyLock<Mutex<BTreeSet<u16>>> = LazyLock::new(Mutex::default);
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let row = |first: u16| first..first.saturating_add(count);
+    let all_free = |first: &u16| {
+        let row = row(*first);
+        let bound = row.map(|port| match given.contains(&port) {
+            true => None,
+            false => TcpListener::bind(("127.0.0.1", port)).ok(),
+        });
+        bound.collect::<Option<Vec<TcpListener>>>().is_some()
+    };
     // The system gives those above to connections: one of them could have a node's port while that is down.
     let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    ports.find(is_free).expect("a port")
+    let first = ports.find(all_free).expect("ports");
+    given.extend(row(first));
+    first
 }

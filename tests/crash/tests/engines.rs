@@ -44,9 +44,7 @@ fn points(subject: &str) -> usize {
     match subject {
         // It makes its journals 64 MiB long at once, which makes the images large.
         it if it.contains("fjall") => 24,
-        // It makes and removes many files whenever it is opened.
-        it if it.contains("rocksdb") => 40,
-        _ => 60,
+        _ => 36,
     }
 }
 

@@ -44,12 +44,8 @@ fn of(subject: String, points: usize) -> Suite {
 fn killed_between_every_pair_of_engines() {
     for from in ENGINES {
         for to in ENGINES {
-            // With each engine there are more pairs than the one before brought.
-            let is_recent = [from, to]
-                .iter()
-                .any(|it| ["fjall", "redb", "rocksdb"].contains(*it));
-            let points = if is_recent { 3 } else { 8 };
-            suite(from, to, points).kill().assert_clean();
+            // There are as many pairs as the square of the engines: few moments of each, and others in each run.
+            suite(from, to, 3).kill().assert_clean();
         }
     }
 }
@@ -58,7 +54,7 @@ fn killed_between_every_pair_of_engines() {
 #[test]
 fn failing() {
     for to in ENGINES {
-        suite("file", to, 24).fail().assert_clean();
+        suite("file", to, 12).fail().assert_clean();
     }
 }
 

@@ -196,7 +196,8 @@ pub(super) fn explore_until(
     State::initial(config).save(&mut bytes);
     let initial = identity(&bytes);
     let (mut saved, mut found) = (start, None);
-    while found.is_none() && stage.done < stage.level.len() {
+    let ahead = |stage: &Stage| stage.depth <= config.moves_max && stage.done < stage.level.len();
+    while found.is_none() && ahead(&stage) {
         let end = stage.level.len().min(stage.done + SLICE);
         let position = AtomicUsize::new(stage.done);
         let (level, visited) = (&stage.level, &stage.visited);

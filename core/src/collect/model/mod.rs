@@ -23,10 +23,11 @@
 //! has ended and lost its pins may begin anew.
 //!
 //! # How much
-//! With three objects everything, in every build. With four, commits of one object and coarser slices, in
-//! every build; with `DURUM_MODEL=more` commits of two as well, where after each transition all records are
-//! written anew, which leaves an eighth of the states and fewer: then no record keeps an anchor that a row
-//! overrides. With `DURUM_MODEL=most` they do; with `DURUM_MODEL=full` all of it. Rows
+//! With three objects everything, in every build. With four, commits of one object and coarser slices: in every
+//! build all that fourteen moves lead to, and by a test that is only run where it is asked for all there is, which
+//! is forty moves deep. With `DURUM_MODEL=more` these are commits of two objects as well, where after each
+//! transition all records are written anew, which leaves an eighth of the states and fewer: then no record keeps
+//! an anchor that a row overrides. With `DURUM_MODEL=most` they do; with `DURUM_MODEL=full` all of it. Rows
 //! that overflow, larger structures and several objects in a commit are left to random histories:
 //! `DURUM_MODEL_COMMITS` of them, from `DURUM_TEST_SEED`. What takes hours can be cut off and gone on with
 //! by the same program: `DURUM_MODEL_FILE` names the file in which it is kept how far it is.
@@ -80,6 +81,9 @@ const FINE: &[Slice] = &[
 
 const COARSE: &[Slice] = &[Slice::steps(3), Slice::ALL];
 
+/// How many moves lead to a state of four objects at most that every build visits.
+const MOVES_OF_FOUR: u64 = 14;
+
 /// Three objects, everything that can happen to them.
 fn three_objects(sessions: &'static [(Hold, bool)]) -> Config {
     Config {
@@ -91,6 +95,7 @@ fn three_objects(sessions: &'static [(Hold, bool)]) -> Config {
         crashes: true,
         rewrites: false,
         check_floor: true,
+        moves_max: u64::MAX,
         only_safety: false,
         sabotage: Sabotage {
             small_parts: true,
@@ -173,17 +178,28 @@ fn three_objects_with_two_sessions() {
     holds("3 objects, 2 sessions", &config);
 }
 
-#[test]
-fn four_objects() {
+fn four_objects(moves_max: u64) {
     let config = Config {
         objects: 4,
         root_refs: full(),
         pairs: extent() >= Extent::More,
         rewrites: extent() == Extent::More,
         slices: if full() { FINE } else { COARSE },
+        moves_max,
         ..three_objects(&[(Hold::No, false)])
     };
     holds("4 objects", &config);
+}
+
+#[test]
+fn four_objects_and_few_moves() {
+    four_objects(MOVES_OF_FOUR);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn four_objects_in_full() {
+    four_objects(u64::MAX);
 }
 
 fn fails(name: &str, change: impl FnOnce(&mut Config), expected: &str) {

@@ -23,6 +23,8 @@ pub(super) struct Config {
     /// can be, and none is out of date beneath a row of `referrers`: far fewer states.
     pub(super) rewrites: bool,
     pub(super) check_floor: bool,
+    /// States that are more moves away from the first are not visited.
+    pub(super) moves_max: u64,
     /// Nothing else is checked than that nothing live is deleted or condemned.
     pub(super) only_safety: bool,
     pub(super) sabotage: Sabotage,
