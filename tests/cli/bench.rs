@@ -161,7 +161,8 @@ fn migrations_between_all_engines_are_measured() {
         ] {
             assert!(number(key) > 0.0, "{key}: {row}");
         }
-        assert!(number("copy_seconds") < number("seconds"));
+        // What is read back while it is linked may take no time of its own.
+        assert!(number("copy_seconds") <= number("seconds"), "{row}");
         assert!(
             number("disk_bytes") >= number("bytes") && number("raw_disk_bytes") >= number("bytes")
         );

@@ -37,7 +37,8 @@ fn two_classes(home: &Home, url: &str) {
 
 fn export(home: &Home, url: &str) -> String {
     let output = home.command(&["dict", "export", url]).output().unwrap();
-    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{url}: {said}");
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -12,37 +12,39 @@ use durum_testkit::python_script;
 
 use crate::progress::{Outcome, Progress};
 
-/// A client at work.
+/// The script that counts and reads, at work.
 #[derive(Debug)]
-pub(crate) struct DurusClient {
-    pub(crate) progress: Arc<Progress>,
+pub(crate) struct DurusProcess {
     log: PathBuf,
     child: Child,
     reader: Option<JoinHandle<()>>,
 }
 
-impl DurusClient {
-    /// A client that tries these servers one after the other. What goes wrong meanwhile it says in a file in `home`.
-    pub(crate) fn start(python: &Path, home: &Path, name: &str, ports: &[u16]) -> DurusClient {
-        let log = home.join(format!("{name}.log"));
+impl DurusProcess {
+    /// Has the script do what the arguments say, and `take` its lines. What goes wrong meanwhile it says in a file in
+    /// `home`.
+    pub(crate) fn start(
+        python: &Path,
+        home: &Path,
+        arguments: &[String],
+        mut take: impl FnMut(&str) + Send + 'static,
+    ) -> DurusProcess {
+        let log = home.join(format!("durus-{}.log", arguments.join("-")));
         let mut child = Command::new(python)
             .arg(python_script("durus_count.py"))
-            .args(["count", name])
-            .args(ports.iter().map(u16::to_string))
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let progress = Arc::new(Progress::default());
-        let (stdout, noted) = (child.stdout.take().unwrap(), progress.clone());
+        let stdout = child.stdout.take().unwrap();
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
-                note(&line.unwrap(), &noted);
+                take(&line.unwrap());
             }
         });
-        DurusClient {
-            progress,
+        DurusProcess {
             log,
             child,
             reader: Some(reader),
@@ -54,17 +56,16 @@ impl DurusClient {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Has it end; how often it has counted.
-    pub(crate) fn end(mut self) -> u64 {
+    /// Has it end, when all of its lines are taken.
+    pub(crate) fn end(mut self) {
         drop(self.child.stdin.take());
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}");
         self.reader.take().unwrap().join().unwrap();
-        self.progress.counts().commits
     }
 }
 
-impl Drop for DurusClient {
+impl Drop for DurusProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -72,6 +73,39 @@ impl Drop for DurusClient {
             let said = std::fs::read_to_string(&self.log).unwrap_or_default();
             println!("{}: {said}", self.log.display());
         }
+    }
+}
+
+/// A client that counts.
+#[derive(Debug)]
+pub(crate) struct DurusClient {
+    pub(crate) progress: Arc<Progress>,
+    process: DurusProcess,
+}
+
+impl DurusClient {
+    /// A client that tries these servers one after the other.
+    pub(crate) fn start(python: &Path, home: &Path, name: &str, ports: &[u16]) -> DurusClient {
+        let arguments = ["count".to_owned(), name.to_owned()].into_iter();
+        let arguments: Vec<String> = arguments.chain(ports.iter().map(u16::to_string)).collect();
+        let progress = Arc::new(Progress::default());
+        let noted = progress.clone();
+        let take = move |line: &str| note(line, &noted);
+        DurusClient {
+            progress,
+            process: DurusProcess::start(python, home, &arguments, take),
+        }
+    }
+
+    /// Whether it works no more, which it is not to do by itself.
+    pub(crate) fn has_failed(&mut self) -> bool {
+        self.process.has_failed()
+    }
+
+    /// Has it end; how often it has counted.
+    pub(crate) fn end(self) -> u64 {
+        self.process.end();
+        self.progress.counts().commits
     }
 }
 

@@ -1,11 +1,8 @@
 //! Reads, at the addresses that both servers have for them, while the one that has the store is killed.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,9 +11,10 @@ use durum_core::store::{Batch, Store as _};
 use durum_core::{ErrorKind, Oid, Result};
 use durum_database::Server as Database;
 use durum_server::client::RemoteStore;
-use durum_testkit::{durus_python, python_script, wait_until};
+use durum_testkit::{durus_python, wait_until};
 
 use crate::clients::Clients;
+use crate::durus_client::DurusProcess;
 use crate::front;
 use crate::kit::Servers;
 use crate::progress::Progress;
@@ -85,58 +83,32 @@ fn read(store: &RemoteStore, counted: &[(Oid, Arc<Progress>)]) -> Result<()> {
 /// Durus, which prints what it reads.
 struct DurusReader {
     reads: Arc<AtomicU64>,
-    child: Child,
-    log: PathBuf,
-    thread: Option<JoinHandle<String>>,
+    last: Arc<Mutex<String>>,
+    process: DurusProcess,
 }
 
 impl DurusReader {
     fn start(python: &Path, home: &Path, port: u16) -> DurusReader {
-        let log = home.join(format!("durus-reads-{port}.log"));
-        let mut child = Command::new(python)
-            .arg(python_script("durus_count.py"))
-            .args(["watch", &port.to_string()])
-            .args(Clients::durus_names())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let (stdout, reads) = (child.stdout.take().unwrap(), Arc::new(AtomicU64::new(0)));
-        let counted = reads.clone();
-        let thread = std::thread::spawn(move || {
-            let mut last = String::new();
-            for line in BufReader::new(stdout).lines() {
-                last = line.unwrap();
-                counted.fetch_add(1, Ordering::Relaxed);
-            }
-            last
-        });
+        let arguments = ["watch".to_owned(), port.to_string()].into_iter();
+        let names = Clients::durus_names().map(str::to_owned);
+        let arguments: Vec<String> = arguments.chain(names).collect();
+        let (reads, last) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::default()));
+        let (counted, kept) = (reads.clone(), last.clone());
+        let take = move |line: &str| {
+            line.clone_into(&mut *kept.lock().unwrap());
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
         DurusReader {
             reads,
-            child,
-            log,
-            thread: Some(thread),
+            last,
+            process: DurusProcess::start(python, home, &arguments, take),
         }
     }
 
     /// What it has read last.
-    fn end(mut self) -> String {
-        drop(self.child.stdin.take());
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}");
-        self.thread.take().unwrap().join().unwrap()
-    }
-}
-
-impl Drop for DurusReader {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let said = std::fs::read_to_string(&self.log).unwrap_or_default();
-            println!("{}: {said}", self.log.display());
-        }
+    fn end(self) -> String {
+        self.process.end();
+        self.last.lock().unwrap().clone()
     }
 }
 
