@@ -85,6 +85,17 @@ impl MigrateOptions {
         self.threads.clamp(1, MigrateOptions::THREADS_MAX)
     }
 
+    /// The same, but with all contents verified.
+    pub(crate) fn thorough(&self) -> MigrateOptions {
+        MigrateOptions {
+            verify: match self.digests() {
+                true => self.verify,
+                false => Verify::Digest,
+            },
+            ..self.clone()
+        }
+    }
+
     /// Whether the digest of all contents is needed.
     pub(crate) fn digests(&self) -> bool {
         matches!(self.verify, Verify::Digest | Verify::Full)

@@ -147,6 +147,45 @@ fn all_revisions_move_and_indexes_find_them() {
     assert_eq!(again.kind(), ErrorKind::Exists);
 }
 
+/// Where several are moved, some are whole when it is cut off.
+#[test]
+fn classes_that_are_whole_are_not_moved_again() {
+    let seed = durum_testkit::seed();
+    let from = filled(100, seed);
+    from.define(Class::new("more")).unwrap();
+    from.put("more", "one", Fields::new()).unwrap();
+    let into = Dictionaries::create("memory:").unwrap();
+    let only = Selection {
+        classes: vec!["thing".to_owned()],
+        ..Selection::default()
+    };
+    let first = migrate_dictionaries(place(&from), to(&into), &only, &resuming(), &()).unwrap();
+    let refused = move_all(&from, &into, &MigrateOptions::default(), &()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Exists);
+    let unverified = MigrateOptions {
+        verify: Verify::None,
+        ..resuming()
+    };
+    let moved = move_all(&from, &into, &unverified, &()).unwrap();
+    let told: Vec<_> = moved
+        .iter()
+        .map(|moved| (&*moved.class, moved.added, moved.resumed))
+        .collect();
+    assert_eq!(told, [("more", 1, false), ("thing", 0, true)]);
+    assert_eq!(moved[1].digest, first[0].digest, "seed {seed}");
+    assert_eq!(moved[1].dictionaries, first[0].dictionaries);
+    assert!(everything(&from) == everything(&into), "seed {seed}");
+    assert!(into.get("more", "one").unwrap().is_some());
+    let again = move_all(&from, &into, &resuming(), &()).unwrap();
+    assert!(again.iter().all(|moved| moved.resumed && moved.added == 0));
+    // What has changed since is not what was moved, and nothing else is begun.
+    from.put("more", "two", Fields::new()).unwrap();
+    from.define(Class::new("last")).unwrap();
+    let refused = move_all(&from, &into, &unverified, &()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Exists);
+    assert!(into.class("last").is_err());
+}
+
 /// Stops after so many parts of the copy, and does something else before.
 struct Meddling<'a> {
     stop: Arc<AtomicBool>,

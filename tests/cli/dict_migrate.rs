@@ -103,8 +103,6 @@ fn killed_processes_leave_what_can_be_gone_on_with() {
                     resumed |= moved["resumed"] == true;
                     break;
                 }
-                // All was done before the kill.
-                Some(4) if said.contains("has a class") => break,
                 code => panic!("seed {seed}, {}: {code:?} {said}", engine.name),
             }
             // A half of a class is nobody's.

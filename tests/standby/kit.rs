@@ -74,6 +74,20 @@ impl Process {
         kill_process(Pid::from_raw(id as i32).unwrap(), signal).unwrap();
     }
 
+    /// Stops it: none of its threads does anything any more.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.as_ref().unwrap().id());
+        let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+            // Behind the name, which is in parentheses.
+            stat.rsplit_once(") ").unwrap().1.starts_with('T')
+        };
+        wait_until("all threads stop", || {
+            std::fs::read_dir(&tasks).unwrap().all(is_stopped)
+        });
+    }
+
     /// Kills it; it is gone then.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);

@@ -75,7 +75,7 @@ fn a_stopped_server_that_is_continued_is_refused_by_the_fence() {
     for client in &clients {
         assert_eq!(read(client).unwrap(), b"before");
     }
-    servers.server(0).signal(Signal::STOP);
+    servers.server(0).stop();
     let [committing, reading, later] = <[RemoteStore; 3]>::try_from(clients).unwrap();
     let write_waits =
         std::thread::spawn(move || write(&committing, false, b"asked of the stopped one"));
@@ -124,7 +124,7 @@ fn clients_of_a_stopped_server_go_on_at_the_other() {
     let mut servers = Servers::start(&format!("postgres:{}", database.address("test")));
     let front = front::start(servers.ports());
     let mut clients = Clients::start(&python, &servers, front);
-    servers.server(0).signal(Signal::STOP);
+    servers.server(0).stop();
     // As PostgreSQL's system does in the end where a machine no longer answers.
     assert_eq!(database.end_writers("test"), 1);
     wait_until("the standby", || servers.active() == Some(1));

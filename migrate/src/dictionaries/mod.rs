@@ -76,8 +76,11 @@ pub struct Moved {
 ///
 /// The digest of a class is the sum of the digests of its revisions, modulo 2^256, so that it needs no order.
 ///
+/// A migration of several classes that was cut off may have left some of them whole: with [`MigrateOptions::resume`] a class
+/// that is there is compared with the source's, and left as it is where all its revisions are the same.
+///
 /// # Errors
-/// `Exists` where the destination has a class of such a name; `Usage` for one that is being filled where
+/// `Exists` where the destination has a class of such a name, and it is not that which was moved; `Usage` for one that is being filled where
 /// [`MigrateOptions::resume`] is not set, or that is filled from elsewhere; `Interrupted` where it was stopped; `Mismatch` where the sides
 /// differ; those of the homes.
 pub fn migrate_dictionaries(
@@ -96,6 +99,7 @@ pub fn migrate_dictionaries(
     };
     let there = destination.home.classes()?;
     let find = |class: &Class| there.iter().find(|other| other.name == class.name);
+    let (resumes, thorough) = (options.resume, options.thorough());
     let tasks = classes.into_iter().map(|class| {
         if class.filling.is_some() {
             return Err(refused(format!(
@@ -104,16 +108,18 @@ pub fn migrate_dictionaries(
             )));
         }
         let there = find(&class);
-        let filling = resumable(&source, &class, there, options)?;
-        Ok((class, filling))
+        let begun = begun(&source, &class, there, resumes)?;
+        Ok((class, begun))
     });
     // Nothing is begun where something cannot be.
     let tasks = tasks.collect::<Result<Vec<_>>>()?;
+    let mut tasks: Vec<_> = tasks.into_iter().enumerate().collect();
+    tasks.sort_by_key(|(_, (_, begun))| !matches!(begun, Begun::Whole));
     destination.home.admit_unfinished();
     let watch = StopWatch::start(options);
     let rate = RefCell::new(Rate::new(options.rate));
     let mut moved = Vec::new();
-    for (class, filling) in tasks {
+    for (number, (class, begun)) in tasks {
         let task = Task {
             sides: Sides {
                 source,
@@ -122,38 +128,63 @@ pub fn migrate_dictionaries(
                     copies: selection.copies.unwrap_or(class.copies),
                     ..class
                 },
-                options,
+                options: match begun {
+                    Begun::Whole => &thorough,
+                    Begun::Not | Begun::Part(_) => options,
+                },
                 watch: &watch,
             },
             progress,
             rate: &rate,
         };
-        moved.push(task.run(filling).map_err(|error| match error.kind() {
+        let done = match begun {
+            Begun::Whole => task.confirm(),
+            Begun::Not => task.run(None),
+            Begun::Part(filling) => task.run(Some(filling)),
+        };
+        let done = done.map_err(|error| match error.kind() {
             ErrorKind::Interrupted => {
                 error.hint("Go on with it by the same command and `--resume`.")
             }
             _ => error,
-        })?);
+        });
+        moved.push((number, done?));
     }
-    Ok(moved)
+    moved.sort_by_key(|(number, _)| *number);
+    Ok(moved.into_iter().map(|(_, moved)| moved).collect())
 }
 
-/// How far an earlier migration came; `None` where the class is to be begun.
-fn resumable(
-    source: &Place<'_>,
-    class: &Class,
-    there: Option<&Class>,
-    options: &MigrateOptions,
-) -> Result<Option<Filling>> {
+/// How far an earlier migration came.
+enum Begun {
+    Not,
+    Part(Filling),
+    /// The class is there, and may be what was moved.
+    Whole,
+}
+
+fn exists(class: &Class) -> Error {
+    Error::new(ErrorKind::Exists, DOING)
+        .because(format!("the destination has a class `{}` already", class.name))
+        .hint("`durum dict export` and `import` bring two together; else name the classes that are to be moved.")
+}
+
+/// How far an earlier migration came with a class.
+fn begun(source: &Place<'_>, class: &Class, there: Option<&Class>, resumes: bool) -> Result<Begun> {
     let Some(there) = there else {
-        return Ok(None);
+        return Ok(Begun::Not);
+    };
+    let as_defined = Class {
+        filling: None,
+        copies: class.copies,
+        ..there.clone()
     };
     let Some(filling) = &there.filling else {
-        return Err(Error::new(ErrorKind::Exists, DOING)
-            .because(format!("the destination has a class `{}` already", class.name))
-            .hint("`durum dict export` and `import` bring two together; else name the classes that are to be moved."));
+        return match resumes && as_defined == *class {
+            true => Ok(Begun::Whole),
+            false => Err(exists(class)),
+        };
     };
-    if !options.resume {
+    if !resumes {
         return Err(refused(format!(
             "a migration into the class `{}` was cut off",
             class.name
@@ -166,18 +197,13 @@ fn resumable(
             class.name, filling.source, source.url
         )));
     }
-    let as_defined = Class {
-        filling: None,
-        copies: class.copies,
-        ..there.clone()
-    };
     if as_defined != *class {
         return Err(refused(format!(
             "the definition of the class `{}` has changed since it was begun",
             class.name
         )));
     }
-    Ok(Some(filling.clone()))
+    Ok(Begun::Part(filling.clone()))
 }
 
 fn refused(why: String) -> Error {
@@ -202,6 +228,21 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
+    /// Compares a class that is there.
+    fn confirm(&self) -> Result<Moved> {
+        let found = compare::both(self)?;
+        if found.differences > 0 {
+            return Err(exists(&self.sides.target));
+        }
+        Ok(Moved {
+            class: self.sides.target.name.clone(),
+            dictionaries: found.dictionaries,
+            digest: found.digest,
+            resumed: true,
+            ..Moved::default()
+        })
+    }
+
     fn run(&self, filling: Option<Filling>) -> Result<Moved> {
         let mut moved = Moved {
             class: self.sides.target.name.clone(),
