@@ -317,8 +317,9 @@ impl Writer<'_> {
         }
     }
 
-    /// Ends the writing, with the last note, and calls `readable` when what was written can be read; `marks` are the source's last commit and the OID from which on
-    /// none was handed out. Returns how many references lead nowhere, where that is known.
+    /// Ends the writing, with the last note, and calls `readable` when what was written can be read. The source's last
+    /// commit comes with the OID from which on none was handed out. Returns how many references lead nowhere, where that
+    /// is known.
     pub(crate) fn finish(
         self,
         (tid, oids_from): (Tid, Oid),

@@ -30,8 +30,8 @@ impl Shares {
     }
 }
 
-/// Verifies every record of `scan`, whose data `codecs` can read, and adds up the digest. The caller's thread reads; `step` is told of
-/// the bytes of each record, and may end it.
+/// Verifies every record of `scan`, whose data `codecs` can read, and adds up the digest. The caller's thread reads;
+/// `step` is told of the bytes of each record, and may end it.
 ///
 /// # Errors
 /// Those of reading and of `step`; `Damaged` names the first object that is.

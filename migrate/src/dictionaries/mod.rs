@@ -80,8 +80,8 @@ pub struct Moved {
 /// that is there is compared with the source's, and left as it is where all its revisions are the same.
 ///
 /// # Errors
-/// `Exists` where the destination has a class of such a name, and it is not that which was moved; `Usage` for one that is being filled where
-/// [`MigrateOptions::resume`] is not set, or that is filled from elsewhere; `Interrupted` where it was stopped; `Mismatch` where the sides
+/// `Exists` where the destination has a class of such a name, and it is not that which was moved; `Usage` for one that is
+/// being filled where [`MigrateOptions::resume`] is not set, or that is filled from elsewhere; `Interrupted` where it was stopped; `Mismatch` where the sides
 /// differ; those of the homes.
 pub fn migrate_dictionaries(
     source: Place<'_>,
