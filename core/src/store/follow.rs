@@ -242,23 +242,11 @@ impl LocalStore {
         options: &StoreOptions,
     ) -> Result<LocalStore> {
         let place = Place::follow(&*backend, path, &options.engine)?;
-        let engine = place
-            .open_engine(&*backend, &options.engine)
-            .at_path(path)?;
-        let id = place.identity().store_id;
         let options = StoreOptions {
             rebuild_state: false,
             ..options.clone()
         };
-        LocalStore::assemble(
-            &*backend,
-            Some(place),
-            engine,
-            id,
-            &options,
-            Some(Follow::default()),
-        )
-        .at_path(path)
+        LocalStore::at_place(&*backend, place, &options, Some(Follow::default())).at_path(path)
     }
 
     /// Whether another process writes the store, and this one only reads it.

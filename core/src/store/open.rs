@@ -92,16 +92,24 @@ impl LocalStore {
             return LocalStore::create(backend, path, options);
         }
         let place = Place::open(&*backend, path, &options.engine)?;
-        let engine = place
-            .open_engine(&*backend, &options.engine)
-            .at_path(path)?;
-        let id = place.identity().store_id;
-        LocalStore::assemble(&*backend, Some(place), engine, id, options, None)
+        LocalStore::at_place(&*backend, place, options, None)
             .and_then(LocalStore::with_worker)
             .at_path(path)
     }
 
-    pub(super) fn assemble(
+    /// Opens the store that lies at a place.
+    pub(super) fn at_place(
+        backend: &dyn Backend,
+        place: Place,
+        options: &StoreOptions,
+        follow: Option<Follow>,
+    ) -> Result<LocalStore> {
+        let engine = place.open_engine(backend, &options.engine)?;
+        let id = place.identity().store_id;
+        LocalStore::assemble(backend, Some(place), engine, id, options, follow)
+    }
+
+    fn assemble(
         backend: &dyn Backend,
         // Before the engine, so that where this fails the engine is closed before the lock is given back.
         place: Option<Place>,
@@ -499,11 +507,7 @@ impl StagedStore {
         let (backend, options) = (Arc::clone(&self.backend), self.options.clone());
         let place = self.put_in_place()?;
         let path = place.path().to_path_buf();
-        let engine = place
-            .open_engine(&*backend, &options.engine)
-            .at_path(&path)?;
-        let id = place.identity().store_id;
-        LocalStore::assemble(&*backend, Some(place), engine, id, &options, None)
+        LocalStore::at_place(&*backend, place, &options, None)
             .and_then(LocalStore::with_worker)
             .at_path(&path)
     }
