@@ -294,11 +294,10 @@ impl StagedDirectory {
         let one_at_a_time = lock_directory(parent);
         remove_abandoned(parent, &staging_prefix(&name));
         drop(one_at_a_time);
-        let lock = Lock::again(&self.target, &self._lock)?;
         Ok(Directory {
             path: self.target.clone(),
             identity: self.identity.clone(),
-            _lock: lock,
+            _lock: self._lock.clone(),
         })
     }
 }

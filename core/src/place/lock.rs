@@ -3,15 +3,30 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, IoResultExt as _, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 const FILE: &str = "lock";
 
-/// Holds the lock until dropped. The system releases it when the process ends, however it ends.
-#[derive(Debug)]
+/// Holds the lock until the last clone is dropped. The system releases it when the process ends, however it
+/// ends.
+#[derive(Clone, Debug)]
 pub(super) struct Lock {
-    file: File,
+    _held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held(File);
+
+impl Drop for Held {
+    /// Closing the file is not enough: a child process that another thread is starting has it open too, and
+    /// so holds the lock, until its program is loaded.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!(%error, "could not unlock a store; closing its file does it");
+        }
+    }
 }
 
 impl Lock {
@@ -55,13 +70,8 @@ impl Lock {
         if let Err(error) = named {
             tracing::debug!(%error, "could not write the holder's name into the lock file");
         }
-        Ok(Lock { file })
-    }
-
-    /// The same lock for the place after it was renamed to `path`.
-    pub(super) fn again(path: &Path, lock: &Lock) -> Result<Lock> {
-        let file = lock.file.try_clone().during("lock the store", path)?;
-        Ok(Lock { file })
+        let held = Arc::new(Held(file));
+        Ok(Lock { _held: held })
     }
 }
 

@@ -116,6 +116,7 @@ macro_rules! store_conformance {
                 ],
                 places: [
                     a_store_is_open_once,
+                    a_closed_store_is_free_while_programs_start,
                     another_engine_is_refused,
                     nothing_is_created_over_something,
                     one_of_many_creators_wins,

@@ -1,10 +1,17 @@
 //! Where stores lie: open once, created whole, never over something else.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::Fixture;
 use crate::error::ErrorKind;
 use crate::id::Oid;
 use crate::place::Directory;
 use crate::store::LocalStore;
+
+/// How often a store is closed and opened: where what is held of it outlasts it, one of ten finds it in use.
+const REOPENED: usize = 30;
 
 /// A second opening is refused while the first lasts.
 pub fn a_store_is_open_once(fixture: &Fixture) {
@@ -18,6 +25,34 @@ pub fn a_store_is_open_once(fixture: &Fixture) {
         // Stores in memory are apart.
         again().unwrap();
     }
+    subject.finish();
+}
+
+/// A store that is closed can be opened at once, although programs that other threads start have its files
+/// open too until they are loaded.
+pub fn a_closed_store_is_free_while_programs_start(fixture: &Fixture) {
+    let mut subject = fixture.create();
+    subject.put(&[(Oid(0), b"root", &[])]);
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    // Whether there is such a program or not, there is a process for a while.
+                    let _ = Command::new("true").status();
+                }
+            });
+        }
+        let reopened = catch_unwind(AssertUnwindSafe(|| {
+            for _ in 0..REOPENED {
+                subject.reopen();
+            }
+        }));
+        ended.store(true, Ordering::Relaxed);
+        if let Err(panic) = reopened {
+            resume_unwind(panic);
+        }
+    });
     subject.finish();
 }
 
