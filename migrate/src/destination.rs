@@ -50,7 +50,7 @@ impl Destination {
     ) -> Result<(Destination, Option<Note>)> {
         let opened = match location {
             Location::Store(settings) => {
-                let settings = settings.clone().without_collection();
+                let settings = registry.sequential(settings);
                 let left = match options.resume {
                     true => take_up(registry, &settings).map_err(at_fault)?,
                     false => None,

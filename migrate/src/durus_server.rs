@@ -23,7 +23,7 @@ const BULKS: usize = 3;
 const SETTLED_BYTES: usize = 4 << 20;
 
 /// The walk can rest each time that it has read so much.
-const REST_BYTES: usize = 64 << 10;
+pub(crate) const REST_BYTES: usize = 64 << 10;
 
 /// Waits after so many bytes were read.
 pub(crate) type Rest<'a> = &'a mut dyn FnMut(usize) -> Result<()>;

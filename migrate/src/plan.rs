@@ -76,7 +76,7 @@ pub(crate) fn look(
 ) -> Result<(Option<std::path::PathBuf>, u64)> {
     match destination {
         Location::Store(settings) => {
-            let settings = settings.clone().without_collection();
+            let settings = registry.sequential(settings);
             registry.probe(&settings).map_err(at_fault)?;
             let left = match options.resume {
                 true => take_up(registry, &settings).map_err(at_fault)?,

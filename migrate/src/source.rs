@@ -13,7 +13,7 @@ use durum_core::{Error, ErrorKind, IoResultExt as _, Oid, Result, Tid};
 use durum_server::client::RemoteStore;
 
 use crate::durus::{DurusFile, DurusObject};
-use crate::durus_server::{DurusServer, Rest};
+use crate::durus_server::{DurusServer, REST_BYTES, Rest};
 use crate::input::{SORT_BYTES, Writers};
 use crate::options::StopWatch;
 use crate::parcel::Parcel;
@@ -68,7 +68,7 @@ impl Source {
         let how = (writers, watch);
         let files = match location {
             Location::Store(settings) => {
-                let store = registry.open(&settings.clone().without_collection())?;
+                let store = registry.open(&registry.sequential(settings))?;
                 // It is open once, and that is here.
                 return Source::of_store(
                     Arc::new(store),
@@ -147,17 +147,15 @@ impl Source {
         if let Files::DurusServer(server) = &mut self.files {
             return server.walk(memory_bytes, step, rest);
         }
+        let (mut rest, mut unrested) = (rest, 0);
         let (reached, mut missing) = reach_with(memory_bytes, &mut |oid, refs| {
             step(0)?;
-            match &self.files {
-                Files::Store { snapshot, .. } => snapshot.load_with(oid, &mut |record| {
-                    refs.extend(record.refs());
-                    Ok(())
-                }),
-                Files::Durus(file) => Ok(take_refs(file.load(oid)?, refs)),
-                Files::Zodb(file) => Ok(take_refs(file.load(oid)?, refs)),
-                Files::DurusServer(_) => Ok(false),
+            let bytes = self.read_refs(oid, refs)?;
+            unrested += bytes.unwrap_or(0);
+            if let Some(rest) = rest.as_mut().filter(|_| unrested >= REST_BYTES) {
+                rest(std::mem::take(&mut unrested))?;
             }
+            Ok(bytes.is_some())
         })?;
         if missing.contains(Oid::ROOT)? && self.objects()? > 0 {
             return Err(Error::new(ErrorKind::Usage, "find what the root reaches")
@@ -166,6 +164,28 @@ impl Source {
         }
         self.only = Some(Mutex::new(reached));
         Ok(())
+    }
+
+    /// Reads the references of an object; its bytes, or `None` where it is not there. Not for a server of Durus.
+    fn read_refs(&self, oid: Oid, refs: &mut Vec<Oid>) -> Result<Option<usize>> {
+        let object = match &self.files {
+            Files::Store { snapshot, .. } => {
+                let mut bytes = 0;
+                let is_there = snapshot.load_with(oid, &mut |record| {
+                    bytes = record.payload().stored_length();
+                    refs.extend(record.refs());
+                    Ok(())
+                })?;
+                return Ok(is_there.then_some(bytes));
+            }
+            Files::Durus(file) => file.load(oid)?,
+            Files::Zodb(file) => file.load(oid)?,
+            Files::DurusServer(_) => None,
+        };
+        Ok(object.map(|object| {
+            refs.extend(object.refs);
+            object.data.len()
+        }))
     }
 
     /// Whether the object is one of those to be copied.
@@ -411,12 +431,6 @@ impl Source {
 /// After so many objects in a row that the disk does not give it is not the objects.
 const FAILING_MAX: u32 = 200;
 
-fn take_refs(object: Option<DurusObject>, refs: &mut Vec<Oid>) -> bool {
-    let found = object.is_some();
-    refs.extend(object.into_iter().flat_map(|object| object.refs));
-    found
-}
-
 /// A parcel that is being filled.
 struct Reading<'a, 's> {
     parcel: &'a mut Parcel,
@@ -442,5 +456,56 @@ impl Reading<'_, '_> {
         }
         let full = std::mem::replace(self.parcel, self.spare.take());
         (self.send)(full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::durus::{DurusObject, DurusWriter, Format};
+    use crate::options::MigrateOptions;
+
+    const DATA_BYTES: usize = 40 << 10;
+
+    /// A file of objects in a chain, and another one that nothing refers to.
+    fn chain(path: &Path, length: u64) -> Source {
+        let mut writer = DurusWriter::create(path, Format::Shelf).unwrap();
+        for oid in 0..=length {
+            let refs = (oid + 1 < length).then_some(Oid(oid + 1));
+            let (oid, refs, data) = (Oid(oid), refs.into_iter().collect(), vec![1; DATA_BYTES]);
+            writer.push(&DurusObject { oid, refs, data }).unwrap();
+        }
+        writer.finish().unwrap();
+        let location = Location::parse(&format!("durus:{}", path.display()), &[]).unwrap();
+        Source::open(
+            &Registry::new(),
+            &location,
+            false,
+            &StopWatch::start(&MigrateOptions::default()),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_walk_from_the_root_rests_after_what_it_reads() {
+        let home = tempfile::tempdir().unwrap();
+        let mut source = chain(&home.path().join("file"), 10);
+        let (mut rests, mut bytes) = (0, 0);
+        let mut rest = |read| {
+            rests += 1;
+            bytes += read;
+            Ok(())
+        };
+        let step = |_| Ok(());
+        source
+            .only_reachable(1 << 20, &step, Some(&mut rest))
+            .unwrap();
+        assert_eq!((rests, bytes), (5, 10 * DATA_BYTES));
+        assert_eq!(source.objects().unwrap(), 10);
+        let mut refuse = |_| Err(Error::new(ErrorKind::Interrupted, "rest"));
+        let refused = source.only_reachable(1 << 20, &step, Some(&mut refuse));
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Interrupted);
     }
 }

@@ -25,6 +25,9 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     },
 ];
 
+/// What of the block cache helps a walk, and reading while an import looks for what is there.
+pub(crate) const SEQUENTIAL: &[(&str, &str)] = &[("cache_size", "8MiB")];
+
 /// The version that the workspace's Cargo.toml asks for; fjall does not say its own.
 pub(crate) const FJALL_VERSION: &str = "3.1.13";
 

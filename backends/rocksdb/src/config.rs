@@ -41,6 +41,9 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     },
 ];
 
+/// Indexes and filters have to fit in beside the blocks of a walk.
+pub(crate) const SEQUENTIAL: &[(&str, &str)] = &[("block_cache_size", "8MiB")];
+
 /// That of the crate `librocksdb-sys` in Cargo.lock; the crate `rocksdb` does not say it.
 pub(crate) const ROCKSDB_VERSION: &str = "11.8.1";
 

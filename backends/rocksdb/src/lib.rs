@@ -86,6 +86,10 @@ impl Backend for RocksdbBackend {
         config::OPTIONS
     }
 
+    fn sequential_options(&self) -> &'static [(&'static str, &'static str)] {
+        config::SEQUENTIAL
+    }
+
     fn open(&self, dir: &Path, options: &Options) -> Result<Box<dyn Engine>> {
         let config = config::Config::new(options);
         Ok(Box::new(engine::RocksdbEngine::open(dir, config)?))

@@ -141,6 +141,12 @@ pub trait Backend: Send + Sync + Debug {
     /// The options that `[store.options]` and URLs may give it. The store refuses all others.
     fn options(&self) -> &'static [OptionSpec];
 
+    /// Values of options for a store that one caller reads or fills in the order of its keys, such as small caches,
+    /// since nothing is read twice then. They count where the user gave none.
+    fn sequential_options(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// Opens the engine in the directory `dir`, which exists and is this engine's alone; where it is
     /// empty, makes an empty database in it first. On return that database is durable (its files and
     /// the directory are synced). An engine that is not persistent ignores `dir`.

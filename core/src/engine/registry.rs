@@ -147,6 +147,22 @@ impl Registry {
         LocalStore::open(backend, &settings.path, &options)
     }
 
+    /// The settings for a store that one caller reads or fills in the order of its keys, as migrations do: nothing
+    /// is collected meanwhile, and caches are small where the settings do not say otherwise.
+    pub fn sequential(&self, settings: &StoreSettings) -> StoreSettings {
+        let mut settings = settings.clone().without_collection();
+        // An engine that is not known is told of when the store is opened.
+        let backend = self.get(&settings.backend);
+        for (name, value) in backend
+            .iter()
+            .flat_map(|backend| backend.sequential_options())
+        {
+            let option = settings.options.entry((*name).to_owned());
+            option.or_insert_with(|| (*value).to_owned());
+        }
+        settings
+    }
+
     /// Creates the store that the settings name.
     ///
     /// # Errors
@@ -210,8 +226,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::engine::{Capabilities, Durability, Engine, OptionSpec, Options};
+    use crate::engine::{Capabilities, Durability, Engine, OptionKind, OptionSpec, Options};
     use crate::place::{RemotePlace, RemotePlaces, RemoteStagedPlace};
+    use crate::store::Collection;
 
     /// Takes the place of PostgreSQL.
     #[derive(Debug)]
@@ -232,7 +249,17 @@ mod tests {
         }
 
         fn options(&self) -> &'static [OptionSpec] {
-            &[]
+            const CACHE: OptionSpec = OptionSpec {
+                name: "cache",
+                kind: OptionKind::Size,
+                default: "64MiB",
+                help: "",
+            };
+            &[CACHE]
+        }
+
+        fn sequential_options(&self) -> &'static [(&'static str, &'static str)] {
+            &[("cache", "1MiB")]
         }
 
         fn open(&self, _: &Path, _: &Options) -> Result<Box<dyn Engine>> {
@@ -280,6 +307,20 @@ mod tests {
         assert_eq!(local.names(), [""; 0]);
         let error = local.parse("elsewhere://host/name").unwrap_err();
         assert!(error.to_string().contains("server of its own"), "{error}");
+    }
+
+    #[test]
+    fn caches_are_small_for_a_walk_where_none_was_given() {
+        let registry = Registry::new().with(Elsewhere);
+        for (url, cache) in [("elsewhere:a", "1MiB"), ("elsewhere:a?cache=9MiB", "9MiB")] {
+            let settings = registry.parse_store(url).unwrap();
+            assert_ne!(settings.collection, Collection::OFF);
+            let sequential = registry.sequential(&settings);
+            assert_eq!(sequential.collection, Collection::OFF);
+            assert_eq!(sequential.options.get("cache").unwrap(), cache);
+        }
+        let unknown = StoreSettings::new("another", "path");
+        assert!(registry.sequential(&unknown).options.is_empty());
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub fn restore(
 ) -> Result<Restored> {
     let chosen = Chosen::new(inputs, at)?;
     let staged = registry
-        .stage(&destination.clone().without_collection())
+        .stage(&registry.sequential(destination))
         .map_err(|error| match error.kind() {
             // Whatever keeps a destination from being made, it is the destination that is at fault.
             ErrorKind::InUse => error.with_kind(ErrorKind::Exists),

@@ -41,6 +41,8 @@ pub fn capabilities_are_coherent(fixture: &Fixture) {
 pub fn options_are_documented_and_checked(fixture: &Fixture) {
     let name = fixture.capabilities().name;
     let specs = fixture.backend().options();
+    let sequential = fixture.backend().sequential_options();
+    Options::check(name, specs, sequential.iter().copied()).expect("options that are declared");
     for spec in specs {
         assert!(!spec.help.is_empty(), "{} has no help", spec.name);
         assert!(!spec.default.is_empty(), "{} has no default", spec.name);
