@@ -1,14 +1,15 @@
 //! Four clients that commit all the time, two of real Durus and two in Rust, and what they have to find in the end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use durum_core::Oid;
 use durum_core::store::Store as _;
-use durum_testkit::run_python;
+use durum_testkit::{durus_python, run_python};
 
 use crate::durus_client::DurusClient;
+use crate::front;
 use crate::kit::Servers;
 use crate::progress::{Counts, Progress};
 use crate::rust_client::{self, Objects, RustClient, SHARED_EVERY};
@@ -20,6 +21,8 @@ const RUST: [&str; 3] = ["rust-0", "rust-1", "rust-shared"];
 #[derive(Debug)]
 pub(crate) struct Clients {
     python: PathBuf,
+    /// Where the Rust clients find whichever server serves.
+    front: u16,
     durus: Vec<DurusClient>,
     rust: Vec<RustClient>,
     /// Those of the Rust clients: one each, and what they share.
@@ -28,11 +31,13 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Begins with an empty store, which the servers serve. Clients of Durus try one server after the other, Rust
-    /// clients go through `front`.
-    pub(crate) fn start(python: &Path, servers: &Servers, front: u16) -> Clients {
+    /// clients go through a front of their own. `None` where there is no Durus.
+    pub(crate) fn start(servers: &Servers) -> Option<Clients> {
+        let python = durus_python()?;
+        let front = front::start(servers.ports());
         let port = servers.active_port().to_string();
         let arguments = [&["set-up", &port, "--raw"], &RUST[..], &["--durus"], &DURUS].concat();
-        let said = run_python(python, "durus_count.py", &arguments);
+        let said = run_python(&python, "durus_count.py", &arguments);
         let oids = said
             .split_whitespace()
             .map(|word| Oid(word.parse().unwrap()));
@@ -45,17 +50,23 @@ impl Clients {
         });
         let durus = DURUS.iter().map(|name| {
             let (home, ports) = (servers.home(), servers.ports());
-            DurusClient::start(python, home, name, &ports)
+            DurusClient::start(&python, home, name, &ports)
         });
         let mut clients = Clients {
-            python: python.to_path_buf(),
+            front,
             rust: rust.collect(),
             durus: durus.collect(),
+            python,
             oids,
         };
         clients.fault();
         clients.wait_until_they_go_on(Duration::from_secs(30), || {});
-        clients
+        Some(clients)
+    }
+
+    /// A Python that has Durus.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.python.clone()
     }
 
     fn progress(&self) -> Vec<Arc<Progress>> {
@@ -110,7 +121,7 @@ impl Clients {
     }
 
     /// Ends them all. What was acknowledged or found is there, once, and nothing else.
-    pub(crate) fn end(self, servers: &Servers, front: u16) {
+    pub(crate) fn end(self, servers: &Servers) {
         let all = self.progress();
         let shared = |counts: &[u64]| counts.iter().map(|count| count / SHARED_EVERY).sum::<u64>();
         let durus: Vec<u64> = self.durus.into_iter().map(DurusClient::end).collect();
@@ -123,7 +134,7 @@ impl Clients {
             .map(|word| word.parse().unwrap())
             .collect();
         assert_eq!(shown, [durus[0], durus[1], shared(&durus)]);
-        let snapshot = rust_client::connect(front).snapshot().unwrap();
+        let snapshot = rust_client::connect(self.front).snapshot().unwrap();
         let stored = self
             .oids
             .iter()

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use durum_database::Server as Database;
-use durum_testkit::durus_python;
 
 use crate::clients::Clients;
-use crate::front;
 use crate::kit::{REPLACED, Servers};
 
 const KILLS: usize = 2;
@@ -15,13 +13,13 @@ const GO_ON_MAX: Duration = Duration::from_secs(60);
 /// Either server may have the store then: which of them, the lock decides.
 #[test]
 fn all_go_on_when_postgresql_was_killed() {
-    let Some(python) = durus_python() else { return };
     let Some(mut database) = Database::start() else {
         return;
     };
-    let mut servers = Servers::start(&format!("postgres:{}", database.address("test")));
-    let front = front::start(servers.ports());
-    let mut clients = Clients::start(&python, &servers, front);
+    let mut servers = Servers::on(&database);
+    let Some(mut clients) = Clients::start(&servers) else {
+        return;
+    };
     for _ in 0..KILLS {
         database.kill();
         clients.fault();
@@ -38,6 +36,6 @@ fn all_go_on_when_postgresql_was_killed() {
             "PostgreSQL was killed: the first client goes on after {first:?}, all after {last:?}"
         );
     }
-    clients.end(&servers, front);
+    clients.end(&servers);
     servers.stop_and_check();
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
+use durum_database::Server as Database;
 use durum_testkit::{LONG, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -123,8 +124,14 @@ impl Drop for Process {
 }
 
 impl Servers {
-    /// Makes a store, and has both begin, of which the first serves.
-    pub(crate) fn start(url: &str) -> Servers {
+    /// Those of a store in a server of its own.
+    pub(crate) fn on(database: &Database) -> Servers {
+        Servers::start(&database.address("test"))
+    }
+
+    /// Makes a store in the database at `address`, and has both begin, of which the first serves.
+    pub(crate) fn start(address: &str) -> Servers {
+        let url = &format!("postgres:{address}");
         let home = tempfile::tempdir().unwrap();
         let servers = [0, 1].map(|number| Process::new(home.path(), number));
         let mut servers = Servers {

@@ -4,10 +4,8 @@
 use std::time::{Duration, Instant};
 
 use durum_database::PatroniCluster;
-use durum_testkit::durus_python;
 
 use crate::clients::Clients;
-use crate::front;
 use crate::kit::{REPLACED, Servers};
 
 /// How often PostgreSQL fails over, unless `DURUM_FAILOVERS` says more.
@@ -55,14 +53,14 @@ fn take_over(servers: &mut Servers, clients: &mut Clients) {
 #[test]
 #[ignore = "it takes minutes, and needs Patroni and etcd: see docs/TESTING.md"]
 fn all_go_on_when_patroni_fails_over() {
-    let Some(python) = durus_python() else { return };
     let Some(mut cluster) = PatroniCluster::start() else {
         return;
     };
     let failovers = std::env::var("DURUM_FAILOVERS").map_or(FAILOVERS, |it| it.parse().unwrap());
-    let mut servers = Servers::start(&format!("postgres:{}", cluster.address()));
-    let front = front::start(servers.ports());
-    let mut clients = Clients::start(&python, &servers, front);
+    let mut servers = Servers::start(&cluster.address());
+    let Some(mut clients) = Clients::start(&servers) else {
+        return;
+    };
     for _ in 0..failovers {
         let lost = fail_over(&mut cluster, &mut servers, &mut clients);
         take_over(&mut servers, &mut clients);
@@ -74,6 +72,6 @@ fn all_go_on_when_patroni_fails_over() {
         clients.fault();
         clients.wait_until_they_go_on(TAKEOVER_TIME_MAX, || {});
     }
-    clients.end(&servers, front);
+    clients.end(&servers);
     servers.stop_and_check();
 }

@@ -11,11 +11,10 @@ use durum_core::store::{Batch, Store as _};
 use durum_core::{ErrorKind, Oid, Result};
 use durum_database::Server as Database;
 use durum_server::client::RemoteStore;
-use durum_testkit::{durus_python, wait_until};
+use durum_testkit::wait_until;
 
 use crate::clients::Clients;
 use crate::durus_client::DurusProcess;
-use crate::front;
 use crate::kit::Servers;
 use crate::progress::Progress;
 use crate::rust_client;
@@ -119,14 +118,14 @@ fn counts(reads: &[Arc<AtomicU64>]) -> Vec<u64> {
 
 #[test]
 fn both_servers_serve_reads_whichever_has_the_store() {
-    let Some(python) = durus_python() else { return };
     let Some(database) = Database::start() else {
         return;
     };
-    let mut servers = Servers::start(&format!("postgres:{}", database.address("test")));
-    let front = front::start(servers.ports());
-    let mut clients = Clients::start(&python, &servers, front);
-    let ports = servers.read_ports();
+    let mut servers = Servers::on(&database);
+    let Some(mut clients) = Clients::start(&servers) else {
+        return;
+    };
+    let (ports, python) = (servers.read_ports(), clients.python());
     let rust: Vec<Reader> = ports.map(|port| Reader::start(port, clients.rust())).into();
     let durus = ports.map(|port| DurusReader::start(&python, servers.home(), port));
     let reads: Vec<_> = rust.iter().map(|it| it.reads.clone()).collect();
@@ -155,7 +154,7 @@ fn both_servers_serve_reads_whichever_has_the_store() {
         go_on("reads after a takeover");
     }
     assert_writes_are_refused(servers.read_ports());
-    clients.end(&servers, front);
+    clients.end(&servers);
     // Nothing is committed any more: what they read next is what there is.
     go_on("reads in the end");
     let port = servers.active_port().to_string();

@@ -7,11 +7,10 @@ use durum_core::store::{Batch, SessionKind, SnapshotExt as _, Store as _};
 use durum_core::{ErrorKind, Oid, Result};
 use durum_database::Server as Database;
 use durum_server::client::{ClientOptions, RemoteStore};
-use durum_testkit::{durus_python, wait_until};
+use durum_testkit::wait_until;
 use rustix::process::Signal;
 
 use crate::clients::Clients;
-use crate::front;
 use crate::kit::{REPLACED, Servers};
 
 /// A server that was replaced asks for it once a second.
@@ -65,7 +64,7 @@ fn a_stopped_server_that_is_continued_is_refused_by_the_fence() {
     let Some(database) = Database::start() else {
         return;
     };
-    let mut servers = Servers::start(&format!("postgres:{}", database.address("test")));
+    let mut servers = Servers::on(&database);
     let [old_port, new_port] = servers.ports();
     let clients: Vec<RemoteStore> = (0..3).map(|_| connect(old_port)).collect();
     clients[0]
@@ -117,13 +116,13 @@ fn a_stopped_server_that_is_continued_is_refused_by_the_fence() {
 /// Its clients hear nothing while it is stopped, and nothing that it was asked for takes effect when it is continued.
 #[test]
 fn clients_of_a_stopped_server_go_on_at_the_other() {
-    let Some(python) = durus_python() else { return };
     let Some(database) = Database::start() else {
         return;
     };
-    let mut servers = Servers::start(&format!("postgres:{}", database.address("test")));
-    let front = front::start(servers.ports());
-    let mut clients = Clients::start(&python, &servers, front);
+    let mut servers = Servers::on(&database);
+    let Some(mut clients) = Clients::start(&servers) else {
+        return;
+    };
     servers.server(0).stop();
     // As PostgreSQL's system does in the end where a machine no longer answers.
     assert_eq!(database.end_writers("test"), 1);
@@ -140,7 +139,7 @@ fn clients_of_a_stopped_server_go_on_at_the_other() {
     println!("continued: the first client goes on after {first:?}, all after {last:?}");
     assert_eq!(servers.server(0).wait(), Some(REPLACED));
     servers.stand_by(0);
-    clients.end(&servers, front);
+    clients.end(&servers);
     drop(newest);
     servers.stop_and_check();
 }

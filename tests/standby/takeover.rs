@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use durum_database::Server as Database;
-use durum_testkit::durus_python;
 use fastrand::Rng;
 
 use crate::clients::Clients;
-use crate::front;
 use crate::kit::Servers;
 
 /// How often the server is killed, unless `DURUM_TAKEOVERS` says more.
@@ -18,15 +16,15 @@ const GO_ON_MAX: Duration = Duration::from_secs(30);
 /// `DURUM_TAKEOVERS` says how often.
 #[test]
 fn clients_go_on_when_a_standby_takes_over() {
-    let Some(python) = durus_python() else { return };
     let Some(database) = Database::start() else {
         return;
     };
     let takeovers = std::env::var("DURUM_TAKEOVERS").map_or(TAKEOVERS, |it| it.parse().unwrap());
     let mut random = Rng::with_seed(durum_testkit::seed());
-    let mut servers = Servers::start(&format!("postgres:{}", database.address("test")));
-    let front = front::start(servers.ports());
-    let mut clients = Clients::start(&python, &servers, front);
+    let mut servers = Servers::on(&database);
+    let Some(mut clients) = Clients::start(&servers) else {
+        return;
+    };
     let mut slowest = Duration::ZERO;
     for _ in 0..takeovers {
         std::thread::sleep(Duration::from_micros(random.u64(..400_000)));
@@ -40,6 +38,6 @@ fn clients_go_on_when_a_standby_takes_over() {
         servers.stand_by(active);
     }
     println!("{takeovers} takeovers, the slowest in {slowest:?}");
-    clients.end(&servers, front);
+    clients.end(&servers);
     servers.stop_and_check();
 }
