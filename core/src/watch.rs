@@ -1,8 +1,11 @@
 //! Being told how far long work has come, and ending it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Is told now and then how many more objects are done, which may be none; an error of its own ends the
 /// work, and is what that returns.
@@ -15,6 +18,8 @@ pub(crate) const UNWATCHED: &Watch<'static> = &|_| Ok(());
 const BYTES: usize = 256 << 10;
 /// What an object, or anything else that is looked at, counts beside its bytes.
 const OVERHEAD: usize = 64;
+/// How often the watch is called while another thread is waited for.
+const NAP: Duration = Duration::from_millis(50);
 
 /// Counts work, and calls a watch when there is enough of it.
 pub(crate) struct Steps<'a> {
@@ -63,6 +68,38 @@ impl fmt::Debug for Steps<'_> {
     }
 }
 
+/// Does `work`, and `other` on a thread of its own, which fails when what it is given does: where `work` or `watch` has
+/// failed.
+pub(crate) fn beside<T>(
+    other: &(dyn Fn(&dyn Fn() -> Result<()>) -> Result<()> + Sync),
+    work: impl FnOnce() -> Result<T>,
+    watch: &Watch<'_>,
+) -> Result<T> {
+    const DOING: &str = "do two things at once";
+    let over = &AtomicBool::new(false);
+    let (end, ended) = channel::<()>();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            // Whatever ends this, it is noticed.
+            let _end = end;
+            other(&|| match over.load(Ordering::Relaxed) {
+                true => Err(Error::new(ErrorKind::Interrupted, DOING)),
+                false => Ok(()),
+            })
+        });
+        let done = work().and_then(|done| {
+            while ended.recv_timeout(NAP) == Err(RecvTimeoutError::Timeout) {
+                watch(0)?;
+            }
+            Ok(done)
+        });
+        over.store(done.is_err(), Ordering::Relaxed);
+        let failed = |_| Err(Error::new(ErrorKind::Other, DOING).because("a thread failed"));
+        let other = thread.join().unwrap_or_else(failed);
+        done.and_then(|done| other.map(|()| done))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
@@ -86,6 +123,27 @@ mod tests {
         steps.object(1).unwrap();
         steps.tell().unwrap();
         assert_eq!(*told.borrow(), [(BYTES / OVERHEAD) as u64, 0, 1, 1]);
+    }
+
+    #[test]
+    fn both_end_when_one_or_the_watch_fails() {
+        let failed = || Error::new(ErrorKind::Io, "test");
+        let quick = |_: &dyn Fn() -> Result<()>| Ok(());
+        assert_eq!(beside(&quick, || Ok(7), UNWATCHED).unwrap(), 7);
+        let error = beside(&|_| Err(failed()), || Ok(()), UNWATCHED).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        // Until it is told to end.
+        let endless = |check: &dyn Fn() -> Result<()>| {
+            loop {
+                check()?;
+                std::thread::yield_now();
+            }
+        };
+        let error = beside(&endless, || Err::<(), _>(failed()), UNWATCHED).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        let stop = |_| Err(Error::new(ErrorKind::Conflict, "test"));
+        let error = beside(&endless, || Ok(()), &stop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl MigrateOptions {
     }
 
     /// The same, but with all contents verified.
+    #[cfg(feature = "dictionaries")]
     pub(crate) fn thorough(&self) -> MigrateOptions {
         MigrateOptions {
             verify: match self.digests() {

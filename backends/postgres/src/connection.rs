@@ -212,6 +212,12 @@ impl Connection {
         }
     }
 
+    /// The number by which the server knows the session.
+    pub(crate) fn number(&mut self) -> Result<i32, Failure> {
+        let row = self.run(async |client| client.query_one("SELECT pg_backend_pid()", &[]).await);
+        Ok(row?.get(0))
+    }
+
     /// Has something done, and waits for no answer: what comes next is done behind it.
     pub(crate) fn send(&mut self, sql: &str) {
         let (client, driver) = (&self.client, &mut self.driver);

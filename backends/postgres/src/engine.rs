@@ -66,16 +66,14 @@ impl Engine for PostgresEngine {
         self.database.writer().leave_keys_out(tables)
     }
 
-    fn end_bulk(&self, tables: &[Table]) -> Result<()> {
+    fn end_bulk(&self, tables: &[Table], check: &dyn Fn() -> Result<()>) -> Result<()> {
         let Source {
             readers, schema, ..
         } = &*self.database.source;
         let keyless = self.database.writer().keyless(tables);
         for table in &keyless {
             // The connection that writes goes on with others meanwhile.
-            readers.read(keys::ADD, |connection| {
-                keys::add(connection, schema, *table)
-            })?;
+            keys::add_watched(readers, schema, *table, check)?;
         }
         self.database.writer().has_keys(&keyless);
         Ok(())

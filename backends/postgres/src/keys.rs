@@ -5,16 +5,26 @@
 //! gets its name, and before it is gone on with after it was cut off, all tables have theirs again. That a key comes
 //! twice, which the server refuses otherwise when it does, is found when the keys are added.
 
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
 use durum_core::engine::Table;
+use durum_core::{Error, ErrorKind, Result};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use crate::connection::Connection;
 use crate::error::Failure;
+use crate::readers::Readers;
 use crate::schema::{Schema, quoted};
 
 pub(crate) const ADD: &str = "add the key of a table";
+const STOP: &str = "stop adding the key of a table";
 pub(crate) const DROP: &str = "begin to fill the tables";
+
+/// How often it is asked whether a key is wanted still.
+const NAP: Duration = Duration::from_millis(50);
 
 /// Adds the key of a table. That it has one is no failure: another session may have added it whose client has lost it.
 ///
@@ -26,6 +36,56 @@ pub(crate) fn add(session: &mut Connection, schema: &Schema, table: Table) -> Re
     match session.run(async |client| client.batch_execute(&sql).await) {
         Err(failure) if failure.code() == Some(&SqlState::INVALID_TABLE_DEFINITION) => Ok(()),
         done => done,
+    }
+}
+
+/// As [`add`], on a connection for reading, until `check` fails: the server is told to stop then.
+///
+/// # Errors
+/// As [`add`], and those of `check`.
+pub(crate) fn add_watched(
+    readers: &Readers,
+    schema: &Schema,
+    table: Table,
+    check: &dyn Fn() -> Result<()>,
+) -> Result<()> {
+    let session = &AtomicI32::new(0);
+    let (end, ended) = channel::<()>();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            // Whatever ends this, it is noticed.
+            let _end = end;
+            readers.read(ADD, |connection| {
+                session.store(connection.number()?, Ordering::Relaxed);
+                add(connection, schema, table)
+            })
+        });
+        let (mut checked, mut stopper) = (Ok(()), None);
+        while ended.recv_timeout(NAP) == Err(RecvTimeoutError::Timeout) {
+            checked = checked.and_then(|()| check());
+            if checked.is_err() {
+                // Again and again: it may not have begun yet.
+                stop(readers, &mut stopper, session.load(Ordering::Relaxed));
+            }
+        }
+        let failed = |_| Err(Error::new(ErrorKind::Other, ADD).because("a thread failed"));
+        let added = thread.join().unwrap_or_else(failed);
+        checked.and(added)
+    })
+}
+
+/// Has the server stop what a session does, by another one.
+fn stop(readers: &Readers, stopper: &mut Option<Connection>, session: i32) {
+    let sql = "SELECT pg_cancel_backend($1)";
+    let stopped = stopper.take().map_or_else(|| readers.another(), Ok);
+    let stopped = stopped.and_then(|mut connection| {
+        let done = connection.run(async |client| client.query(sql, &[&session]).await);
+        done.map_err(|failure| failure.during(STOP))?;
+        Ok(connection)
+    });
+    match stopped {
+        Ok(connection) => *stopper = Some(connection),
+        Err(error) => tracing::debug!(%error, "the server goes on with what nobody wants any more"),
     }
 }
 

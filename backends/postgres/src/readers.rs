@@ -150,6 +150,14 @@ impl Readers {
         Ok(held)
     }
 
+    /// A connection that is none of these.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub(crate) fn another(&self) -> Result<Connection> {
+        Connection::open(&self.address)
+    }
+
     /// Closes those that lie idle.
     pub(crate) fn close(&self) {
         self.lock().idle.clear();

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use durum_core::ErrorKind;
 use durum_core::engine::{Backend as _, Durability, Engine, Key, Op, Options, Table};
 use durum_core::place::{RemotePlaces, RemoteStagedPlace};
+use durum_core::{Error, ErrorKind};
 use durum_database::Server;
 use durum_postgres::PostgresBackend;
-use durum_testkit::seed;
+use durum_testkit::{seed, wait_until};
 
 type Rows = BTreeMap<Key, Vec<u8>>;
 
@@ -280,7 +280,7 @@ fn tables_that_are_filled_get_their_keys_when_all_rows_are_there() {
         apply(&*engine, Table::Objects, &batch).unwrap();
         model.extend(batch);
     }
-    engine.end_bulk(&[Table::Objects]).unwrap();
+    engine.end_bulk(&[Table::Objects], &|| Ok(())).unwrap();
     assert_eq!(walk(&*engine, Table::Objects, usize::MAX), model);
     let batch = rows(50..150, "again");
     apply(&*engine, Table::Objects, &batch).unwrap();
@@ -292,7 +292,7 @@ fn tables_that_are_filled_get_their_keys_when_all_rows_are_there() {
     assert_eq!(keyless(&server, &schema), "identity staged writer");
     assert_eq!(walk(&*engine, Table::ReferrersMore, 1000), pairs);
     assert_eq!(walk(&*engine, Table::Objects, 1000), model);
-    engine.end_bulk(&TABLES).unwrap();
+    engine.end_bulk(&TABLES, &|| Ok(())).unwrap();
     drop(engine);
     drop(staged.publish().unwrap());
     assert_eq!(keyless(&server, "filled"), "identity writer");
@@ -327,6 +327,41 @@ fn no_store_appears_or_is_gone_on_with_without_its_keys() {
 }
 
 #[test]
+fn nobody_waits_for_a_key_that_is_wanted_no_longer() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let staged = staged(&server, "stopped");
+    let engine = staged.open_engine().unwrap();
+    engine.begin_bulk(&[Table::Objects]).unwrap();
+    let model = rows(0..10, "stopped");
+    apply(&*engine, Table::Objects, &model).unwrap();
+    // The key cannot be added as long as this has the table.
+    let schema = unfinished(&server, "stopped");
+    let lock = format!(
+        "BEGIN; LOCK TABLE \"{schema}\".objects IN ACCESS SHARE MODE; SELECT pg_sleep(600)"
+    );
+    let mut holding = server.begin_sql("test", &lock);
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    wait_until("the lock", || server.sql("test", sleeps) == "1");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE%' AND wait_event_type = 'Lock'";
+    let stop_when_it_waits = || match server.sql("test", waits) == "1" {
+        true => Err(Error::new(ErrorKind::Interrupted, "test")),
+        false => Ok(()),
+    };
+    let ended = engine.end_bulk(&[Table::Objects], &stop_when_it_waits);
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::Interrupted);
+    assert_eq!(server.sql("test", waits), "0");
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    assert_eq!(server.sql("test", end), "1");
+    holding.wait().unwrap();
+
+    engine.end_bulk(&[Table::Objects], &|| Ok(())).unwrap();
+    assert_eq!(keyless(&server, &schema), "identity staged writer");
+    assert_eq!(walk(&*engine, Table::Objects, 1000), model);
+}
+
+#[test]
 fn a_row_that_is_put_twice_is_found_when_the_keys_are_added() {
     let Some(server) = Server::start() else {
         return;
@@ -337,12 +372,15 @@ fn a_row_that_is_put_twice_is_found_when_the_keys_are_added() {
     for mark in ["once", "twice"] {
         apply(&*engine, Table::Objects, &rows(7..8, mark)).unwrap();
     }
-    let error = engine.end_bulk(&[Table::Objects]).unwrap_err();
+    let error = engine.end_bulk(&[Table::Objects], &|| Ok(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
     assert!(keyless(&server, &unfinished(&server, "twice")).contains("objects"));
     // The connection is not in the transaction that has failed.
     assert_eq!(
-        engine.end_bulk(&[Table::Objects]).unwrap_err().kind(),
+        engine
+            .end_bulk(&[Table::Objects], &|| Ok(()))
+            .unwrap_err()
+            .kind(),
         ErrorKind::Damaged
     );
 }

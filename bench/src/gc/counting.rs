@@ -131,8 +131,8 @@ impl Engine for CountingEngine {
         self.inner.begin_bulk(tables)
     }
 
-    fn end_bulk(&self, tables: &[Table]) -> Result<()> {
-        self.inner.end_bulk(tables)
+    fn end_bulk(&self, tables: &[Table], check: &dyn Fn() -> Result<()>) -> Result<()> {
+        self.inner.end_bulk(tables, check)
     }
 
     fn compact(&self) -> Option<&dyn Compact> {

@@ -233,11 +233,13 @@ pub trait Engine: Send + Sync + Debug {
         Ok(())
     }
 
-    /// Makes up for what was left out of `tables`, durably. Batches of other tables can be applied meanwhile.
+    /// Makes up for what was left out of `tables`, durably. Batches of other tables can be applied meanwhile. `check` is
+    /// called now and then where that takes long; where it fails, the rest is left as it was.
     ///
     /// # Errors
-    /// Those of [`Engine::apply`]; [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) where a key is there twice.
-    fn end_bulk(&self, _tables: &[Table]) -> Result<()> {
+    /// Those of [`Engine::apply`] and of `check`; [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) where a key is there
+    /// twice.
+    fn end_bulk(&self, _tables: &[Table], _check: &dyn Fn() -> Result<()>) -> Result<()> {
         Ok(())
     }
 

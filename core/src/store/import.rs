@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::external_sort::PairSorter;
 use crate::id::{Oid, Tid};
 use crate::record::{self, Codec, Codecs, Payload};
-use crate::watch::{UNWATCHED, Watch};
+use crate::watch::{UNWATCHED, Watch, beside};
 
 /// Memory for sorting references, where nobody asks for more or less.
 pub(super) const MEMORY_BYTES: usize = 8 << 20;
@@ -391,17 +391,15 @@ impl<'a> Importer<'a> {
         state.changes_from = state.tid;
         let shared = self.shared;
         let durability = self.durability;
-        let linked = std::thread::scope(|scope| {
-            // What reads of the objects need is not needed to link them.
-            let ended = scope.spawn(|| {
-                let ended = shared.engine.end_bulk(&[Table::Objects]);
+        // What reads of the objects need is not needed to link them.
+        let linked = beside(
+            &|check| {
+                let ended = shared.engine.end_bulk(&[Table::Objects], check);
                 ended.map(|()| readable())
-            });
-            let linked = self.link(state.tid, watch)?;
-            let failed =
-                |_| Err(Error::new(ErrorKind::Other, "end an import").because("a thread failed"));
-            ended.join().unwrap_or_else(failed).map(|()| linked)
-        })?;
+            },
+            || self.link(state.tid, watch),
+            watch,
+        )?;
         let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
         // The state says that all is there: it must not be, where something else is not.
         sync(shared, &mut writer)?;
@@ -463,7 +461,7 @@ impl<'a> Importer<'a> {
         behind.settle()?;
         shared
             .engine
-            .end_bulk(&[Table::Referrers, Table::ReferrersMore])?;
+            .end_bulk(&[Table::Referrers, Table::ReferrersMore], &|| watch(0))?;
         Ok(linked)
     }
 }
