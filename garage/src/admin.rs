@@ -22,6 +22,8 @@ use crate::sigv4::{Credentials, HOST};
 
 /// The longest answer, in bytes.
 const ANSWER_MAX: usize = 16 << 20;
+/// Each table has a worker whose name ends so: it gives others what they lack.
+const GIVER: &str = " sync";
 /// No request takes longer.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -209,16 +211,6 @@ pub struct Key {
 pub struct Permissions {
     /// Make buckets.
     pub create_bucket: bool,
-}
-
-/// What a worker of a process has to do still.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Worker {
-    /// What it does.
-    pub name: String,
-    /// How much is to be done.
-    pub queue_length: Option<u64>,
 }
 
 /// What a node has still to do.
@@ -420,19 +412,29 @@ impl Admin {
         Ok(())
     }
 
-    /// The workers of this process, with what they have to do still.
+    /// Whether nodes compare their items with those of others and give them what they lack, by the numbers of the nodes
+    /// that have answered. They do so after each new layout, ten minutes after the last time, and, for buckets and keys,
+    /// for a moment every ten seconds.
     ///
     /// # Errors
     /// As [`Admin::status`].
-    pub async fn workers(&self) -> Result<Vec<Worker>> {
+    pub async fn giving(&self) -> Result<HashMap<String, bool>> {
         #[derive(Deserialize)]
         struct Answers {
             success: HashMap<String, Vec<Worker>>,
         }
-        let body = json!({ "busyOnly": false, "errorOnly": false });
-        let doing = "ask for the workers";
-        let answers: Answers = self.post(doing, "ListWorkers?node=self", &body).await?;
-        Ok(answers.success.into_values().flatten().collect())
+        #[derive(Deserialize)]
+        struct Worker {
+            name: String,
+        }
+        // One whose queue is empty is idle only after it has looked whether there is a newer layout. One that has failed
+        // is not idle until it has succeeded.
+        let body = json!({ "busyOnly": true, "errorOnly": false });
+        let doing = "ask which nodes give items to others";
+        let answers: Answers = self.post(doing, "ListWorkers?node=*", &body).await?;
+        let nodes = answers.success.into_iter();
+        let gives = |busy: &[Worker]| busy.iter().any(|it| it.name.ends_with(GIVER));
+        Ok(nodes.map(|(id, busy)| (id, gives(&busy))).collect())
     }
 
     /// What each node that is reached has still to do, by the nodes' numbers. [`NodeStatus`] has a part of it, as it

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::front::Routes;
+use crate::settings::NodeDir;
 use crate::supervise::Shared;
 
 /// The tag of a role that says where a node's front is.
@@ -59,13 +60,14 @@ pub(crate) struct Keeper {
     pub(crate) first: bool,
     /// The name of the disk that it has.
     pub(crate) disk: String,
+    pub(crate) dir: NodeDir,
     pub(crate) routes: Arc<Routes>,
     pub(crate) process: Arc<Shared>,
 }
 
 /// What one turn leaves for the next.
 #[derive(Default)]
-struct Memory {
+pub(crate) struct Memory {
     /// Since when a layout waits for nodes that were removed.
     waits: Option<Instant>,
     /// Nodes that are not reached, when it is tried again, and how long after that.
@@ -77,13 +79,24 @@ struct Memory {
     /// Whether a quorum has confirmed the access key of clients.
     key_is_known: bool,
     /// Since when this node waits for others that are to give it what it had before its disk was replaced.
-    waits_for_givers: Option<Instant>,
+    pub(crate) waits_for_givers: Option<Instant>,
+    /// How often the process had been started when this node asked for that; none where an earlier keeper has asked.
+    pub(crate) asked_in: Option<u32>,
+    /// Whether it could be that some of it was not given, because somebody was away.
+    pub(crate) disturbed: bool,
 }
 
 /// What was seen of the cluster.
-struct Seen {
-    status: Status,
-    layout: Layout,
+pub(crate) struct Seen {
+    pub(crate) status: Status,
+    pub(crate) layout: Layout,
+}
+
+/// Whether a node has a role that it has asked for with this disk.
+pub(crate) fn has_role_with(layout: &Layout, id: &str, disk: &str) -> bool {
+    let tag = format!("{DISK_TAG}{disk}");
+    let mut roles = layout.roles.iter();
+    roles.any(|role| role.id == id && role.tags.contains(&tag))
 }
 
 impl Seen {
@@ -91,18 +104,11 @@ impl Seen {
         self.layout.roles.iter().any(|role| role.id == id)
     }
 
-    /// Whether a node has a role that it has asked for with this disk.
-    fn has_role_with(&self, id: &str, disk: &str) -> bool {
-        let tag = format!("{DISK_TAG}{disk}");
-        let mut roles = self.layout.roles.iter();
-        roles.any(|role| role.id == id && role.tags.contains(&tag))
-    }
-
     fn node(&self, id: &str) -> Option<&NodeStatus> {
         self.status.nodes.iter().find(|node| node.id == id)
     }
 
-    fn is_up(&self, id: &str) -> bool {
+    pub(crate) fn is_up(&self, id: &str) -> bool {
         self.node(id).is_some_and(|node| node.is_up)
     }
 
@@ -149,7 +155,7 @@ impl Seen {
 
 impl Keeper {
     /// Until it is told to stop.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut missed = 0;
         let mut answered = false;
         let mut warned = false;
@@ -201,10 +207,11 @@ impl Keeper {
     }
 
     /// Does what is to be done; whether nothing is.
-    async fn care(&self, seen: &Seen, memory: &mut Memory) -> Result<bool> {
+    async fn care(&mut self, seen: &Seen, memory: &mut Memory) -> Result<bool> {
         self.list_nodes(seen);
         let mut quiet = self.connect(seen, memory).await;
         quiet &= self.take_part(seen, memory).await?;
+        quiet &= self.be_given(seen, memory).await?;
         if seen.applies(&self.id, self.first) {
             quiet &= self.apply(seen).await?;
             quiet &= self.leave_behind(seen, &mut memory.waits).await?;
@@ -275,7 +282,7 @@ impl Keeper {
     /// look at once for what it lacks, and shows when it has it. By itself Garage does so every ten minutes.
     async fn take_part(&self, seen: &Seen, memory: &mut Memory) -> Result<bool> {
         const DOING: &str = "remember that this node has a role";
-        if seen.has_role_with(&self.id, &self.disk) {
+        if has_role_with(&seen.layout, &self.id, &self.disk) {
             if !self.had_role.exists() {
                 std::fs::write(&self.had_role, "").during(DOING, &self.had_role)?;
                 info!(copies = self.copies, "this node has its role");
@@ -331,6 +338,9 @@ impl Keeper {
             replaced,
             "this node asks for a role"
         );
+        if replaced {
+            self.asks_again(memory)?;
+        }
         self.admin.stage(&[(self.id.clone(), role)]).await?;
         Ok(false)
     }

@@ -34,6 +34,7 @@ mod key;
 mod overview;
 mod process;
 mod program;
+mod refill;
 mod run;
 mod settings;
 mod setup;

@@ -9,6 +9,7 @@ use durum_garage::admin::{Layout, Status};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
+use crate::refill::lacks;
 use crate::run::admin;
 use crate::settings::NodeDir;
 
@@ -70,7 +71,9 @@ pub struct ClusterRow {
     pub partitions_complete: u64,
     /// Counts the changes of who has what.
     pub layout: u64,
-    /// Whether data are being moved.
+    /// Whether data are being moved, or could be: nodes still compare what they have, which they also do every ten minutes
+    /// for a moment, or do not say whether they do; or the node that was asked has a new disk, and has not been given all
+    /// that was on the old one. That it has one, others do not know before it has asked them for that.
     pub moving: bool,
     /// How many parts of objects the nodes that are reached have still to look at, and to fetch where they are
     /// missing: after data were moved, and for 20 seconds after each object that is written. With those that a node
@@ -132,7 +135,7 @@ pub fn status(dir: &NodeDir) -> Result<Vec<ClusterRow>> {
         let secrets = dir.secrets()?;
         for (copies, admin) in admins(dir)? {
             let key = &secrets.of(copies)?.access_key;
-            let (_, layout) = seen(&admin).await?;
+            let (status, layout) = seen(&admin).await?;
             let health = admin.health().await?;
             let nodes = layout.roles.len() as u64;
             let begun = nodes > 0;
@@ -148,7 +151,7 @@ pub fn status(dir: &NodeDir) -> Result<Vec<ClusterRow>> {
                 partitions_writable: if begun { health.partitions_quorum } else { 0 },
                 partitions_complete: if begun { health.partitions_all_ok } else { 0 },
                 layout: layout.version,
-                moving: is_moving(&admin).await?,
+                moving: lacks(dir, copies, &layout)? || is_moving(&admin, &status).await?,
                 objects_waiting: waiting(&admin, &layout).await?.0,
                 nodes_missing: match begun {
                     true => 0,
@@ -245,10 +248,10 @@ async fn wait_until_moved(admin: &Admin, id: &str, deadline: Instant) -> Result<
     let mut moved = None;
     let mut same = ((0, 0), Instant::now());
     loop {
-        let (_, layout) = seen(admin).await?;
+        let (status, layout) = seen(admin).await?;
         let out = !layout.roles.iter().any(|role| role.id == id);
         // Objects follow the items.
-        if out && !is_moving(admin).await? {
+        if out && !is_moving(admin, &status).await? {
             let now = Instant::now();
             let moved = *moved.get_or_insert(now);
             let waiting = waiting(admin, &layout).await?;
@@ -282,9 +285,21 @@ async fn waiting(admin: &Admin, layout: &Layout) -> Result<(u64, u64)> {
     }))
 }
 
-async fn is_moving(admin: &Admin) -> Result<bool> {
+/// Whether data are being moved, or may be.
+///
+/// Garage has only one layout left as soon as a quorum is done with giving. Nodes with new disks have nothing to give, and
+/// are done at once: then another one may have everything to give still. So each is asked whether it gives, and one that
+/// does not say counts as one that does. The order matters: all that have only one layout left have heard of it, and
+/// have begun to give.
+pub(crate) async fn is_moving(admin: &Admin, status: &Status) -> Result<bool> {
     let history = admin.layout_history().await?;
-    Ok(history.versions.iter().any(|it| it.status == "Draining"))
+    if history.versions.iter().any(|it| it.status == "Draining") {
+        return Ok(true);
+    }
+    let giving = admin.giving().await?;
+    let mut up = status.nodes.iter().filter(|node| node.is_up);
+    let silent = up.any(|node| node.role.is_some() && !giving.contains_key(&node.id));
+    Ok(silent || giving.values().any(|gives| *gives))
 }
 
 async fn seen(admin: &Admin) -> Result<(Status, Layout)> {

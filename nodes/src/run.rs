@@ -246,6 +246,7 @@ impl Node<'_> {
             had_role: self.dir.had_role(copies),
             first: self.dir.first(copies).exists(),
             disk: self.dir.disk(copies)?,
+            dir: self.dir.clone(),
             routes,
             process: process.shared.clone(),
         })

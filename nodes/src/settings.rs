@@ -140,16 +140,28 @@ impl NodeDir {
 
     /// The name of the disk on which the metadata are: a random one, that another disk does not have.
     pub(crate) fn disk(&self, copies: u32) -> Result<String> {
-        let path = self.metadata(copies).join("disk");
+        let path = self.disk_path(copies);
         match std::fs::read_to_string(&path) {
             Ok(name) => Ok(name.trim().to_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let name = random_hex(8)?;
-                files::write("name a disk", &path, files::SECRET, name.as_bytes())?;
-                Ok(name)
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.name_disk(copies),
             Err(error) => Err(Error::io(error, "read the name of a disk").with_path(path)),
         }
+    }
+
+    /// Gives the disk another name, as if it were another one.
+    pub(crate) fn name_disk(&self, copies: u32) -> Result<String> {
+        let (name, path) = (random_hex(8)?, self.disk_path(copies));
+        files::write("name a disk", &path, files::SECRET, name.as_bytes())?;
+        Ok(name)
+    }
+
+    fn disk_path(&self, copies: u32) -> PathBuf {
+        self.metadata(copies).join("disk")
+    }
+
+    /// A file that is there from when a node with a new disk asks for what was on the old one until it has all.
+    pub(crate) fn lacks(&self, copies: u32) -> PathBuf {
+        self.metadata(copies).join("lacks")
     }
 
     pub(crate) fn authority(&self) -> PathBuf {

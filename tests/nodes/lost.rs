@@ -4,14 +4,21 @@ use std::time::{Duration, Instant};
 
 use durum_dictionaries::{Class, Dictionaries, ErrorKind, Fields, IndexType, Offline};
 use fastrand::Rng;
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::keys::{Writers, Written, check, check_found, check_large, left, put_large};
-use crate::kit::{Nodes, durum};
+use crate::kit::{Nodes, durum, signal};
+use crate::relay::Relays;
 
 /// Half a second is what is promised on a machine that has time.
 const LONGEST: Duration = Duration::from_secs(5);
+/// On lines that long, copying all takes a minute. For so long they are.
+const LAG: Duration = Duration::from_millis(50);
+const SLOW_FOR: Duration = Duration::from_secs(10);
+/// What a node says when it has its role in the cluster of three copies.
+const ROLE_OF_THREE: &str = "this node has its role copies=3";
 
 /// Classes of three copies, one of which is read from a copy beside the program where too few nodes are there, and of
 /// one copy; and what was written to them.
@@ -193,36 +200,83 @@ fn disks_are_replaced(nodes: &mut Nodes, classes: &mut Classes) {
     classes.check_three();
 }
 
-/// Gives nodes empty disks, and waits until they have their copies, which another one says.
-fn replace(nodes: &mut Nodes, which: &[usize], another: usize) {
-    let roles = |nodes: &Nodes, index: &usize| {
-        let log = nodes.log(*index);
-        log.matches("this node has its role").count()
+/// Three nodes behind relays, a class of three copies on them, and what was written to it.
+fn behind_relays(runtime: &Runtime) -> Option<(Nodes, Dictionaries, Written)> {
+    let relays = Relays::new(runtime.handle());
+    let nodes = runtime.block_on(Nodes::start_behind(3, Some(relays)))?;
+    let url = format!("garage:{}", nodes.invite_client("slow").display());
+    let home = Dictionaries::open(&url).unwrap();
+    let class = Class::new("three").copies(3);
+    home.define(class.index("n", IndexType::Int)).unwrap();
+    let (mut written, mut random) = (Written::new(), Rng::with_seed(durum_testkit::seed()));
+    let writers = Writers::start(&url, "three", 4, &mut random);
+    writers.more(300);
+    writers.end("all nodes run", &mut written);
+    Some((nodes, home, written))
+}
+
+/// Waits until a node has its role in the cluster of three copies with its new disk, too.
+fn wait_for_role(nodes: &Nodes, index: usize) {
+    nodes.wait_for(0, |_| nodes.log(index).matches(ROLE_OF_THREE).count() == 2);
+}
+
+/// Nodes with new disks have nothing to give, and are done with giving at once: two of three are a quorum of those that
+/// are done. What they are given, by one that takes longer, has to be waited for nevertheless.
+#[test]
+fn new_disks_are_complete_when_the_slowest_node_has_given_all() {
+    let runtime = Runtime::new().unwrap();
+    let Some((mut nodes, home, written)) = behind_relays(&runtime) else {
+        return;
     };
-    let before: Vec<usize> = which.iter().map(|index| roles(nodes, index)).collect();
-    let list = nodes.ask("list", another).unwrap();
-    for index in which {
-        nodes.kill(*index);
-        nodes.wipe(*index);
+    nodes.relays().slow_down(LAG);
+    for index in [1, 2] {
+        nodes.kill(index);
+        nodes.wipe(index);
+        nodes.run(index);
+    }
+    for index in [1, 2] {
+        wait_for_role(&nodes, index);
     }
     let begun = Instant::now();
-    for index in which {
-        nodes.run(*index);
-    }
-    let complete = |it: &Value| {
-        let there = it["moving"] == false && it["partitions_complete"] == 256;
-        there && it["objects_waiting"] == 0
-    };
-    nodes.wait_for(another, |clusters| {
-        // One in each cluster.
-        let mut anew = which.iter().zip(&before);
-        anew.all(|(index, before)| roles(nodes, index) == before + 2)
-            && clusters.iter().all(complete)
+    nodes.wait_for(0, |clusters| {
+        if begun.elapsed() > SLOW_FOR {
+            nodes.relays().slow_down(Duration::ZERO);
+        }
+        let mut three = clusters.iter().filter(|it| it["copies"] == 3);
+        three.all(|it| it["moving"] == false)
     });
-    println!(
-        "{which:?} had their copies on new disks after {:?}",
-        begun.elapsed()
-    );
+    println!("all was given after {:?}", begun.elapsed());
+    nodes.relays().slow_down(Duration::ZERO);
+    check(&home, "three", &written);
+}
+
+/// What the others could not give a node because its Garage was gone for a moment it would get ten minutes later. It
+/// asks once more; and then it has all, as both others show when they have nothing.
+#[test]
+fn a_new_disk_is_complete_although_its_node_was_away_meanwhile() {
+    let runtime = Runtime::new().unwrap();
+    let Some((mut nodes, home, written)) = behind_relays(&runtime) else {
+        return;
+    };
+    nodes.relays().slow_down(LAG);
+    nodes.kill(2);
+    nodes.wipe(2);
+    nodes.run(2);
+    wait_for_role(&nodes, 2);
+    for pid in nodes.garages(2) {
+        signal(pid, Signal::KILL);
+    }
+    nodes.relays().slow_down(Duration::ZERO);
+    nodes.wait_for(2, |clusters| clusters.iter().all(complete));
+    assert!(nodes.log(2).contains("a node was away"), "{}", nodes.log(2));
+    give_new_disks(&mut nodes, &[0, 1], 2);
+    check(&home, "three", &written);
+}
+
+/// Gives nodes new disks, after which they are the same nodes.
+fn replace(nodes: &mut Nodes, which: &[usize], another: usize) {
+    let list = nodes.ask("list", another).unwrap();
+    give_new_disks(nodes, which, another);
     all_up(nodes);
     let again = nodes.ask("list", another).unwrap();
     let names = |list: &Value| {
@@ -233,4 +287,28 @@ fn replace(nodes: &mut Nodes, which: &[usize], another: usize) {
             .collect::<Vec<_>>()
     };
     assert_eq!(names(&list), names(&again), "they are the same nodes");
+}
+
+/// Gives nodes empty disks, and waits until they have their copies, which they say themselves, and then another one too.
+fn give_new_disks(nodes: &mut Nodes, which: &[usize], another: usize) {
+    for index in which {
+        nodes.kill(*index);
+        nodes.wipe(*index);
+    }
+    let begun = Instant::now();
+    for index in which {
+        nodes.run(*index);
+    }
+    for index in which.iter().chain([&another]) {
+        nodes.wait_for(*index, |clusters| clusters.iter().all(complete));
+    }
+    println!(
+        "{which:?} had their copies on new disks after {:?}",
+        begun.elapsed()
+    );
+}
+
+fn complete(cluster: &Value) -> bool {
+    let there = cluster["moving"] == false && cluster["partitions_complete"] == 256;
+    there && cluster["objects_waiting"] == 0
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, UnixStream};
@@ -25,6 +27,8 @@ type Record = Arc<Mutex<Vec<u8>>>;
 pub(crate) struct Relays {
     runtime: Handle,
     recorded: Arc<Mutex<Vec<Connection>>>,
+    /// How long all that is sent is on its way, in milliseconds.
+    lag: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -55,7 +59,14 @@ impl Relays {
         Relays {
             runtime: runtime.clone(),
             recorded: Arc::default(),
+            lag: Arc::default(),
         }
+    }
+
+    /// From now on all lines are long ones: what is sent arrives so much later.
+    pub(crate) fn slow_down(&self, lag: Duration) {
+        let lag = u64::try_from(lag.as_millis()).unwrap();
+        self.lag.store(lag, Ordering::Relaxed);
     }
 
     /// A relay before a port of a node.
@@ -72,7 +83,7 @@ impl Relays {
         let listener = TcpListener::bind((RELAY, port)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let recorded = self.recorded.clone();
+        let (recorded, lag) = (self.recorded.clone(), self.lag.clone());
         self.runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             while let Ok((from, _)) = listener.accept().await {
@@ -84,7 +95,7 @@ impl Relays {
                 });
                 from.set_nodelay(true).unwrap();
                 let (read, write) = from.into_split();
-                let behind = behind.clone();
+                let (behind, lag) = (behind.clone(), lag.clone());
                 tokio::spawn(async move {
                     match behind {
                         Behind::Node(address) => {
@@ -96,14 +107,20 @@ impl Relays {
                             };
                             to.set_nodelay(true).unwrap();
                             let (back, forth) = to.into_split();
-                            tokio::join!(pass(read, forth, sent), pass(back, write, answered));
+                            tokio::join!(
+                                pass(read, forth, sent, &lag),
+                                pass(back, write, answered, &lag)
+                            );
                         }
                         Behind::Socket(path) => {
                             let Ok(to) = UnixStream::connect(&path).await else {
                                 return;
                             };
                             let (back, forth) = to.into_split();
-                            tokio::join!(pass(read, forth, sent), pass(back, write, answered));
+                            tokio::join!(
+                                pass(read, forth, sent, &lag),
+                                pass(back, write, answered, &lag)
+                            );
                         }
                     }
                 });
@@ -128,11 +145,20 @@ impl Relays {
     }
 }
 
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, record: Record) {
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    record: Record,
+    lag: &AtomicU64,
+) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let part = &buffer[..length];
         record.lock().unwrap().extend_from_slice(part);
+        let lag = lag.load(Ordering::Relaxed);
+        if lag > 0 {
+            tokio::time::sleep(Duration::from_millis(lag)).await;
+        }
         if to.write_all(part).await.is_err() {
             break;
         }

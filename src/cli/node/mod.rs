@@ -243,7 +243,7 @@ fn status(context: &Context, dir: &NodeDir) -> Outcome {
             let note = match (it.nodes_missing, it.moving) {
                 (0, false) if !it.serves => "begins to serve".to_owned(),
                 (0, false) => String::new(),
-                (0, true) => "data are being moved".to_owned(),
+                (0, true) => "data are being moved or compared".to_owned(),
                 (missing, _) => format!("waits for {}", output::count(missing, "more node")),
             };
             table.row([
