@@ -74,9 +74,9 @@ fn find() -> Result<PathBuf, String> {
     }
 }
 
-/// How many clusters a process runs at a time. Tests with clusters mostly wait for Garage; but several at once on few
+/// How many clusters a process runs at a time. Tests with clusters mostly wait for Garage; but many at once on few
 /// processors are slow enough to look broken.
-const CLUSTERS_MAX: usize = 1;
+const CLUSTERS_MAX: usize = 2;
 
 /// Somebody's turn to run a cluster in this process.
 #[derive(Debug)]
