@@ -11,6 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// work, and is what that returns.
 pub type Watch<'a> = dyn Fn(u64) -> Result<()> + 'a;
 
+/// Is called now and then; an error of its own ends the work, and is what that returns.
+pub(crate) type Check<'a> = dyn Fn() -> Result<()> + 'a;
+
 /// For work that nobody watches.
 pub(crate) const UNWATCHED: &Watch<'static> = &|_| Ok(());
 
@@ -71,7 +74,7 @@ impl fmt::Debug for Steps<'_> {
 /// Does `work`, and `other` on a thread of its own, which fails when what it is given does: where `work` or `watch` has
 /// failed.
 pub(crate) fn beside<T>(
-    other: &(dyn Fn(&dyn Fn() -> Result<()>) -> Result<()> + Sync),
+    other: impl FnOnce(&Check<'_>) -> Result<()> + Send,
     work: impl FnOnce() -> Result<T>,
     watch: &Watch<'_>,
 ) -> Result<T> {
@@ -128,21 +131,21 @@ mod tests {
     #[test]
     fn both_end_when_one_or_the_watch_fails() {
         let failed = || Error::new(ErrorKind::Io, "test");
-        let quick = |_: &dyn Fn() -> Result<()>| Ok(());
-        assert_eq!(beside(&quick, || Ok(7), UNWATCHED).unwrap(), 7);
-        let error = beside(&|_| Err(failed()), || Ok(()), UNWATCHED).unwrap_err();
+        let quick = |_: &Check<'_>| Ok(());
+        assert_eq!(beside(quick, || Ok(7), UNWATCHED).unwrap(), 7);
+        let error = beside(|_| Err(failed()), || Ok(()), UNWATCHED).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
         // Until it is told to end.
-        let endless = |check: &dyn Fn() -> Result<()>| {
+        let endless = |check: &Check<'_>| {
             loop {
                 check()?;
                 std::thread::yield_now();
             }
         };
-        let error = beside(&endless, || Err::<(), _>(failed()), UNWATCHED).unwrap_err();
+        let error = beside(endless, || Err::<(), _>(failed()), UNWATCHED).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
         let stop = |_| Err(Error::new(ErrorKind::Conflict, "test"));
-        let error = beside(&endless, || Ok(()), &stop).unwrap_err();
+        let error = beside(endless, || Ok(()), &stop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
     }
 

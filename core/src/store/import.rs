@@ -393,7 +393,7 @@ impl<'a> Importer<'a> {
         let durability = self.durability;
         // What reads of the objects need is not needed to link them.
         let linked = beside(
-            &|check| {
+            |check| {
                 let ended = shared.engine.end_bulk(&[Table::Objects], check);
                 ended.map(|()| readable())
             },
