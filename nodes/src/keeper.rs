@@ -4,7 +4,6 @@
 //! later ones, among the nodes that have a role, the one with the smallest number that is not down for longer than
 //! a minute, while it reaches more than half of them: the two sides of a parted network do not both make a layout.
 
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -54,8 +53,6 @@ pub(crate) struct Keeper {
     /// `ID@HOST:PORT`.
     pub(crate) peers: Vec<String>,
     pub(crate) credentials: Credentials,
-    /// A file that is there once this node has had a role.
-    pub(crate) had_role: PathBuf,
     /// Whether the cluster begins with this node.
     pub(crate) first: bool,
     /// The name of the disk that it has.
@@ -282,15 +279,16 @@ impl Keeper {
     /// look at once for what it lacks, and shows when it has it. By itself Garage does so every ten minutes.
     async fn take_part(&self, seen: &Seen, memory: &mut Memory) -> Result<bool> {
         const DOING: &str = "remember that this node has a role";
+        let had_role = self.dir.had_role(self.copies);
         if has_role_with(&seen.layout, &self.id, &self.disk) {
-            if !self.had_role.exists() {
-                std::fs::write(&self.had_role, "").during(DOING, &self.had_role)?;
+            if !had_role.exists() {
+                std::fs::write(&had_role, "").during(DOING, &had_role)?;
                 info!(copies = self.copies, "this node has its role");
             }
             return Ok(true);
         }
         let replaced = seen.has_role(&self.id);
-        if self.had_role.exists() && !replaced {
+        if had_role.exists() && !replaced {
             if !std::mem::replace(&mut memory.told, true) {
                 error!(
                     copies = self.copies,

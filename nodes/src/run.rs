@@ -243,7 +243,6 @@ impl Node<'_> {
             capacity: self.settings.capacity()?,
             peers: self.peers(copies)?,
             credentials: self.secrets.of(copies)?.credentials(),
-            had_role: self.dir.had_role(copies),
             first: self.dir.first(copies).exists(),
             disk: self.dir.disk(copies)?,
             dir: self.dir.clone(),

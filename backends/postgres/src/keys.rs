@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::readers::Readers;
 use crate::schema::{Schema, quoted};
 
-pub(crate) const ADD: &str = "add the key of a table";
+const ADD: &str = "add the key of a table";
 const STOP: &str = "stop adding the key of a table";
 pub(crate) const DROP: &str = "begin to fill the tables";
 
