@@ -123,8 +123,9 @@ impl End<'_> {
             watch: self.watch,
             progress: self.progress,
             rejected: OidSet::new(follow::REJECTED_BYTES),
+            destination_failed: false,
         };
-        let followed = follower.run(since).map_err(|error| (error, false))?;
+        let followed = follower.run(since)?;
         self.clock.end(|phases| &mut phases.follow);
         filled.note.dangling = Some(followed.dangling);
         Ok(followed)

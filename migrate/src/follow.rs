@@ -91,6 +91,8 @@ pub(crate) struct Follower<'a> {
     pub(crate) progress: &'a dyn Progress,
     /// Objects that could not be read, and have been counted.
     pub(crate) rejected: OidSet,
+    /// Whether what failed was to be done in the destination.
+    pub(crate) destination_failed: bool,
 }
 
 /// What following came to.
@@ -116,8 +118,14 @@ struct Chunk<'a> {
 
 impl<'a> Follower<'a> {
     /// Goes on until nobody writes to the source. What was copied is as of the commit `since`, or later; of
-    /// a copy that was cut off nobody knows, and `since` is none.
-    pub(crate) fn run(mut self, since: Option<Tid>) -> Result<Followed> {
+    /// a copy that was cut off nobody knows, and `since` is none. With an error comes whether it was met in
+    /// the destination.
+    pub(crate) fn run(mut self, since: Option<Tid>) -> Result<Followed, (Error, bool)> {
+        self.go_on(since)
+            .map_err(|error| (error, self.destination_failed))
+    }
+
+    fn go_on(&mut self, since: Option<Tid>) -> Result<Followed> {
         let mut total = Followed::default();
         let (mut since, mut told, mut before) = (since, false, None);
         // Nothing is left to be copied, whichever OIDs are still to come.
@@ -137,7 +145,8 @@ impl<'a> Follower<'a> {
                 break;
             }
             if changed > 0 {
-                self.staged.keep()?;
+                let kept = self.staged.keep();
+                self.in_destination(kept)?;
             }
             let time = begin.elapsed();
             // Shorter than that they will not become.
@@ -150,7 +159,8 @@ impl<'a> Follower<'a> {
             self.rest(time.clamp(REST, REST_MAX), told)?;
         }
         let end = self.note.at_end();
-        total.dangling = self.staged.catch_up().seal(&end.encode())?;
+        let sealed = self.staged.catch_up().seal(&end.encode());
+        total.dangling = self.in_destination(sealed)?;
         Ok(total)
     }
 
@@ -184,10 +194,17 @@ impl<'a> Follower<'a> {
         Ok(count)
     }
 
-    fn chunk(&self) -> Result<Chunk<'a>> {
+    /// Remembers where it failed, if it did.
+    fn in_destination<T>(&mut self, result: Result<T>) -> Result<T> {
+        self.destination_failed |= result.is_err();
+        result
+    }
+
+    fn chunk(&mut self) -> Result<Chunk<'a>> {
+        let before = self.staged.store().snapshot();
         Ok(Chunk {
             catch_up: self.staged.catch_up(),
-            before: self.staged.store().snapshot()?,
+            before: self.in_destination(before)?,
             expected: BTreeMap::new(),
             note: self.note.clone(),
             replaced_bytes: 0,
@@ -196,7 +213,7 @@ impl<'a> Follower<'a> {
 
     /// Adds an object to what is to be written, where it differs.
     fn add(&mut self, chunk: &mut Chunk<'a>, oid: Oid, (last, _): (Tid, Oid)) -> Result<()> {
-        let before = chunk.before.load(oid)?;
+        let before = self.in_destination(chunk.before.load(oid))?;
         let before = before.map(|object| (object.tid, DurusObject::of(object)));
         let now = match self.load(oid) {
             Err(error) if is_of_an_object(&error) && self.skips() => {
@@ -261,33 +278,41 @@ impl<'a> Follower<'a> {
             ..
         } = chunk;
         drop(before);
-        catch_up.write(last, oids_from, &note.encode())?;
+        let written = catch_up.write(last, oids_from, &note.encode());
+        self.in_destination(written)?;
         *self.note = note;
         if self.options.digests() {
-            let after = self.staged.store().snapshot()?;
-            for (oid, expected) in &expected {
-                let found = after.load(*oid)?;
-                let found = found.map(|object| DurusObject::of(object).digest());
-                if found != *expected {
-                    return Err(mismatch(format!("object {oid} is not what was written")));
-                }
-            }
+            let read_back = self.read_back(&expected);
+            self.in_destination(read_back)?;
         }
         let count = expected.len() as u64;
         self.progress.advance(count, 0);
         Ok(count)
     }
 
+    fn read_back(&self, expected: &BTreeMap<Oid, Option<Digest>>) -> Result<()> {
+        let after = self.staged.store().snapshot()?;
+        for (oid, expected) in expected {
+            let found = after.load(*oid)?;
+            let found = found.map(|object| DurusObject::of(object).digest());
+            if found != *expected {
+                return Err(mismatch(format!("object {oid} is not what was written")));
+            }
+        }
+        Ok(())
+    }
+
     /// The objects that differ, as far as OIDs and tids tell: of files of other kinds all may.
-    fn compare(&self) -> Result<SortedPairs> {
+    fn compare(&mut self) -> Result<SortedPairs> {
         let memory = self.options.sort_bytes();
         let mut here = PairSorter::new(None, memory);
         let pace = Pace::new(self.progress, self.watch);
-        self.staged.store().scan_unverified(&mut |oid, bytes| {
+        let scanned = self.staged.store().scan_unverified(&mut |oid, bytes| {
             let record = Record::parse_unverified(oid, bytes);
             here.push(oid.0, record.map_or(u64::MAX, |record| record.tid.0))?;
             pace.step(0)
-        })?;
+        });
+        self.in_destination(scanned)?;
         let (mut here, mut differ) = (here.finish()?, PairSorter::new(None, memory));
         let mut next = here.next().transpose()?;
         self.source.tids(&mut |oid, tid| {

@@ -16,6 +16,7 @@ use durum_migrate::{MigrateOptions, OnError, Outcome, Progress, Verify, migrate,
 use durum_testkit::{names, seed};
 use fastrand::Rng;
 
+use crate::kept::{Flaw, NAME, registry_with};
 use crate::sample::{contents, digest, fill, open, persistent, text};
 
 /// Commits to a store, most of which make garbage, until it is told to stop, and at least so many.
@@ -210,6 +211,47 @@ fn following_is_resumed() {
             assert_same(&source, &open(&registry, &url), &outcome);
             assert_eq!(names(home.path()), ["to"]);
         }
+    }
+}
+
+/// Damage that is met in the destination while it is brought up to date is the end of it, also where objects
+/// that cannot be read are left out: what is gone on with would meet it again.
+#[test]
+fn what_was_damaged_in_the_destination_is_not_kept() {
+    /// Commits a new object, and one that refers to it now, when the copy has been made.
+    struct Change<'a>(&'a LocalStore, [Oid; 2]);
+    impl Progress for Change<'_> {
+        fn begin(&self, phase: &'static str, _: Option<u64>) {
+            if phase == "follow" {
+                let [new, old] = self.1;
+                let mut batch = Batch::new();
+                batch.create(new, *b"new", []);
+                batch.update(old, *b"changed", [new]);
+                self.0.commit(batch, self.0.durability()).unwrap();
+            }
+        }
+        fn advance(&self, _: u64, _: u64) {}
+    }
+    // The one is met when it is to be replaced, the other when it is read back.
+    for (damaged, verify) in [(1, Verify::None), (0, Verify::Digest)] {
+        let home = tempfile::tempdir().unwrap();
+        let at = home.path().display();
+        let draw = &mut Rng::with_seed(7);
+        let source = create(&registry(), &format!("memory:{at}/from"), draw);
+        let new = source.new_oids(SessionId::EMBEDDED, 1).unwrap();
+        let oids = [new[0], Oid(7)];
+        let registry = registry_with(Flaw::Flip(oids[damaged]));
+        let to = registry.parse(&format!("{NAME}:{at}/to")).unwrap();
+        let options = MigrateOptions {
+            verify,
+            on_error: OnError::Skip(None),
+            ..MigrateOptions::default()
+        };
+        let (still, change) = (Arc::new(AtomicBool::new(true)), Change(&source, oids));
+        let error = migrate_open(&registry, &source, &still, &to, &options, &change).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+        assert_eq!(error.oids(), [oids[damaged]], "{error}");
+        assert_eq!(names(home.path()), [""; 0], "{error}");
     }
 }
 

@@ -38,6 +38,12 @@
 //! resume are turned off: it would have to be known what was written, and closing meanwhile may hang
 //! (facebook/rocksdb, issue 11440). Its messages go to `tracing`; there are no `LOG` files.
 //!
+//! RocksDB's threads and the writer synchronize the same directory. Where that fails for a thread that writes a table
+//! the writer is told with its next write, and may have synced the log's new file and the directory in between,
+//! successfully: a file system that reported the failure only to the first, and lost what it was about, would lose
+//! a batch that was confirmed. ext4, XFS and Btrfs end all writing where they cannot bring a directory to the device, so
+//! that the writer fails, too; that is what the crash tests assume for RocksDB, and for no other engine.
+//!
 //! With very small memtables, on a disk that was full from some moment on and stayed so, one of some hundred runs of
 //! the crash tests did not end, and none since. A write that RocksDB refuses for longer than ten seconds while its
 //! threads do nothing is an error now; whether that was the cause is not known.

@@ -36,7 +36,15 @@ fn suite(engine: &str, points: usize) -> Suite {
         seed: durum_testkit::seed(),
         commits,
         points,
+        journal: has_journal(engine),
     }
+}
+
+/// RocksDB's threads synchronize one directory. Where that fails for one of them the others are not told, go on and
+/// synchronize it themselves: what the first one was to make durable would be missing on a file system that reports a
+/// failure only once. There is none: see the crate's documentation.
+fn has_journal(engine: &str) -> bool {
+    engine.contains("rocksdb")
 }
 
 /// The operations that each mode tries by default.

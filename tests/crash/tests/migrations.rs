@@ -33,6 +33,8 @@ fn of(subject: String, points: usize) -> Suite {
         };
     Suite {
         programs: Programs::find(env!("CARGO_BIN_EXE_crash_workload")),
+        // As in `engines`.
+        journal: subject.contains("rocksdb"),
         subject,
         seed: durum_testkit::seed(),
         commits: 10,

@@ -12,6 +12,7 @@ fn suite(subject: &str) -> Suite {
         seed: durum_testkit::seed(),
         commits: 16,
         points: Some(1000),
+        journal: false,
     }
 }
 
@@ -86,6 +87,21 @@ fn going_on_after_a_failed_sync_is_found() {
             .all(|failure| failure.contains("a loss of power"))
     );
     assert!(!report.failures.is_empty());
+}
+
+/// On a file system with a journal it does not get that far.
+#[test]
+fn going_on_after_a_failed_sync_of_the_directory_is_found() {
+    let strict = suite("toy-swap-careless");
+    let journal = Suite {
+        journal: true,
+        ..strict.clone()
+    };
+    let report = strict.fail();
+    let is_loss = |failure: &String| failure.contains("a loss of power");
+    assert!(report.failures.iter().all(is_loss), "{report:?}");
+    assert!(!report.failures.is_empty());
+    journal.fail().assert_clean();
 }
 
 #[test]

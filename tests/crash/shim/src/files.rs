@@ -99,13 +99,19 @@ fn sync(fd: c_int, number: libc::c_long) -> c_int {
         // SAFETY: the call takes a descriptor.
         return unsafe { sys::call(number, [fd as usize, 0, 0, 0, 0]) as c_int };
     };
+    let identity = sys::identity(fd);
+    let (inode, kind) = match identity {
+        Some(it) if it.directory => (it.inode, Kind::SyncDir),
+        Some(it) => (it.inode, Kind::Sync),
+        None => (0, Kind::Sync),
+    };
     let mut turn = state.turn();
-    let verdict = turn.enter(Kind::Sync);
+    let verdict = turn.enter(kind);
     if let Verdict::Fail(errno) = verdict {
-        turn.record(&Record::new(Entry::SyncFailed, inode(fd)));
+        turn.record(&Record::new(Entry::SyncFailed, inode));
         return sys::fail(errno);
     }
-    turn.record(&Record::new(Entry::Sync, inode(fd)));
+    turn.record(&Record::new(Entry::Sync, inode));
     finish(verdict);
     0
 }

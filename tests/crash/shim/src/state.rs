@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
-use crate::fault::{Fault, Kind, Verdict};
+use crate::fault::{Aftermath, Fault, Kind, Verdict};
 use crate::journal::{Entry, Record};
 use crate::sys;
 
@@ -21,7 +21,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 struct Progress {
     number: u64,
-    full_next: bool,
+    aftermath: Aftermath,
 }
 
 /// What a descriptor that concerns the shim stands for.
@@ -76,7 +76,7 @@ impl State {
             journal,
             progress: Mutex::new(Progress {
                 number: 0,
-                full_next: false,
+                aftermath: Aftermath::default(),
             }),
         })
     }
@@ -115,10 +115,10 @@ impl Turn<'_> {
         self.progress.number += 1;
         let number = self.progress.number;
         let fault = self.state.fault;
-        let verdict = fault.decide(number, kind, &mut self.progress.full_next);
+        let verdict = fault.decide(number, kind, &mut self.progress.aftermath);
         match verdict {
             Verdict::Kill => sys::kill_self(),
-            Verdict::Fail(_) if kind != Kind::Sync => self.record(&Record::new(Entry::Failed, 0)),
+            Verdict::Fail(_) if !kind.is_sync() => self.record(&Record::new(Entry::Failed, 0)),
             _ => {}
         }
         verdict

@@ -11,6 +11,7 @@ pub(crate) struct Identity {
     pub(crate) inode: u64,
     pub(crate) size: u64,
     pub(crate) regular: bool,
+    pub(crate) directory: bool,
 }
 
 /// Sets `errno` and returns the -1 that says so.
@@ -110,6 +111,7 @@ fn describe(stat: &libc::stat) -> Identity {
         inode: stat.st_ino,
         size: stat.st_size as u64,
         regular: stat.st_mode & libc::S_IFMT == libc::S_IFREG,
+        directory: stat.st_mode & libc::S_IFMT == libc::S_IFDIR,
     }
 }
 

@@ -30,7 +30,8 @@ impl Suite {
             for (number, (on, errno)) in FAULTS.into_iter().enumerate() {
                 if self.is_exhaustive() || number == index % FAULTS.len() {
                     let operation = journal::describe(&recording.events, point);
-                    tries.push((format!("fail:{point}{on}:{errno}"), operation));
+                    let journal = if self.journal { ":journal" } else { "" };
+                    tries.push((format!("fail:{point}{on}:{errno}{journal}"), operation));
                 }
             }
         }

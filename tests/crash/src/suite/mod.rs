@@ -35,6 +35,10 @@ pub struct Suite {
     pub commits: u64,
     /// How many operations to try; `None` for all, in all variants.
     pub points: Option<usize>,
+    /// Whether the file system is one with a journal, which brings nothing to the device any more once it
+    /// could not do so with a directory: as ext4, XFS and Btrfs, which end all writing then. Otherwise it goes
+    /// on, and what it was to do is never done, which is harder on an engine.
+    pub journal: bool,
 }
 
 /// A run without any fault that was recorded.
