@@ -140,11 +140,11 @@ pub(crate) fn stopped(
     destination_read: bool,
     options: &MigrateOptions,
 ) -> Error {
-    let worth_keeping = match error.kind() {
+    let (error, worth_keeping) = match error.kind() {
+        ErrorKind::Damaged if destination_read => (error.hint(COPY_DAMAGED), false),
         // What is wrong is not, nor what will not fit in the end, nor what others have changed meanwhile.
-        ErrorKind::Mismatch | ErrorKind::TooLarge | ErrorKind::Conflict => false,
-        ErrorKind::Damaged => !destination_read,
-        _ => true,
+        ErrorKind::Mismatch | ErrorKind::TooLarge | ErrorKind::Conflict => (error, false),
+        _ => (error, true),
     };
     let destination = match worth_keeping {
         true => destination,
@@ -160,6 +160,10 @@ pub(crate) fn stopped(
         false => error,
     }
 }
+
+/// What is to be said where what was written is not what is read back.
+const COPY_DAMAGED: &str = "It is the copy that is damaged, not the source, and it was removed: look after the \
+                            destination's disk before you begin anew.";
 
 /// What is to be said where it ends before the destination is opened.
 pub(crate) fn nothing_copied(error: Error) -> Error {

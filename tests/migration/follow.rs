@@ -251,6 +251,10 @@ fn what_was_damaged_in_the_destination_is_not_kept() {
         let error = migrate_open(&registry, &source, &still, &to, &options, &change).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
         assert_eq!(error.oids(), [oids[damaged]], "{error}");
+        assert!(
+            error.to_string().contains("the copy that is damaged"),
+            "{error}"
+        );
         assert_eq!(names(home.path()), [""; 0], "{error}");
     }
 }

@@ -47,7 +47,9 @@ fn killed_between_every_pair_of_engines() {
     for from in ENGINES {
         for to in ENGINES {
             // There are as many pairs as the square of the engines: few moments of each, and others in each run.
-            suite(from, to, 3).kill().assert_clean();
+            let report = suite(from, to, 3).kill();
+            println!("{from} to {to}: {} kills", report.tries);
+            report.assert_clean();
         }
     }
 }
