@@ -42,18 +42,6 @@ fn of(subject: String, points: usize) -> Suite {
     }
 }
 
-#[test]
-fn killed_between_every_pair_of_engines() {
-    for from in ENGINES {
-        for to in ENGINES {
-            // There are as many pairs as the square of the engines: few moments of each, and others in each run.
-            let report = suite(from, to, 3).kill();
-            println!("{from} to {to}: {} kills", report.tries);
-            report.assert_clean();
-        }
-    }
-}
-
 /// Where the disk fails or is full.
 #[test]
 fn failing() {
@@ -82,7 +70,18 @@ fn following_on_bad_days() {
 macro_rules! destinations {
     ($($engine:ident)*) => {$(
         mod $engine {
-            use super::suite;
+            use super::{ENGINES, suite};
+
+            #[test]
+            fn killed_from_every_engine() {
+                for from in ENGINES {
+                    // There are as many pairs as the square of the engines: few moments of each, and others in
+                    // each run.
+                    let report = suite(from, stringify!($engine), 3).kill();
+                    println!("{from} to {}: {} kills", stringify!($engine), report.tries);
+                    report.assert_clean();
+                }
+            }
 
             #[test]
             fn power_loss() {
